@@ -1,0 +1,154 @@
+"""Likelihoods: from a member's natural parameter (the network's output) to losses and predictions.
+
+Natural exponential family with natural parameter eta, mean ``ybar = f^-1(eta)`` and log-normaliser ``A(eta)``:
+``NLL = A(eta) - eta y - log h(y)`` (Joint training of Neural Network Ensembles, section 2). Members are combined
+as a mixture (mean of the members' distributions) or as a normalised geometric mean (the distribution at the mean
+natural parameter).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from motet.errors import InputError
+
+Combination = Literal["mixture", "geometric"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood(ABC):
+    """What an output of the network means. Every method takes leading axes of any number."""
+
+    @abstractmethod
+    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+        """Negative log-likelihood of `y` in nats, constants included, one value per leading index."""
+
+    @abstractmethod
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """Mean of the distribution with natural parameter `eta`: probabilities, or the expected target."""
+
+    @abstractmethod
+    def check_targets(self, y: Tensor, *, outputs: int) -> None:
+        """Raise `InputError` unless `y` can be observed under this likelihood with `outputs` outputs."""
+
+    @abstractmethod
+    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Natural parameter of the members' normalised geometric mean."""
+
+    @abstractmethod
+    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean of the members' mixture."""
+
+    def mixture_nll(
+        self, eta_BMC: Float[Tensor, "batch member out"], y: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, "batch"]:
+        """NLL of the equally weighted mixture: ``-logsumexp_m(log p_m(y)) + log M``, never from probabilities."""
+        members = eta_BMC.shape[1]
+        nll_BM = self.nll(eta_BMC, y.unsqueeze(1).expand(-1, members, *y.shape[1:]))
+        return math.log(members) - torch.logsumexp(-nll_BM, dim=1)
+
+    def combined_nll(
+        self,
+        eta_BMC: Float[Tensor, "batch member out"],
+        y: Shaped[Tensor, "batch ..."],
+        combination: Combination,
+    ) -> Float[Tensor, "batch"]:
+        """NLL of the ensemble under its way of combining members."""
+        if combination == "mixture":
+            return self.mixture_nll(eta_BMC, y)
+        return self.nll(self.geometric(eta_BMC), y)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Categorical(Likelihood):
+    """Classification: eta are logits over C classes, `y` integer labels.
+
+    >>> Categorical().mean(torch.tensor([[0.0, 0.0]]))
+    tensor([[0.5000, 0.5000]])
+    """
+
+    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+        """Cross-entropy ``logsumexp(eta) - eta_y``."""
+        return F.cross_entropy(eta.flatten(0, -2), y.flatten(), reduction="none").unflatten(0, eta.shape[:-1])
+
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """Class probabilities, the softmax of the logits."""
+        return eta.softmax(dim=-1)
+
+    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean logits."""
+        return eta_BMC.mean(dim=1)
+
+    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean of the members' probabilities."""
+        return eta_BMC.softmax(dim=-1).mean(dim=1)
+
+    def check_targets(self, y: Tensor, *, outputs: int) -> None:
+        """Labels must be whole numbers from 0 to ``outputs - 1``."""
+        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise InputError(
+                "class labels must be integers",
+                got=f"targets of {str(y.dtype).removeprefix('torch.')}",
+                fix="Convert them with y.long(), or use the Gaussian likelihood for regression",
+            )
+        if y.numel() and not (0 <= int(y.min()) and int(y.max()) < outputs):
+            raise InputError(
+                f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs",
+                got=f"labels from {int(y.min())} to {int(y.max())}",
+                fix="Give the model one output per class, or number the classes from 0",
+            )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Likelihood):
+    """Regression with unit variance: eta is the predicted mean, `y` of shape ``(..., C)`` or ``(...)`` if C=1.
+
+    ``NLL = (y - eta)^2 / 2 + log(2 pi) / 2``, summed over the C targets.
+    """
+
+    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+        """Half the squared error, plus half of log 2 pi, per target."""
+        y = y.unsqueeze(-1) if y.ndim < eta.ndim else y
+        return (0.5 * (eta - y).square() + 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """The output itself."""
+        return eta
+
+    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean output."""
+        return eta_BMC.mean(dim=1)
+
+    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean output: the mixture's mean is the mean of the members' means."""
+        return eta_BMC.mean(dim=1)
+
+    def check_targets(self, y: Tensor, *, outputs: int) -> None:
+        """Targets must be finite floating-point numbers, `outputs` a row."""
+        if not y.is_floating_point():
+            raise InputError(
+                "regression targets must be floating-point numbers",
+                got=f"targets of {str(y.dtype).removeprefix('torch.')}",
+                fix="Convert them with y.float(), or use the Categorical likelihood for classes",
+            )
+        width = 1 if y.ndim == 1 else y.shape[-1]
+        if width != outputs:
+            raise InputError(
+                f"a model with {outputs} outputs needs {outputs} targets a row",
+                got=f"targets of shape {tuple(y.shape)}",
+                fix="Give the model one output per target",
+            )
+        if not bool(torch.isfinite(y).all()):
+            raise InputError(
+                "regression targets must be finite",
+                got=f"{int((~torch.isfinite(y)).sum())} NaN or infinite values",
+                fix="Drop or fill those rows",
+            )

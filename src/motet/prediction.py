@@ -1,0 +1,147 @@
+"""What an ensemble predicts, and what follows from it without the model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from motet.errors import InputError
+from motet.files import write_atomically
+from motet.likelihoods import Categorical, Combination, Gaussian, Likelihood
+
+_LIKELIHOODS: dict[str, type[Likelihood]] = {"Categorical": Categorical, "Gaussian": Gaussian}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Every member's output for the same examples.
+
+    Attributes:
+        outputs_BMC: natural parameters, ``(B, M, C)``: logits, or predicted means in regression.
+        likelihood: what the outputs mean.
+        combination: how members are combined, as a mixture or as a normalised geometric mean.
+        targets: the truth where it is known, ``(B,)`` labels or ``(B, C)`` real targets.
+
+    >>> agree = Prediction(outputs_BMC=torch.zeros(1, 2, 2), likelihood=Categorical())
+    >>> agree.probs, round(agree.mutual_information.item(), 4)
+    (tensor([[0.5000, 0.5000]]), 0.0)
+    """
+
+    outputs_BMC: Float[Tensor, "batch member out"]
+    likelihood: Likelihood
+    combination: Combination = "mixture"
+    targets: Shaped[Tensor, "batch ..."] | None = None
+
+    @property
+    def members(self) -> int:
+        """Number of members M."""
+        return self.outputs_BMC.shape[1]
+
+    @property
+    def mean(self) -> Float[Tensor, "batch out"]:
+        """Mean of the combined distribution: class probabilities, or the expected target. ``(B, C)``."""
+        if self.combination == "mixture":
+            return self.likelihood.mixture(self.outputs_BMC)
+        return self.likelihood.mean(self.likelihood.geometric(self.outputs_BMC))
+
+    @property
+    def member_means(self) -> Float[Tensor, "batch member out"]:
+        """Mean of each member's distribution, ``(B, M, C)``."""
+        return self.likelihood.mean(self.outputs_BMC)
+
+    @property
+    def probs(self) -> Float[Tensor, "batch out"]:
+        """Class probabilities of the ensemble, ``(B, C)``."""
+        self._require_classes("probs")
+        return self.mean
+
+    @property
+    def member_probs(self) -> Float[Tensor, "batch member out"]:
+        """Class probabilities of each member, ``(B, M, C)``."""
+        self._require_classes("member_probs")
+        return self.member_means
+
+    @property
+    def labels(self) -> Int[Tensor, "batch"]:
+        """The most probable class, ``(B,)``."""
+        return self.probs.argmax(dim=-1)
+
+    @property
+    def confidence(self) -> Float[Tensor, "batch"]:
+        """Probability of the most probable class, ``(B,)``."""
+        return self.probs.amax(dim=-1)
+
+    @property
+    def entropy(self) -> Float[Tensor, "batch"]:
+        """Entropy of the ensemble's class probabilities in nats, ``(B,)``: total uncertainty."""
+        return torch.special.entr(self.probs).sum(dim=-1)
+
+    @property
+    def expected_entropy(self) -> Float[Tensor, "batch"]:
+        """Mean over members of their entropies in nats, ``(B,)``: uncertainty the members agree on."""
+        return torch.special.entr(self.member_probs).sum(dim=-1).mean(dim=1)
+
+    @property
+    def mutual_information(self) -> Float[Tensor, "batch"]:
+        """Entropy of the members' mixture minus their expected entropy, in nats, ``(B,)``.
+
+        The members' disagreement. Not negative, whatever the combination: it is always taken of the mixture.
+        """
+        mixture = torch.special.entr(self.member_probs.mean(dim=1)).sum(dim=-1)
+        return (mixture - self.expected_entropy).clamp_min(0)
+
+    def nll(self) -> Float[Tensor, "batch"]:
+        """Negative log-likelihood of the targets in nats, ``(B,)``. Raises `InputError` without targets."""
+        if self.targets is None:
+            raise InputError(
+                "a prediction needs targets to have an NLL",
+                got="a prediction without targets",
+                fix="Pass them: ensemble.predict(x, targets=y)",
+            )
+        return self.likelihood.combined_nll(self.outputs_BMC, self.targets, self.combination)
+
+    def save(self, path: str | Path) -> None:
+        """Write the prediction to a safetensors file, atomically."""
+        from safetensors.torch import save_file
+
+        tensors = {"outputs": self.outputs_BMC.detach().cpu().contiguous()}
+        if self.targets is not None:
+            tensors["targets"] = self.targets.detach().cpu().contiguous()
+        about = {"likelihood": type(self.likelihood).__name__, "combination": self.combination}
+        metadata = {"motet.prediction": json.dumps(about)}
+        write_atomically(Path(path), lambda beside: save_file(tensors, beside, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Prediction":
+        """Read a prediction that `save` wrote. Raises `InputError` if the file is not one."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["motet.prediction"])
+                names = set(file.keys())
+                return cls(
+                    outputs_BMC=file.get_tensor("outputs"),
+                    likelihood=_LIKELIHOODS[about["likelihood"]](),
+                    combination=about["combination"],
+                    targets=file.get_tensor("targets") if "targets" in names else None,
+                )
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise InputError(
+                "a prediction file must be one that Prediction.save wrote",
+                got=f"{path} ({error})",
+                fix="Evaluate the run again to rewrite it",
+            ) from error
+
+    def _require_classes(self, what: str) -> None:
+        if not isinstance(self.likelihood, Categorical):
+            raise InputError(
+                f"{what} needs class probabilities",
+                got=f"a prediction under {type(self.likelihood).__name__}",
+                fix="Use .mean and .member_means for regression",
+            )
