@@ -98,7 +98,7 @@ class Categorical(Likelihood):
                 got=f"targets of {str(y.dtype).removeprefix('torch.')}",
                 fix="Convert them with y.long(), or use the Gaussian likelihood for regression",
             )
-        if y.numel() and not (0 <= int(y.min()) and int(y.max()) < outputs):
+        if y.numel() and not (int(y.min()) >= 0 and int(y.max()) < outputs):
             raise InputError(
                 f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs",
                 got=f"labels from {int(y.min())} to {int(y.max())}",

@@ -1,0 +1,18 @@
+"""One thread a test process, seeded tests, and shapes checked at run time."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+# Before motet is first imported: every annotated tensor shape in motet is then checked while the tests run.
+install_import_hook("motet", "beartype.beartype")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
