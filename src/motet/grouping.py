@@ -86,9 +86,7 @@ class Permuted(Grouping):
         indices_BM = self.indices(len(x), members=members, generator=generator).to(x.device)
         return Batch(inputs=x[indices_BM], targets_BM=y[indices_BM], distinct=True)
 
-    def indices(
-        self, unique: int, *, members: int, generator: Generator | None = None
-    ) -> Int[Tensor, "batch member"]:
+    def indices(self, unique: int, *, members: int, generator: Generator | None = None) -> Int[Tensor, "batch member"]:
         """Which of the `unique` examples each member sees in each of the ``unique * batch_repetition`` rows."""
         device = generator.device if generator is not None else None
         rows = unique * self.batch_repetition

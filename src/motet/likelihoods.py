@@ -76,7 +76,7 @@ class Categorical(Likelihood):
 
     def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
         """Cross-entropy ``logsumexp(eta) - eta_y``."""
-        return F.cross_entropy(eta.flatten(0, -2), y.flatten(), reduction="none").unflatten(0, eta.shape[:-1])
+        return F.cross_entropy(eta.flatten(0, -2), y.flatten(), reduction="none").view(eta.shape[:-1])
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
         """Class probabilities, the softmax of the logits."""

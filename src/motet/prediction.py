@@ -79,12 +79,12 @@ class Prediction:
     @property
     def entropy(self) -> Float[Tensor, "batch"]:
         """Entropy of the ensemble's class probabilities in nats, ``(B,)``: total uncertainty."""
-        return torch.special.entr(self.probs).sum(dim=-1)
+        return _entropy(self.probs)
 
     @property
     def expected_entropy(self) -> Float[Tensor, "batch"]:
         """Mean over members of their entropies in nats, ``(B,)``: uncertainty the members agree on."""
-        return torch.special.entr(self.member_probs).sum(dim=-1).mean(dim=1)
+        return _entropy(self.member_probs).mean(dim=1)
 
     @property
     def mutual_information(self) -> Float[Tensor, "batch"]:
@@ -92,8 +92,7 @@ class Prediction:
 
         The members' disagreement. Not negative, whatever the combination: it is always taken of the mixture.
         """
-        mixture = torch.special.entr(self.member_probs.mean(dim=1)).sum(dim=-1)
-        return (mixture - self.expected_entropy).clamp_min(0)
+        return (_entropy(self.member_probs.mean(dim=1)) - self.expected_entropy).clamp_min(0)
 
     def nll(self) -> Float[Tensor, "batch"]:
         """Negative log-likelihood of the targets in nats, ``(B,)``. Raises `InputError` without targets."""
@@ -145,3 +144,8 @@ class Prediction:
                 got=f"a prediction under {type(self.likelihood).__name__}",
                 fix="Use .mean and .member_means for regression",
             )
+
+
+def _entropy(probs: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
+    entropy: Tensor = torch.special.entr(probs).sum(dim=-1)
+    return entropy
