@@ -1,0 +1,9 @@
+"""Torch layers with a member axis. Members are folded into the rows, member-major: ``(M B)``."""
+
+from motet.layers._layout import Layout
+from motet.layers._types import Convolution, Ordinary
+from motet.layers.members import Members
+from motet.layers.multi_head import MultiHead
+from motet.layers.multi_input import MultiInput, member_kernels
+
+__all__ = ["Convolution", "Layout", "Members", "MultiHead", "MultiInput", "Ordinary", "member_kernels"]

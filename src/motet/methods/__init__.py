@@ -1,0 +1,15 @@
+"""The methods, one file each. Importing one here is all it takes for the library and the command line to find it."""
+
+# In the order in which tables list them.
+# isort: off
+from motet.methods._method import Method, Model
+from motet.methods.single import Single
+from motet.methods.deep_ensemble import DeepEnsemble
+from motet.methods.multihead import Multihead
+from motet.methods.mimo import MIMO
+# isort: on
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
+"""Every method by its name."""
+
+__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "Model", "Multihead", "Single"]

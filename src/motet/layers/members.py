@@ -1,0 +1,30 @@
+"""Whole networks side by side."""
+
+from collections.abc import Iterable
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from motet.layers._layout import Layout
+
+
+@final
+class Members(nn.Module):
+    """M networks that share nothing, each applied to its own rows.
+
+    Args:
+        networks: the members, in order; each maps ``(B, ...)`` to ``(B, C)``.
+        layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], *, layout: Layout) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.layout = layout
+
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
+        inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
+        return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])

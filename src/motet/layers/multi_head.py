@@ -1,0 +1,47 @@
+"""The output layer of a network with one head per member."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from motet.layers._types import Ordinary, like
+
+
+@final
+class MultiHead(nn.Module):
+    """M heads on the same features, computed as one layer (MIMO, section 2).
+
+    Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result comes in
+    rows ``(M B)``, member-major, so whatever the model does after its output layer (pooling, a softmax) works as it
+    did for one head.
+
+    Args:
+        layer: the ordinary output layer to replace (Linear, or a convolution that is not grouped); not changed.
+        weights: the heads' weights, ``(M, *layer.weight.shape)``.
+        biases: the heads' biases, ``(M, K)``; None if the layer has none.
+    """
+
+    def __init__(self, layer: Ordinary, weights: Tensor, biases: Tensor | None) -> None:
+        super().__init__()
+        self.members = len(weights)
+        features = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+        self.layer = like(layer, inputs=features, outputs=self.members * len(layer.weight))
+        with torch.no_grad():
+            self.layer.weight.copy_(weights.flatten(0, 1))
+            if biases is not None:
+                assert self.layer.bias is not None
+                self.layer.bias.copy_(biases.flatten())
+        self.layer.weight.requires_grad_(layer.weight.requires_grad)
+
+    def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "rows ..."]:
+        """Features ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
+        out: Tensor = self.layer(h)
+        axis = out.ndim - 1 if isinstance(self.layer, nn.Linear) else 1
+        rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
+        return rows
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        return f"members={self.members}"

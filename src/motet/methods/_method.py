@@ -1,0 +1,155 @@
+"""What every method is: settings, and the answers to the four questions."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from motet.ensemble import Ensemble
+from motet.errors import InputError
+from motet.grouping import Grouping
+from motet.layers import Layout
+from motet.likelihoods import Categorical, Combination, Likelihood
+from motet.modes import evaluating
+from motet.objectives import Independent, Objective
+from motet.surgery import LayerNames
+from motet.types import Batch
+
+Model = nn.Module | Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """An efficient ensemble method: a frozen record of settings that can wrap a model.
+
+    A method answers four questions: who sees what in training (`grouping`), who owns which weights (`convert`),
+    how members are coupled in the loss (`default_objective`), and how they are combined (`combination`).
+    """
+
+    name: ClassVar[str]
+    """The method's name on the command line and in run folders."""
+    label: ClassVar[str]
+    """The method's name in tables and figures."""
+    summary: ClassVar[str]
+    """One line: who owns which weights and who sees what."""
+    combination: ClassVar[Combination] = "mixture"
+    default_objective: ClassVar[Objective] = Independent(reduction="sum")
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of members M."""
+
+    @property
+    @abstractmethod
+    def grouping(self) -> Grouping:
+        """How a training batch is dealt to the members."""
+
+    @abstractmethod
+    def convert(
+        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
+    ) -> nn.Module:
+        """A network that maps rows to rows ``(M B, C)``, member-major, made from a model that is left as it is."""
+
+    def wrap(
+        self,
+        model: Model,
+        *,
+        example: Shaped[Tensor, "batch ..."],
+        likelihood: Likelihood | None = None,
+        objective: Objective | None = None,
+        first: LayerNames = None,
+        last: LayerNames = None,
+    ) -> Ensemble:
+        """Turn a model into an ensemble of this method.
+
+        Args:
+            model: any module that maps ``(B, ...)`` to ``(B, C)``, or a function that makes one. It is copied,
+                never changed. Give a function where members have networks of their own: each then gets the model's
+                own initialisation.
+            example: an input batch, one row or more, to find out how the model works: ``x[:1]``.
+            likelihood: what the outputs mean; `Categorical` if None.
+            objective: the training loss; the method's own if None.
+            first: name or names of the layers that read the input, where that is ambiguous.
+            last: name or names of the layers that make the output, where that is ambiguous.
+
+        Raises:
+            InputError: if the model or the example does not fit, with the candidates where layers are ambiguous.
+        """
+        _check_model(model, example)
+        layout = Layout()
+        ensemble = Ensemble(
+            self.convert(model, example=example, layout=layout, first=first, last=last),
+            members=self.size,
+            description=str(self),
+            likelihood=likelihood or Categorical(),
+            objective=objective or self.default_objective,
+            grouping=self.grouping,
+            layout=layout,
+            combination=self.combination,
+        )
+        _rehearse(ensemble, example)
+        return ensemble
+
+
+def check_members(members: int) -> None:
+    """Raise `InputError` unless there is at least one member."""
+    if members < 1:
+        raise InputError("members must be at least 1", got=f"members={members}", fix="Pass members=1 or more")
+
+
+def instance_of(model: Model) -> nn.Module:
+    """A model that may be changed: a copy of a module, or what the function makes."""
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model)
+    made = model()
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            "a function given as the model must return a torch.nn.Module",
+            got=f"a {type(made).__name__} from {getattr(model, '__name__', model)!r}",
+            fix="Return the module that it builds",
+        )
+    return made
+
+
+def _check_model(model: Model, example: Tensor) -> None:
+    if isinstance(model, Ensemble):
+        raise InputError(
+            "a method wraps an ordinary model", got="an Ensemble", fix="Wrap the model that it was made of"
+        )
+    if not isinstance(model, nn.Module) and not callable(model):
+        raise InputError(
+            "the model must be a torch.nn.Module or a function that makes one",
+            got=f"a {type(model).__name__}",
+            fix="Pass the module itself: wrap(net, example=x[:1])",
+        )
+    if example.ndim < 2 or len(example) == 0:
+        raise InputError(
+            "the example must be a batch of one row or more, with the batch axis first",
+            got=f"shape {tuple(example.shape)}",
+            fix="Pass example=x[:1]",
+        )
+
+
+def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
+    """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
+    try:
+        with torch.no_grad(), evaluating(ensemble):
+            ensemble(example)
+            labels = torch.zeros(len(example), dtype=torch.long, device=example.device)
+            batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members)
+            if batch.distinct:
+                ensemble.forward_batch(batch)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "the model must work row by row from its input layer to its output layer",
+            got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
+            fix="If the input also takes another way through the model, name all layers that read it with first=(...)",
+        ) from error

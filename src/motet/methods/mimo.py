@@ -1,0 +1,81 @@
+"""MIMO: Training independent subnetworks for robust prediction (Havasi et al., ICLR 2021)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from motet.errors import InputError
+from motet.grouping import Grouping, Permuted
+from motet.layers import Layout, MultiInput, member_kernels
+from motet.methods._method import Method, Model, check_members, instance_of
+from motet.methods.multihead import heads
+from motet.surgery import LayerNames, fresh_stack, input_layers, output_layers, probe, replace_module
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MIMO(Method):
+    """M inputs concatenated at the input layer, one shared body, M heads (section 2).
+
+    In training each member sees its own permutation of the batch and predicts its own input; at test the same
+    input goes to all members. With one shared input the M input kernels add up to one, so inference costs what
+    the single network costs (`Ensemble.fold`).
+
+    Attributes:
+        members: M; 3 for WRN-28-10 on CIFAR (section 4.1).
+        batch_repetition: each step's examples are repeated this often, 4 on CIFAR (section 4.3, figure 6b). A step
+            over u unique examples has ``u * batch_repetition`` rows.
+        input_repetition: rho, the fraction of rows in which all members see the same input: 0 on CIFAR, 0.6 on
+            ImageNet (section 4.2, figure 6a).
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> ensemble = MIMO(members=2).wrap(net, example=torch.zeros(1, 4))
+    >>> ensemble.network[0].layer
+    Linear(in_features=8, out_features=8, bias=True)
+    >>> ensemble.fold().network[0]
+    Linear(in_features=4, out_features=8, bias=True)
+    """
+
+    name: ClassVar[str] = "mimo"
+    label: ClassVar[str] = "MIMO"
+    summary: ClassVar[str] = "M inputs into one body, M heads: independent subnetworks at the single network's cost"
+
+    members: int = 3
+    batch_repetition: int = 4
+    input_repetition: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+        _ = self.grouping  # checks the two repetitions
+
+    @property
+    def size(self) -> int:
+        """M."""
+        return self.members
+
+    @property
+    def grouping(self) -> Grouping:
+        """Each member sees its own permutation of the repeated batch."""
+        return Permuted(batch_repetition=self.batch_repetition, input_repetition=self.input_repetition)
+
+    def convert(
+        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
+    ) -> nn.Module:
+        """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
+        network = instance_of(model)
+        probed = probe(network, example)
+        readers = input_layers(network, probed, first)
+        makers = output_layers(network, probed, last)
+        if any(reader is maker for reader in readers for maker in makers):
+            raise InputError(
+                "MIMO needs a body between the input layer and the output layer",
+                got="a model whose input layer is also its output layer",
+                fix="Use a model with at least two layers",
+            )
+        for layer in readers:
+            kernels = member_kernels(fresh_stack(layer.weight, self.members))
+            network = replace_module(network, layer, MultiInput(layer, kernels, layout=layout))
+        for layer in makers:
+            network = replace_module(network, layer, heads(layer, self.members))
+        return network

@@ -1,0 +1,62 @@
+"""The naive multi-headed network: one body, M heads (MIMO, section 3.1 and table 1)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from motet.grouping import Grouping, Shared
+from motet.layers import Layout, MultiHead, Ordinary
+from motet.methods._method import Method, Model, check_members, instance_of
+from motet.surgery import LayerNames, fresh_stack, output_layers, probe, replace_module
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Multihead(Method):
+    """The input and the body are shared, each member has its own output layer.
+
+    The papers' lower baseline: all heads read the same features, so their predictions hardly differ.
+
+    Attributes:
+        members: M; 3, as for MIMO.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> ensemble = Multihead(members=3).wrap(net, example=torch.zeros(1, 4))
+    >>> ensemble(torch.zeros(5, 4)).shape
+    torch.Size([5, 3, 3])
+    """
+
+    name: ClassVar[str] = "multihead"
+    label: ClassVar[str] = "Multihead"
+    summary: ClassVar[str] = "one body, M heads that all see the same features"
+
+    members: int = 3
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+
+    @property
+    def size(self) -> int:
+        """M."""
+        return self.members
+
+    @property
+    def grouping(self) -> Grouping:
+        """All members see the same batch."""
+        return Shared()
+
+    def convert(
+        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
+    ) -> nn.Module:
+        """The model with M heads in place of its output layer."""
+        network = instance_of(model)
+        for layer in output_layers(network, probe(network, example), last):
+            network = replace_module(network, layer, heads(layer, self.members))
+        return network
+
+
+def heads(layer: Ordinary, members: int) -> MultiHead:
+    """M heads like `layer`: the first with its weights, the others drawn like it."""
+    biases = None if layer.bias is None else fresh_stack(layer.bias, members)
+    return MultiHead(layer, fresh_stack(layer.weight, members), biases)

@@ -1,0 +1,185 @@
+"""Find out how somebody else's model works, by running one batch through it.
+
+A *mixing* layer is one that combines features with a weight matrix (linear, convolution, embedding, attention, a
+custom layer with a weight of two or more axes). Norms, activations and pooling are not. The input layers are the
+mixing layers whose input comes from the model's input without passing another mixing layer; the output layers are
+those whose output reaches the model's output without passing another. Both are read off the autograd graph, so
+functional code between the modules (flatten, residual sums, normalisation) needs no tracing.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.hooks import RemovableHandle
+
+from motet.errors import InputError
+from motet.modes import evaluating
+
+_ALWAYS_MIXING = (nn.Linear, nn.Bilinear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase)
+_NEVER_MIXING = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
+
+
+@final
+@dataclass(frozen=True)
+class Probe:
+    """What one batch through a model showed. Names are those of ``model.named_modules()``.
+
+    Attributes:
+        input_layers: mixing layers that read the model's input, in order of execution.
+        output_layers: mixing layers that make the model's output, in order of execution.
+        calls: how often each mixing layer ran.
+        output: the model's output for the probe batch.
+    """
+
+    input_layers: tuple[str, ...]
+    output_layers: tuple[str, ...]
+    calls: Counter[str]
+    output: Tensor
+
+
+def probe(model: nn.Module, example: Tensor) -> Probe:
+    """Run `example` through `model` twice, in evaluation mode, and leave the model as it was.
+
+    Args:
+        model: maps ``(B, ...)`` to ``(B, C)``.
+        example: an input batch of one row or more.
+
+    Raises:
+        InputError: if the model fails on the example, or does not return one floating-point row per example.
+    """
+    mixing = {name: module for name, module in model.named_modules() if _is_mixing(module)}
+    readers: list[str] = []
+    calls: Counter[str] = Counter()
+
+    def read(name: str, inputs: Any) -> None:
+        calls[name] += 1
+        if any(tensor.requires_grad for tensor in _tensors(inputs)) and name not in readers:
+            readers.append(name)
+
+    made: list[tuple[str, Tensor]] = []
+
+    def cut_and_watch(name: str, tensor: Tensor) -> Tensor:
+        leaf = tensor.detach()
+        if not leaf.is_floating_point():
+            return leaf
+        made.append((name, leaf.requires_grad_()))
+        return leaf.clone()  # an in-place activation may not write on a leaf
+
+    with evaluating(model), _frozen(model), torch.enable_grad():
+        watched = example.detach().clone()
+        if watched.is_floating_point() or watched.is_complex():
+            watched.requires_grad_()
+        with _hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
+            _run(model, watched.clone())
+        with _hooks(mixing, before=lambda *_: None, after=cut_and_watch):
+            output = _run(model, example.detach())
+        makers: list[str] = []
+        if output.requires_grad:
+            grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
+            reached = (name for (name, _), grad in zip(made, grads, strict=True) if grad is not None)
+            makers = list(dict.fromkeys(reached))
+    return Probe(tuple(readers), tuple(makers), calls, output.detach())
+
+
+def _run(model: nn.Module, example: Tensor) -> Tensor:
+    try:
+        output = model(example)
+    except Exception as error:
+        raise InputError(
+            "the model must accept the example batch",
+            got=f"an example of shape {tuple(example.shape)}, on which it failed: {type(error).__name__}: {error}",
+            fix="Pass an example of the shape that the model is used with, as one batch: example=x[:1]",
+        ) from error
+    if not isinstance(output, Tensor):
+        raise InputError(
+            "the model must return one tensor of shape (batch, outputs)",
+            got=f"a {type(output).__name__}",
+            fix="Wrap it in a module that returns the logits alone",
+        )
+    if output.ndim != 2 or len(output) != len(example) or not output.is_floating_point():
+        raise InputError(
+            f"the model must return floating-point outputs of shape ({len(example)}, outputs) for {len(example)} rows",
+            got=f"{str(output.dtype).removeprefix('torch.')} of shape {tuple(output.shape)}",
+            fix="Pool or flatten its output to one row per example",
+        )
+    return output
+
+
+def _is_mixing(module: nn.Module) -> bool:
+    if isinstance(module, _ALWAYS_MIXING):
+        return True
+    if isinstance(module, _NEVER_MIXING) or any(True for _ in module.children()):
+        return False
+    return any(parameter.ndim >= 2 for parameter in module.parameters(recurse=False))
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter requires a gradient: what does so inside depends on the watched tensors alone."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _hooks(
+    modules: dict[str, nn.Module],
+    *,
+    before: Callable[[str, Any], None],
+    after: Callable[[str, Tensor], Tensor],
+) -> Iterator[None]:
+    handles: list[RemovableHandle] = []
+    for name, module in modules.items():
+
+        def pre_hook(_: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+            before(name, (args, kwargs))
+
+        def hook(_: nn.Module, args: Any, output: Any, name: str = name) -> Any:
+            return _map_tensors(output, lambda tensor: after(name, tensor))
+
+        handles.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))
+        handles.append(module.register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with every tensor in its tuples, lists and dictionaries changed; anything else as it is."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        changed = copy.copy(value)
+        for key, item in value.items():
+            changed[key] = _map_tensors(item, change)
+        return changed
+    if isinstance(value, tuple | list):
+        items = [_map_tensors(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
