@@ -6,6 +6,7 @@ exits with code 2.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from signal import Signals
 
 
 class InputError(ValueError):
@@ -35,7 +36,19 @@ def _rebuild(kind: type[InputError], requirement: str, got: str, fix: str) -> In
 
 
 class RunInterrupted(Exception):  # noqa: N818  (nothing went wrong: the user asked for it)
-    """Training was stopped by Ctrl-C or SIGTERM after it had saved a checkpoint to resume from."""
+    """Training was stopped by Ctrl-C or SIGTERM after it had saved a checkpoint to resume from.
+
+    Args:
+        message: where it stopped and how to go on.
+        signal: what stopped it.
+    """
+
+    def __init__(self, message: str, signal: Signals) -> None:
+        super().__init__(message, signal)
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class TrainingDivergedError(ArithmeticError):

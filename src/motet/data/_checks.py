@@ -1,0 +1,71 @@
+"""The checks of one split against its dataset's specification."""
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from motet.data._spec import DataSpec, check_dtype
+from motet.errors import InputError
+
+
+def check_inputs(
+    name: str, inputs: Shaped[Tensor, "..."], targets: Shaped[Tensor, "..."], *, spec: DataSpec, like: Tensor
+) -> None:
+    """Raise `InputError` unless the inputs of split `name` pair with its targets and fit `spec`.
+
+    Args:
+        name: the split, for the messages.
+        inputs: should be ``(N, *input_shape)``.
+        targets: should be ``(N, ...)``, on the same device.
+        spec: what the rows should be.
+        like: the training inputs, whose scale (uint8 or floating) every split shares.
+    """
+    rows = [tensor.shape[0] if tensor.ndim else 0 for tensor in (inputs, targets)]
+    if rows[0] != rows[1] or not rows[0]:
+        raise InputError(
+            f"the {name} split needs at least one row, and as many inputs as targets",
+            got=f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)}",
+            fix="Give each input its target, with rows along the first axis of both",
+        )
+    if inputs.device != targets.device:
+        raise InputError(
+            f"inputs and targets of the {name} split must be on one device",
+            got=f"inputs on {inputs.device} and targets on {targets.device}",
+            fix="Move both with dataset.to(device)",
+        )
+    if inputs.shape[1:] != spec.input_shape:
+        raise InputError(
+            f"every row of {spec.name} must have input shape {spec.input_shape}",
+            got=f"rows of shape {tuple(inputs.shape[1:])} in the {name} split",
+            fix="Bring the inputs of all splits to one shape",
+        )
+    check_dtype(f"inputs of the {name} split", inputs)
+    if (inputs.dtype == torch.uint8) != (like.dtype == torch.uint8):
+        raise InputError(
+            f"inputs of the {name} split must be on the scale of the train split's, both uint8 or both floating",
+            got=f"{str(inputs.dtype).removeprefix('torch.')} inputs",
+            fix="Convert the inputs of all splits in the same way",
+        )
+    # In float32, which is what the network gets: a large float64 overflows there.
+    bad = int((~torch.isfinite(inputs.to(torch.float32))).sum()) if inputs.is_floating_point() else 0
+    if bad:
+        raise InputError(
+            f"inputs of the {name} split must be finite float32 numbers",
+            got=f"{bad} NaN or infinite values among {inputs.numel()}",
+            fix="Drop or fill those rows",
+        )
+
+
+def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) -> None:
+    """Raise `InputError` unless the targets of split `name` fit the task of `spec`: ``(N,)`` labels or ``(N, C)``."""
+    try:
+        spec.likelihood.check_targets(targets, outputs=spec.outputs)
+    except InputError as error:
+        raise InputError(f"in the {name} split, {error.requirement}", got=error.got, fix=error.fix) from None
+    axes = 1 if spec.task == "classification" else 2
+    if targets.ndim != axes:
+        raise InputError(
+            f"targets of the {name} split must have shape {'(N,)' if axes == 1 else '(N, C)'}",
+            got=f"shape {tuple(targets.shape)}",
+            fix="Turn one-hot rows into labels with y.argmax(dim=1)" if axes == 1 else "Flatten each row's targets",
+        )

@@ -1,0 +1,107 @@
+"""The IDX format: a header that announces a shape, then big-endian values. Read without trusting the header."""
+
+import gzip
+import math
+import zlib
+from io import BufferedIOBase
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from motet.errors import InputError
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP = b"\x1f\x8b"
+_DEFLATE_RATIO = 1032  # deflate's best: 258 bytes for two bits
+_CHUNK = 1 << 20
+_AGAIN = "Download the file again"
+
+
+def read_idx(path: Path) -> Shaped[Tensor, "..."]:
+    """The array in an IDX file, plain or gzipped, of the shape and type that its header announces.
+
+    Whether the file is gzipped is read off its first bytes, since browsers unpack downloads without renaming them.
+    Nothing is read or unpacked beyond what the header announces plus one byte, nor before the announced size is
+    known to fit the file's length.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A CPU tensor of uint8, int8, int16, int32, float32 or float64.
+
+    Raises:
+        InputError: when the file is missing or unreadable, does not begin as an IDX file, has an unsupported type
+            code, is shorter or longer than announced, announces no values, or its gzip stream is damaged.
+
+    Source: the format is described at yann.lecun.com/exdb/mnist.
+    """
+    if not path.is_file():
+        raise InputError(f"there must be an IDX file at {path}", got="no file there", fix="Check the path")
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == _GZIP
+            file.seek(0)
+            size = path.stat().st_size
+            if not zipped:
+                return _read(path, file, length=size, longest=size)
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                return _read(path, unzipped, length=None, longest=size * _DEFLATE_RATIO)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} must be a whole gzip file", got=f"a damaged one ({error})", fix=_AGAIN) from error
+    except OSError as error:
+        raise InputError(f"{path} must be readable", got=str(error), fix="Check the file's permissions") from error
+
+
+def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int) -> Tensor:
+    """`length` is that of the unpacked file where known; `longest` the most that it can be."""
+    magic = bytes(_take(file, 4))
+    if len(magic) < 4 or magic[:2] != b"\0\0" or not magic[3]:
+        raise InputError(
+            f"{path} must begin as an IDX file: two zero bytes, a type code, and a number of dimensions from 1",
+            got=f"the bytes {magic.hex(' ') or '(none)'}",
+            fix=f"{_AGAIN}, and check that it is no web page or other format",
+        )
+    if magic[2] not in _TYPES:
+        raise InputError(
+            f"{path} must hold values of a known IDX type ({', '.join(f'0x{code:02x}' for code in _TYPES)})",
+            got=f"type code 0x{magic[2]:02x}",
+            fix=_AGAIN,
+        )
+    dtype = np.dtype(_TYPES[magic[2]])
+    header = 4 + 4 * magic[3]
+    sizes = bytes(_take(file, header - 4))
+    if len(sizes) < header - 4:
+        raise _wrong_length(path, f"{header} bytes of header", f"{4 + len(sizes)} bytes")
+    shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
+    if 0 in shape:
+        raise InputError(f"{path} must hold at least one value", got=f"an array of shape {shape}", fix=_AGAIN)
+    announced = math.prod(shape) * dtype.itemsize
+    expected = f"{header + announced} bytes for its shape {shape}"
+    if length is not None and length != header + announced:
+        raise _wrong_length(path, expected, f"{length} bytes")
+    if header + announced > longest:
+        raise _wrong_length(path, expected, f"a gzip file that cannot unpack to more than {longest} bytes")
+    # One byte more than announced: it tells a file that is too long, and makes gzip verify its checksum at the end.
+    values = _take(file, announced + 1)
+    if len(values) < announced:
+        raise _wrong_length(path, expected, f"{header + len(values)} bytes")
+    if len(values) > announced:
+        raise _wrong_length(path, expected, "more")
+    native = np.frombuffer(values, dtype=dtype).astype(dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(native).reshape(shape)
+
+
+def _take(file: BufferedIOBase, count: int) -> bytearray:
+    """Up to `count` bytes, in pieces: one large `read` would reserve memory for all of `count` at once."""
+    taken = bytearray()
+    while piece := file.read(min(_CHUNK, count - len(taken))):
+        taken += piece
+    return taken
+
+
+def _wrong_length(path: Path, expected: str, actual: str) -> InputError:
+    return InputError(f"{path} must have {expected}", got=actual, fix=f"{_AGAIN}: it is cut short or damaged")

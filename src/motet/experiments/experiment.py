@@ -1,0 +1,66 @@
+"""The record that a run is."""
+
+from dataclasses import dataclass, field
+from typing import final
+
+from motet.errors import InputError
+from motet.methods import METHODS, Method
+from motet.models import CustomModel, ModelSettings
+from motet.models import settings as model_settings
+from motet.objectives import Independent, Objective
+from motet.records import from_record, to_record
+from motet.training import Training
+
+_KNOWN: tuple[type, ...] = (
+    *METHODS.values(),
+    model_settings.MLP,
+    model_settings.SmallCNN,
+    model_settings.WideResNet,
+    CustomModel,
+    Independent,
+    Training,
+)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One training run: everything that must be known to repeat it, but for the data files and the machine.
+
+    Attributes:
+        data: name of a dataset, see ``motet data``.
+        model: the model that the method wraps.
+        method: the method and its settings.
+        objective: the training loss; given None, the method's own takes its place.
+        training: optimiser, schedule, epochs.
+        seed: of the initial weights, the groupings and the order of the batches.
+        first: name or names of the model's input layers, where that is ambiguous.
+        last: name or names of the model's output layers, where that is ambiguous.
+    """
+
+    data: str
+    model: ModelSettings
+    method: Method
+    objective: Objective | None = None
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+    first: tuple[str, ...] | None = None
+    last: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError("seed must not be negative", got=f"seed={self.seed}", fix="Pass seed=0 or more")
+        if self.objective is None:
+            # Resolved here, so that the record and the command line show the objective that is really used.
+            object.__setattr__(self, "objective", self.method.default_objective)
+
+    def to_record(self) -> dict[str, object]:
+        """The experiment as plain data for JSON."""
+        return to_record(self)
+
+    @staticmethod
+    def from_record(record: dict[str, object]) -> "Experiment":
+        """The experiment that `to_record` made the record from. Raises `InputError` if it is not one."""
+        experiment = from_record(record, (*_KNOWN, Experiment))
+        assert isinstance(experiment, Experiment)
+        return experiment

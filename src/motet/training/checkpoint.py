@@ -1,0 +1,130 @@
+"""A training run in one file: weights, optimiser, random state and position.
+
+One safetensors file, written beside its name and renamed: it is whole or absent, and reading it executes nothing.
+Tensors stand in it by path, everything else as JSON in its metadata.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from motet.errors import InputError
+from motet.files import write_atomically
+from motet.training.history import Row
+
+VERSION = 1
+
+
+@final
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: finished epochs.
+        step_in_epoch: finished steps of the epoch that is under way.
+        loss_sum: sum of the losses of these steps.
+        seconds: time spent in training steps so far, and in this epoch.
+        history: a row for each finished epoch.
+        best_nll: lowest validation NLL so far, with early stopping.
+        best_epoch: the epoch that had it.
+    """
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0
+    epoch_seconds: float = 0.0
+    history: list[Row] = field(default_factory=list)
+    best_nll: float = float("inf")
+    best_epoch: int = 0
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: Optimizer,
+    position: Position,
+    settings: str,
+    best: dict[str, Tensor],
+) -> None:
+    """Write the run's state to `path`, atomically.
+
+    Args:
+        path: the file.
+        model, optimizer, position: the state.
+        settings: what the run is; loading checks that it is the same.
+        best: the weights that early stopping would keep; empty without it.
+    """
+    from safetensors.torch import save_file
+
+    state = optimizer.state_dict()["state"]
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, entries in state.items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = value
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    about = {"version": VERSION, "settings": settings, "position": vars(position), "optimizer": scalars}
+    # Clones, because safetensors refuses tensors that share memory (tied weights).
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_atomically(path, lambda beside: save_file(copies, beside, metadata={"motet.checkpoint": json.dumps(about)}))
+
+
+def load_checkpoint(
+    path: Path, *, model: nn.Module, optimizer: Optimizer, settings: str
+) -> tuple[Position, dict[str, Tensor]]:
+    """Put the run's state back and return its position and the best weights (empty without early stopping).
+
+    Raises:
+        InputError: if the file is not a checkpoint of this model and these settings.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["motet.checkpoint"])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about["version"] != VERSION:
+            raise ValueError(f"version {about['version']}")
+        if about["settings"] != settings:
+            raise ValueError(f"a run of {about['settings']}")
+        model.load_state_dict(_below("model.", tensors))
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"a checkpoint must be a whole file that this version wrote for the same run ({settings})",
+            got=f"{path} ({error})",
+            fix="Choose another folder, or move this one away and start the run again",
+        ) from error
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
+    for name, value in _below("optimizer.", tensors).items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    return Position(**about["position"]), _below("best.", tensors)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load the weights alone, for evaluation: the best ones where early stopping kept them, else the last."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    model.load_state_dict(_below("best.", tensors) or _below("model.", tensors))
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,35 @@
+"""Which device and which precision a run uses."""
+
+import torch
+
+from motet.errors import InputError
+from motet.training.settings import Training
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device called `name`; ``"auto"`` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        InputError: if the name is no device, or that device is not in this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError("the device must be one that torch knows", got=repr(name), fix="Pass cpu or cuda") from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= count.get(device.type, 0):
+        raise InputError(
+            f"device {name} must be in this machine",
+            got=f"{count.get(device.type, 0)} devices of type {device.type!r}",
+            fix="Pass --device cpu, or --device auto to take what is there",
+        )
+    return device if device.type == "cpu" else torch.device(device.type, device.index or 0)
+
+
+def resolve_precision(training: Training, device: torch.device) -> str:
+    """The precision that ``"auto"`` stands for on `device`: bfloat16 where CUDA has it, else float32."""
+    if training.precision != "auto":
+        return training.precision
+    return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"

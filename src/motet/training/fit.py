@@ -1,0 +1,261 @@
+"""Train an ensemble: the loop, from the first batch to the last checkpoint."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from motet.data import Dataset
+from motet.data.batches import batches, steps_per_epoch
+from motet.ensemble import Ensemble
+from motet.errors import InputError, RunInterrupted, TrainingDivergedError
+from motet.metrics import accuracy, rmse
+from motet.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from motet.training.devices import resolve_device, resolve_precision
+from motet.training.evaluate import predict_split
+from motet.training.history import Row, write_history
+from motet.training.optimizers import make_optimizer, set_learning_rate
+from motet.training.progress import ProgressBar
+from motet.training.schedules import learning_rate
+from motet.training.settings import Training
+from motet.training.signals import StopRequest, stop_requests
+
+# Losses are looked at this often, not at every step: reading one waits for the device.
+_LOOK_EVERY = 16
+# Checkpoints take at most this share of the time between them.
+_CHECKPOINT_SHARE = 0.05
+
+
+def fit(
+    ensemble: Ensemble,
+    dataset: Dataset,
+    training: Training | None = None,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    label: str = "training",
+) -> list[Row]:
+    """Train `ensemble` in place and return its history, one row an epoch.
+
+    With a `folder` the run keeps ``history.csv`` and ``checkpoint/last.safetensors`` there. Called again with the same
+    folder it goes on from the checkpoint and ends with the same numbers as a run that never stopped; the first
+    Ctrl-C or SIGTERM saves a checkpoint at the next step and raises `RunInterrupted`.
+
+    Args:
+        ensemble: what a method's `wrap` returned.
+        dataset: training and validation rows; the test rows are not touched.
+        training: the settings; the defaults if None.
+        seed: orders the batches. Groupings and dropout draw from torch's default generator: seed that too
+            (`torch.manual_seed`) before wrapping the model, to repeat a run.
+        folder: where to keep the run; nowhere if None.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        progress: show a progress bar where standard error is a terminal.
+        label: what the bar calls the run.
+
+    Returns:
+        Rows with the keys epoch, step, learning_rate, train_loss (mean over the epoch's steps), validation_nll,
+        validation_accuracy or validation_rmse, and seconds (of training steps, in this epoch).
+
+    Raises:
+        InputError: if settings, data and ensemble do not fit, or the folder holds another run's checkpoint.
+        TrainingDivergedError: if the loss becomes NaN or infinite.
+        RunInterrupted: after Ctrl-C or SIGTERM, if there is a folder.
+    """
+    run = _Fit(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device)
+    if run.finished:
+        return run.finish()
+    with ProgressBar(label, total=run.total_steps, done=run.steps_done, enabled=progress) as bar:
+        if folder is None:
+            return run.to_the_end(StopRequest(), bar)
+        with stop_requests() as stop:
+            return run.to_the_end(stop, bar)
+
+
+@final
+class _Fit:
+    """The state of one call of `fit`."""
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        dataset: Dataset,
+        training: Training,
+        *,
+        seed: int,
+        folder: str | Path | None,
+        device: str,
+    ) -> None:
+        from lightning_fabric import Fabric  # a second to import: only where training starts
+
+        place = resolve_device(device)
+        self.fabric = Fabric(
+            accelerator=place.type,
+            devices=1 if place.index is None else [place.index],
+            precision=resolve_precision(training, place),  # type: ignore[arg-type]
+        )
+        self.ensemble, self.training, self.seed = ensemble, training, seed
+        self.dataset = dataset.to(place)
+        self.steps_per_epoch = steps_per_epoch(dataset.train, training.batch_size)
+        optimizer = make_optimizer(ensemble.to(place), training)
+        self.model, self.optimizer = self.fabric.setup(ensemble, optimizer)
+        self.model.mark_forward_method("loss")
+        self.folder = None if folder is None else Path(folder)
+        self.settings = f"{ensemble.description}, {dataset.spec.name}, seed={seed}, {training}"
+        self.position, self.best = Position(), dict[str, Tensor]()
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self.position, self.best = load_checkpoint(
+                self.checkpoint, model=ensemble, optimizer=optimizer, settings=self.settings
+            )
+        self.saved_at, self.saving_took = -math.inf, 0.0
+
+    @property
+    def checkpoint(self) -> Path | None:
+        return None if self.folder is None else self.folder / "checkpoint" / "last.safetensors"
+
+    @property
+    def total_steps(self) -> int:
+        return self.training.epochs * self.steps_per_epoch
+
+    @property
+    def steps_done(self) -> int:
+        return self.position.epoch * self.steps_per_epoch + self.position.step_in_epoch
+
+    @property
+    def finished(self) -> bool:
+        patience = self.training.early_stopping
+        waited = self.position.epoch - self.position.best_epoch
+        return self.position.epoch >= self.training.epochs or (patience is not None and waited >= patience)
+
+    def to_the_end(self, stop: StopRequest, bar: ProgressBar) -> list[Row]:
+        while not self.finished:
+            self.epoch(stop, bar)
+            self.validate()
+            bar.epoch(self.position.history[-1])
+            due = time.monotonic() - self.saved_at > self.saving_took / _CHECKPOINT_SHARE
+            if self.finished or stop or due:
+                self.save()
+            if stop and not self.finished:
+                raise self.interrupted(stop)
+        return self.finish()
+
+    def epoch(self, stop: StopRequest, bar: ProgressBar) -> None:
+        """Train to the end of the epoch that is under way."""
+        optimizer, position = self.optimizer, self.position
+        unread: list[Tensor] = []
+        started = time.perf_counter()
+        self.ensemble.train()
+        skip = position.step_in_epoch
+        for x, y in batches(
+            self.dataset.train, batch_size=self.training.batch_size, seed=self.seed, epoch=position.epoch, skip=skip
+        ):
+            rate = learning_rate(self.training, step=self.steps_done, steps_per_epoch=self.steps_per_epoch)
+            set_learning_rate(optimizer, rate)
+            loss = self.step_loss(x, y)
+            self.fabric.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            unread.append(loss.detach())
+            position.step_in_epoch += 1
+            if len(unread) == _LOOK_EVERY or stop:
+                self.read(unread)
+                bar.steps(self.steps_done)
+            if stop and position.step_in_epoch < self.steps_per_epoch:
+                position.epoch_seconds += time.perf_counter() - started
+                self.save()
+                raise self.interrupted(stop)
+        self.read(unread)
+        position.epoch_seconds += time.perf_counter() - started
+
+    def step_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        try:
+            loss: Tensor = self.model.loss(self.dataset.prepare(x), y)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "a model with batch normalisation needs at least 2 rows in a training step",
+                got=f"batch_size={self.training.batch_size}",
+                fix="Raise the batch size",
+            ) from error
+        return loss
+
+    def read(self, unread: list[Tensor]) -> None:
+        """Add the losses to the epoch's sum, and stop the run at the first that is not finite."""
+        losses = [] if not unread else torch.stack(unread).double().tolist()
+        for index, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                step = self.steps_done - len(losses) + index
+                raise self.diverged(loss, step)
+            self.position.loss_sum += loss
+        unread.clear()
+
+    def validate(self) -> None:
+        """Close the epoch: score the validation split and add a row to the history."""
+        position = self.position
+        prediction = predict_split(self.ensemble, self.dataset, self.dataset.validation)
+        assert prediction.targets is not None
+        nll = float(prediction.nll().mean())
+        score: dict[str, Any] = (
+            {"validation_accuracy": float(accuracy(prediction.probs, prediction.targets))}
+            if self.dataset.spec.task == "classification"
+            else {"validation_rmse": float(rmse(prediction.mean, prediction.targets))}
+        )
+        last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)
+        position.history.append(
+            {
+                "epoch": position.epoch + 1,
+                "step": self.steps_done,
+                "learning_rate": last_rate,
+                "train_loss": position.loss_sum / self.steps_per_epoch,
+                "validation_nll": nll,
+                **score,
+                "seconds": position.epoch_seconds,
+            }
+        )
+        position.epoch += 1
+        position.step_in_epoch, position.loss_sum, position.epoch_seconds = 0, 0.0, 0.0
+        if self.training.early_stopping is not None and nll < position.best_nll:
+            position.best_nll, position.best_epoch = nll, position.epoch
+            self.best = {name: value.detach().cpu().clone() for name, value in self.ensemble.state_dict().items()}
+
+    def save(self) -> None:
+        if self.folder is None or self.checkpoint is None:
+            return
+        started = time.monotonic()
+        save_checkpoint(
+            self.checkpoint,
+            model=self.ensemble,
+            optimizer=self.optimizer.optimizer,
+            position=self.position,
+            settings=self.settings,
+            best=self.best,
+        )
+        write_history(self.folder / "history.csv", self.position.history)
+        self.saved_at = time.monotonic()
+        self.saving_took = self.saved_at - started
+
+    def finish(self) -> list[Row]:
+        if self.best:
+            self.ensemble.load_state_dict(self.best)
+        return self.position.history
+
+    def interrupted(self, stop: StopRequest) -> RunInterrupted:
+        assert stop.signal is not None
+        return RunInterrupted(
+            f"stopped by {stop.signal.name} after step {self.steps_done} of {self.total_steps}; "
+            f"run the same command again to go on from {self.checkpoint}",
+            stop.signal,
+        )
+
+    def diverged(self, loss: float, step: int) -> TrainingDivergedError:
+        rate = learning_rate(self.training, step=step, steps_per_epoch=self.steps_per_epoch)
+        kept = self.checkpoint if self.checkpoint is not None and self.checkpoint.exists() else "none yet"
+        return TrainingDivergedError(
+            f"the loss became {loss} at step {step + 1} of {self.total_steps} (epoch {self.position.epoch + 1}) with "
+            f"learning rate {rate:.3g}. Last good checkpoint: {kept}. Lower the learning rate or lengthen the warm-up."
+        )

@@ -1,0 +1,94 @@
+"""How a run is trained: a flat record of settings, checked when it is made."""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from motet.errors import InputError
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Settings of `motet.training.fit`.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: *unique* examples a step. A method that repeats them has more rows (MIMO: times its
+            batch_repetition); the papers that quote a batch after repetition are divided by it in the recipes.
+        optimizer: SGD with momentum, or AdamW.
+        learning_rate: peak learning rate.
+        momentum: of SGD.
+        nesterov: whether SGD's momentum is Nesterov's.
+        beta1: AdamW's first-moment decay.
+        beta2: AdamW's second-moment decay.
+        weight_decay: torch's coefficient: the gradient of an L2 penalty ``l2 * sum w^2`` is ``2 l2 w``, so it is
+            twice such an l2. AdamW decouples it.
+        decay_norm_and_bias: whether norms and biases are decayed too (the papers on CIFAR: yes).
+        schedule: ``"cosine"`` to zero, ``"step"`` at the milestones, or ``"constant"``.
+        milestones: epochs at which the step schedule multiplies the rate by `decay_factor`.
+        decay_factor: see `milestones`; 0.2 in the code of MIMO and BatchEnsemble on CIFAR.
+        warmup_epochs: the rate rises linearly from 0 over this many epochs, step by step.
+        precision: ``"auto"`` trains in bfloat16 where a CUDA device has it, else in float32.
+        early_stopping: stop when the validation NLL has not fallen for this many epochs, and keep the weights of
+            the best epoch. None trains all epochs and keeps the last.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 5e-4
+    decay_norm_and_bias: bool = True
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[float, ...] = ()
+    decay_factor: float = 0.2
+    warmup_epochs: float = 0.0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    early_stopping: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "epochs must be at least 1", f"epochs={self.epochs}", "Train for one epoch or more")
+        _check(
+            self.batch_size >= 1,
+            "batch_size must be at least 1",
+            f"batch_size={self.batch_size}",
+            "Pass a positive number of examples a step",
+        )
+        for name in ("learning_rate", "weight_decay", "momentum", "warmup_epochs", "decay_factor"):
+            value = getattr(self, name)
+            _check(0 <= value < float("inf"), f"{name} must be finite and not negative", f"{name}={value}", "Raise it")
+        _check(self.learning_rate > 0, "learning_rate must be positive", f"{self.learning_rate}", "Raise it")
+        _check(
+            not (self.nesterov and self.momentum == 0 and self.optimizer == "sgd"),
+            "Nesterov's momentum needs a momentum",
+            "nesterov=True and momentum=0",
+            "Pass nesterov=False",
+        )
+        _check(
+            self.early_stopping is None or self.early_stopping >= 1,
+            "early_stopping must be at least 1 epoch, or None",
+            f"early_stopping={self.early_stopping}",
+            "Pass a number of epochs to wait",
+        )
+        _check(
+            list(self.milestones) == sorted(self.milestones),
+            "milestones must rise",
+            f"milestones={self.milestones}",
+            "Sort them",
+        )
+        for name, known in (
+            ("optimizer", ("sgd", "adamw")),
+            ("schedule", ("cosine", "step", "constant")),
+            ("precision", ("auto", "32-true", "bf16-mixed", "16-mixed")),
+        ):
+            value = getattr(self, name)
+            _check(value in known, f"{name} must be one of {', '.join(known)}", repr(value), "Choose one of these")
+
+
+def _check(holds: bool, requirement: str, got: str, fix: str) -> None:
+    if not holds:
+        raise InputError(requirement, got=got, fix=fix)

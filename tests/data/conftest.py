@@ -1,0 +1,50 @@
+"""Small IDX files to read."""
+
+import gzip
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+IdxBytes = Callable[..., bytes]
+Folder = Callable[..., Path]
+
+
+def _idx_bytes(shape: Sequence[int], values: bytes | None = None, *, code: int = 0x08) -> bytes:
+    header = bytes([0, 0, code, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
+    return header + (bytes(math.prod(shape)) if values is None else values)
+
+
+@pytest.fixture
+def idx_bytes() -> IdxBytes:
+    """An IDX file's bytes: of the shape, with the given payload, or with zero bytes."""
+    return _idx_bytes
+
+
+@pytest.fixture
+def mnist_folder(tmp_path: Path) -> Folder:
+    """A folder with the four files: rows of 28x28 images whose pixels equal the row number, labels 0..9 in turn."""
+
+    def write(
+        folder: Path = tmp_path,
+        *,
+        train: int = 60,
+        test: int = 20,
+        zipped: bool = True,
+        joint: str = "-",
+        first_labels: Sequence[int] = (),
+    ) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stem, rows in (("train", train), ("t10k", test)):
+            labels = bytes([*first_labels, *(row % 10 for row in range(rows))][:rows])
+            images = b"".join(bytes([row % 256]) * 784 for row in range(rows))
+            for name, content in (
+                (f"{stem}-images{joint}idx3-ubyte", _idx_bytes((rows, 28, 28), images)),
+                (f"{stem}-labels{joint}idx1-ubyte", _idx_bytes((rows,), labels)),
+            ):
+                path = folder / (f"{name}.gz" if zipped else name)
+                path.write_bytes(gzip.compress(content) if zipped else content)
+        return folder
+
+    return write
