@@ -1,3 +1,91 @@
-"""Several independent predictors inside one neural network, read out as an ensemble."""
+"""Several independent predictors inside one neural network, read out as an ensemble.
+
+>>> import motet
+>>> net = motet.models.mlp(input_shape=(4,), num_classes=3)
+>>> x, y = torch.randn(8, 4), torch.randint(3, (8,))
+>>> ensemble = motet.MIMO(members=3).wrap(net, example=x[:1])
+>>> ensemble.loss(x, y).backward()
+>>> ensemble.predict(x).probs.shape
+torch.Size([8, 3])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motet import data, metrics, models
+    from motet.data import Dataset
+    from motet.ensemble import Ensemble
+    from motet.errors import InputError
+    from motet.experiments import Experiment
+    from motet.grouping import Permuted, Shared
+    from motet.likelihoods import Categorical, Gaussian
+    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.objectives import Independent
+    from motet.prediction import Prediction
+    from motet.training import Training, fit
+    from motet.types import Batch
 
 __version__ = "0.1.0"
+
+# Names are imported when they are first used: the command line's --help then never waits for torch.
+_HOMES = {
+    "Batch": "types",
+    "Categorical": "likelihoods",
+    "Dataset": "data",
+    "DeepEnsemble": "methods",
+    "Ensemble": "ensemble",
+    "Experiment": "experiments",
+    "Gaussian": "likelihoods",
+    "Independent": "objectives",
+    "InputError": "errors",
+    "MIMO": "methods",
+    "Method": "methods",
+    "Multihead": "methods",
+    "Permuted": "grouping",
+    "Prediction": "prediction",
+    "Shared": "grouping",
+    "Single": "methods",
+    "Training": "training",
+    "data": "",
+    "fit": "training",
+    "metrics": "",
+    "models": "",
+}
+
+__all__ = [
+    "MIMO",
+    "Batch",
+    "Categorical",
+    "Dataset",
+    "DeepEnsemble",
+    "Ensemble",
+    "Experiment",
+    "Gaussian",
+    "Independent",
+    "InputError",
+    "Method",
+    "Multihead",
+    "Permuted",
+    "Prediction",
+    "Shared",
+    "Single",
+    "Training",
+    "data",
+    "fit",
+    "metrics",
+    "models",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'motet' has no attribute {name!r}")
+    home = _HOMES[name]
+    value = getattr(import_module(f"motet.{home}"), name) if home else import_module(f"motet.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

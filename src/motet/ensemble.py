@@ -1,7 +1,7 @@
 """The one module that every method returns."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import torch
@@ -170,8 +170,9 @@ class Ensemble(nn.Module):
         """
         twin = copy.deepcopy(self).eval()
         for parent, name, child in list(_children(twin)):
-            if hasattr(child, "folded"):
-                setattr(parent, name, child.folded())
+            folded: Callable[[], nn.Module] | None = getattr(child, "folded", None)
+            if folded is not None:
+                setattr(parent, name, folded())
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
 
@@ -188,7 +189,8 @@ class Ensemble(nn.Module):
             )
         if out_rows.dtype in (torch.float16, torch.bfloat16):
             out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that NLL shows
-        return out_rows.unflatten(0, (self.members, rows)).transpose(0, 1)
+        outputs_BMC: Tensor = out_rows.unflatten(0, (self.members, rows)).transpose(0, 1)
+        return outputs_BMC
 
     def _folded_error(self, what: str) -> InputError:
         return InputError(

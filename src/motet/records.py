@@ -9,11 +9,11 @@ from motet.errors import InputError, nearest
 
 def to_record(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain data for JSON, each dataclass with its type's name under ``"type"``."""
-    record = {"type": type(settings).__name__}
+    record: dict[str, Any] = {"type": type(settings).__name__}
     for item in fields(settings):
         value = getattr(settings, item.name)
         if is_dataclass(value):
-            record[item.name] = to_record(value)  # type: ignore[assignment]
+            record[item.name] = to_record(value)
         else:
             record[item.name] = list(value) if isinstance(value, tuple) else value
     return record

@@ -1,9 +1,9 @@
-"""What `motet compare` trains when it is not told otherwise: per data set, settings that were tuned on validation."""
+"""What `motet compare` trains when it is not told otherwise. Settings were chosen on validation data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import final
 
-from motet.methods import MIMO
+from motet.methods import METHODS, MIMO, Method
 from motet.models import ModelSettings, SmallCNN, WideResNet
 from motet.training import Training
 
@@ -11,26 +11,41 @@ from motet.training import Training
 @final
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """Default settings for one data set."""
+    """Default settings for one data set.
+
+    Attributes:
+        model: the model that every method wraps.
+        training: how every method is trained.
+        members: M for every method that has members.
+        tuned: methods whose settings differ from their papers' for this data set.
+    """
 
     model: ModelSettings
     training: Training
-    mimo: MIMO
+    members: int = 3
+    tuned: tuple[Method, ...] = ()
+
+    def method(self, name: str, members: int | None = None) -> Method:
+        """The method called `name`, with these defaults and the number of members asked for."""
+        method = next((tuned for tuned in self.tuned if tuned.name == name), None) or METHODS[name]()
+        if any(item.name == "members" for item in fields(method)):
+            return replace(method, members=self.members if members is None else members)  # type: ignore[call-arg]
+        return method
 
 
 _DIGITS = Defaults(
     model=SmallCNN(width=4),
     training=Training(epochs=60, batch_size=32, learning_rate=0.05, weight_decay=5e-4, warmup_epochs=1),
-    mimo=MIMO(members=3, batch_repetition=2, input_repetition=0.0),
+    tuned=(MIMO(batch_repetition=2),),
 )
 _IMAGES = Defaults(
     model=WideResNet(depth=10, width=2),
     training=Training(epochs=20, batch_size=128, learning_rate=0.1, weight_decay=5e-4, warmup_epochs=1),
-    mimo=MIMO(members=3, batch_repetition=2, input_repetition=0.0),
+    tuned=(MIMO(batch_repetition=2),),
 )
-_DEFAULTS = {"digits": _DIGITS, "fashion-mnist": _IMAGES, "mnist": _IMAGES}
+_BY_DATA = {"digits": _DIGITS}
 
 
 def defaults_for(data: str) -> Defaults:
-    """Defaults for the data set called `data`; those of a small image set where it has none of its own."""
-    return _DEFAULTS.get(data, _IMAGES)
+    """Defaults for the data set called `data`: its own, or those for sets of small images."""
+    return _BY_DATA.get(data, _IMAGES)

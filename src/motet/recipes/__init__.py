@@ -1,0 +1,43 @@
+"""Experiments that come with motet: functions that return an `Experiment`, named ``file:function``."""
+
+import importlib
+import inspect
+import pkgutil
+
+from motet.errors import InputError, nearest
+from motet.experiments import Experiment
+from motet.loading import load_function
+
+
+def recipes() -> dict[str, str]:
+    """Every recipe's name, with the first line of its docstring."""
+    found: dict[str, str] = {}
+    for module in pkgutil.iter_modules(__path__):
+        content = importlib.import_module(f"{__name__}.{module.name}")
+        for name, function in vars(content).items():
+            if inspect.isfunction(function) and function.__module__ == content.__name__ and not name.startswith("_"):
+                found[f"{module.name}:{name}"] = (inspect.getdoc(function) or "").partition("\n")[0]
+    return found
+
+
+def load_recipe(name: str) -> Experiment:
+    """The experiment that the recipe `name` returns: one of motet's, or ``module:function``, ``file.py:function``.
+
+    Raises:
+        InputError: if there is no such recipe, or it does not return an `Experiment`.
+    """
+    known = recipes()
+    if name in known:
+        function = load_function(f"{__name__}.{name}")
+    elif ":" not in name or name.partition(":")[0] in {recipe.partition(":")[0] for recipe in known}:
+        raise InputError(
+            "the recipe must be one of motet's, or module:function", got=repr(name), fix=nearest(name, known)
+        )
+    else:
+        function = load_function(name)
+    experiment = function()
+    if not isinstance(experiment, Experiment):
+        raise InputError(
+            "a recipe must return a motet.Experiment", got=f"a {type(experiment).__name__}", fix="Return the experiment"
+        )
+    return experiment

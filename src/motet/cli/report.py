@@ -1,0 +1,50 @@
+"""motet report FOLDER."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from motet.cli._arguments import parse
+from motet.cli._show import say, show_comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Write the report page of a finished comparison again, and print its table."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """What motet compare wrote: the folder with compare.json."""
+    out: Path | None = None
+    """The page; by default report.html in that folder."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; `argv` begins with its name."""
+    arguments = parse(Arguments, argv)
+    from motet.errors import InputError
+    from motet.files import read_json
+    from motet.report import write_report
+
+    source = arguments.folder / "compare.json"
+    try:
+        record = read_json(source)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "a report needs the folder of a comparison",
+            got=f"no readable {source} ({type(error).__name__})",
+            fix="Pass the folder that motet compare --out wrote",
+        ) from error
+    if not isinstance(record, dict) or not record.get("rows"):
+        raise InputError(
+            "a report needs a finished comparison",
+            got=f"{source} without rows",
+            fix="Run its motet compare command again to finish it",
+        )
+    page = arguments.out or arguments.folder / "report.html"
+    write_report(record, page)
+    show_comparison(record)
+    say(f"report: {page}")
+    return 0

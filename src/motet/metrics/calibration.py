@@ -1,0 +1,94 @@
+"""Whether a prediction that is p confident is right a fraction p of the time."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int, Integer
+from torch import Tensor
+
+from motet.errors import InputError
+from motet.metrics._checks import check_labels, check_probs, widen
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """A reliability diagram's numbers, one per bin of confidence.
+
+    Attributes:
+        low: lower edges, ``(bins,)``. A confidence that equals an edge belongs to the bin above it.
+        high: upper edges, ``(bins,)``. Only the last bin holds its own: confidence 1.
+        count: number of rows in each bin, ``(bins,)``.
+        confidence: mean confidence of a bin's rows, ``(bins,)``; NaN in an empty bin.
+        accuracy: accuracy of a bin's rows, ``(bins,)``; NaN in an empty bin.
+    """
+
+    low: Float[Tensor, "bins"]
+    high: Float[Tensor, "bins"]
+    count: Int[Tensor, "bins"]
+    confidence: Float[Tensor, "bins"]
+    accuracy: Float[Tensor, "bins"]
+
+
+def reliability(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bins: int = 15) -> Reliability:
+    """Sort rows by the probability of their most probable class into equal-width bins on [0, 1].
+
+    Args:
+        probs_BC: class probabilities ``(B, C)``.
+        y_B: class labels ``(B,)``.
+        bins: number of bins.
+
+    Raises:
+        InputError: fewer than one bin, no rows, NaN, values that are no probabilities, labels of another shape or
+            outside the classes.
+
+    >>> reliability(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]), bins=2).count
+    tensor([0, 2])
+    """
+    if bins < 1:
+        raise InputError("a reliability diagram needs at least 1 bin", got=f"bins={bins}", fix="Pass bins=15")
+    check_probs(probs_BC)
+    check_labels(y_B, rows=probs_BC.shape[0], classes=probs_BC.shape[1])
+    # One small vector from here on: on the CPU, where double precision always exists and sums have a fixed order.
+    confidence_B = probs_BC.detach().amax(dim=-1).cpu().double()
+    correct_B = (probs_BC.argmax(dim=-1) == y_B).cpu().double()
+    # The edges are rounded to the type of the probabilities, then both are compared exactly: 0.2 in float32 must
+    # equal the edge 3/15, although neither is a fifth. linspace would multiply by a step and miss some edges.
+    edges = (torch.arange(bins + 1, dtype=torch.float64) / bins).to(probs_BC.dtype).double()
+    # Only inner edges are searched, so that confidence 1 (or a rounding error more) stays in the last bin.
+    bin_B = torch.bucketize(confidence_B, edges[1:-1], right=True)
+    count = torch.bincount(bin_B, minlength=bins)
+    mean_confidence = torch.bincount(bin_B, weights=confidence_B, minlength=bins) / count
+    mean_accuracy = torch.bincount(bin_B, weights=correct_B, minlength=bins) / count
+    like = widen(probs_BC)
+    return Reliability(
+        low=edges[:-1].to(like),
+        high=edges[1:].to(like),
+        count=count.to(like.device),
+        confidence=mean_confidence.to(like),
+        accuracy=mean_accuracy.to(like),
+    )
+
+
+def ece(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bins: int = 15) -> Float[Tensor, ""]:
+    """Expected calibration error, ``sum_b n_b / N |accuracy_b - confidence_b|``. From 0 (best) to 1.
+
+    Guo et al. 2017 (On Calibration of Modern Neural Networks), equation (3), with the left-closed bins of
+    uncertainty-baselines and robustness-metrics.
+
+    Args:
+        probs_BC: class probabilities ``(B, C)``.
+        y_B: class labels ``(B,)``.
+        bins: number of bins.
+
+    Raises:
+        InputError: fewer than one bin, no rows, NaN, values that are no probabilities, labels of another shape or
+            outside the classes.
+
+    >>> ece(torch.tensor([[0.75, 0.25]]), torch.tensor([0]))
+    tensor(0.2500)
+    """
+    diagram = reliability(probs_BC, y_B, bins)
+    gap = (diagram.accuracy - diagram.confidence).abs().nan_to_num(nan=0.0)  # an empty bin weighs nothing
+    return (diagram.count / diagram.count.sum() * gap).sum()

@@ -1,0 +1,22 @@
+"""Random predictions, and a way past the shape checks that only the tests have."""
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What users meet: no jaxtyping in front of the library's own checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(name="logits_BMC")
+def _logits_BMC() -> Tensor:  # noqa: N802  (the axes)
+    return 3 * torch.randn(40, 4, 5)
+
+
+@pytest.fixture(name="y_B")
+def _y_B() -> Tensor:  # noqa: N802  (the axes)
+    return torch.randint(5, (40,))
