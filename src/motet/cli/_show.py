@@ -22,7 +22,8 @@ def show_comparison(record: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     from motet.report.record import read_comparison
-    from motet.report.table import COMPARED, build_table
+    from motet.report.columns import COMPARED
+    from motet.report.table import build_table
 
     table = build_table(read_comparison(record), COMPARED)
     shown = Table(box=None, pad_edge=False, header_style="bold")
