@@ -1,0 +1,18 @@
+"""Figures: tables in, drawings on matplotlib Axes out. Nothing here imports pyplot or changes global settings."""
+
+from motet.plots.curves import plot_curves
+from motet.plots.disagreement import plot_disagreement
+from motet.plots.figure import new_figure, svg
+from motet.plots.quality_cost import plot_quality_cost
+from motet.plots.reliability import plot_reliability
+from motet.plots.style import style
+
+__all__ = [
+    "new_figure",
+    "plot_curves",
+    "plot_disagreement",
+    "plot_quality_cost",
+    "plot_reliability",
+    "style",
+    "svg",
+]

@@ -1,0 +1,5 @@
+"""Results as one self-contained HTML page."""
+
+from motet.report.page import render, write_report
+
+__all__ = ["render", "write_report"]

@@ -1,0 +1,122 @@
+"""How training went: one line a method over the epochs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import IdentityTransform
+from numpy.typing import NDArray
+
+from motet.plots.figure import wrapped
+from motet.plots.labels import spread
+from motet.plots.style import LIGHT, TEXT, color, dashes, marker
+from motet.plots.tables import number, wants_log
+
+History = Sequence[Mapping[str, float | int | None]]
+
+
+def plot_curves(
+    ax: Axes,
+    labels: Sequence[str],
+    histories: Sequence[Sequence[History]],
+    *,
+    value: str = "validation_nll",
+    value_label: str = "Validation negative log-likelihood",
+) -> None:
+    """Mean over seeds as a strong line, every seed as a thin one, each method named at its line's end.
+
+    Args:
+        ax: empty axes, with `motet.plots.figure.right_margin` inches free at their right for the names.
+        labels: one name a method; the position in the list settles colour and line style.
+        histories: one list a method, of one list a seed, of one mapping an epoch with ``epoch`` and `value`; None
+            or NaN where there is no value. Methods without any value are left out.
+        value: the key to plot.
+        value_label: what the vertical axis shows.
+    """
+    ends: list[tuple[int, float, float]] = []
+    everything: list[float] = []
+    longest = 1.0
+    for index, runs in enumerate(histories):
+        curves = [curve for curve in (_curve(run, value) for run in runs) if len(curve)]
+        if not curves:
+            continue
+        mean = _mean(curves)
+        for curve in curves if len(curves) > 1 else []:
+            ax.plot(curve[:, 0], curve[:, 1], color=color(index), linewidth=0.7, alpha=0.4, zorder=2)
+        ax.plot(
+            mean[:, 0],
+            mean[:, 1],
+            color=color(index),
+            linestyle=dashes(index),
+            linewidth=1.9,
+            zorder=3,
+            marker=marker(index) if len(mean) == 1 else None,
+        )
+        ends.append((index, float(mean[-1, 0]), float(mean[-1, 1])))
+        everything.extend(float(item) for curve in [*curves, mean] for item in curve[:, 1])
+        longest = max(longest, *(float(curve[-1, 0]) for curve in curves))
+    ax.set_title(value_label)
+    ax.set_xlabel("Epoch")
+    if not ends:
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=LIGHT["muted"])
+        return
+    _scale(ax, np.array(everything), longest)
+    _name_ends(ax, labels, ends)
+
+
+def _curve(run: History, value: str) -> NDArray[np.float64]:
+    """Rows of epoch and value, without holes."""
+    rows = [(number(row.get("epoch")), number(row.get(value))) for row in run]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 2)
+    return table[np.isfinite(table).all(axis=1)]
+
+
+def _mean(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over the seeds at the epochs that all seeds have; where they share none, at any epoch."""
+    by_epoch: dict[float, list[float]] = {}
+    for curve in curves:
+        for epoch, item in curve:
+            by_epoch.setdefault(float(epoch), []).append(float(item))
+    shared = [epoch for epoch, items in by_epoch.items() if len(items) == len(curves)]
+    return np.array([(epoch, float(np.mean(by_epoch[epoch]))) for epoch in sorted(shared or by_epoch)])
+
+
+def _scale(ax: Axes, values: NDArray[np.float64], longest: float) -> None:
+    ax.set_xlim(min(1.0, longest - 1.0), longest if longest > 1 else 2.0)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+    if wants_log(values):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if values.max() < 300 * values.min() else (1.0,)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    ax.margins(y=0.06)
+
+
+def _name_ends(ax: Axes, labels: Sequence[str], ends: Sequence[tuple[int, float, float]]) -> None:
+    """Write each name right of the data area, as near to its line's end as the others allow."""
+    ax.autoscale_view(scalex=False)
+    frame = ax.get_window_extent()
+    unit = ax.figure.dpi / 72.0
+    wanted = [float(ax.transData.transform((x, y))[1]) for _, x, y in ends]
+    names = [wrapped(labels[index]) for index, _, _ in ends]
+    room = [(1.2 * TEXT * (name.count("\n") + 1) + 3.0) * unit for name in names]
+    placed = spread(wanted, room, frame.y0 - 12 * unit, frame.y1 + 4 * unit)
+    for (index, x, y), name, height in zip(ends, names, placed, strict=True):
+        offset = (frame.width / unit + 26, (height - frame.y0) / unit)
+        line = {"arrowstyle": "-", "color": color(index), "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", xy=(x, y), xytext=offset, textcoords="axes points", arrowprops=line, annotation_clip=False)
+        at = (offset[0] * unit + frame.x0, height)
+        ax.plot(*at, marker(index), color=color(index), markersize=5, transform=IdentityTransform(), clip_on=False)
+        ax.annotate(
+            name,
+            xy=(offset[0] + 7, offset[1]),
+            xycoords="axes points",
+            va="center",
+            linespacing=1.1,
+            annotation_clip=False,
+        )

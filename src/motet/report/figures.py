@@ -1,0 +1,110 @@
+"""The record's numbers as inline SVG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from motet.plots.curves import plot_curves
+from motet.plots.disagreement import plot_disagreement
+from motet.plots.figure import new_figure, right_margin, svg
+from motet.plots.quality_cost import plot_quality_cost
+from motet.plots.reliability import plot_reliability
+from motet.plots.style import color, style
+from motet.plots.tables import numbers
+from motet.report.numbers import TIMES, fixed
+from motet.report.record import Comparison, Row
+
+# A wide figure is drawn twice, for a desk and for a telephone, and the page shows one: text scaled down with the
+# figure would be too small to read. Inches.
+_WIDE, _NARROW = (7.6, 4.1), (4.75, 4.6)
+_RELIABILITY = (3.35, 4.2)
+_MATRIX, _MATRIX_OF_MANY = (2.3, 2.3), (3.35, 3.35)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One method's figure among several beside each other."""
+
+    row: Row
+    note: str
+    svg: str
+
+
+def quality_cost(comparison: Comparison) -> list[str]:
+    """NLL over latency as ``[wide, narrow]`` SVG; empty unless some method has both."""
+    rows = comparison.rows
+    if not any(row.measure("nll").known and row.measure("latency_ratio").known for row in rows):
+        return []
+    single = comparison.single
+    drawn = []
+    with style():
+        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+            figure, ax = new_figure(size, (0.62, 0.12, 0.36, 0.58))
+            plot_quality_cost(
+                ax,
+                [row.label for row in rows],
+                [row.measure("latency_ratio").mean for row in rows],
+                [row.measure("nll").mean for row in rows],
+                [row.measure("nll").error for row in rows],
+                reference=None if single is None else single.index,
+                cost_label=f"Latency of one prediction ({TIMES} the single network)",
+            )
+            label = "Negative log-likelihood against latency, one point a method; the table above has the numbers"
+            drawn.append(svg(figure, label=label, prefix=f"cost-{name}"))
+    return drawn
+
+
+def curves(comparison: Comparison) -> list[str]:
+    """Validation NLL over epochs as ``[wide, narrow]`` SVG; empty unless some method has a history of it."""
+    rows = comparison.rows
+    values = [epoch.get("validation_nll") for row in rows for run in row.histories for epoch in run]
+    if not np.isfinite(numbers(values)).any():
+        return []
+    labels = [row.label for row in rows]
+    drawn = []
+    with style():
+        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+            figure, ax = new_figure(size, (0.62, right_margin(labels), 0.36, 0.58))
+            plot_curves(ax, labels, [row.histories for row in rows])
+            label = "Validation negative log-likelihood over the epochs, one line a method"
+            drawn.append(svg(figure, label=label, prefix=f"curves-{name}"))
+    return drawn
+
+
+def reliability(comparison: Comparison) -> list[Panel]:
+    """A reliability diagram for every method that has bins with predictions in them."""
+    panels = []
+    with style():
+        for row in comparison.rows:
+            if not any(each["count"] for each in row.reliability):
+                continue
+            figure, ax = new_figure(_RELIABILITY, (0.55, 0.16, 0.36, 1.4))
+            plot_reliability(ax, row.reliability, color=color(row.index))
+            ece = row.measure("ece")
+            note = f"ECE {fixed(ece.mean, 3)}" if ece.known else ""
+            text = svg(figure, label=f"Reliability diagram of {row.label}. {note}", prefix=f"reliability-{row.index}")
+            panels.append(Panel(row=row, note=note, svg=text))
+    return panels
+
+
+def disagreement(comparison: Comparison) -> list[Panel]:
+    """A matrix of disagreement for every method with several members, all shaded on one scale."""
+    rows = [row for row in comparison.rows if len(row.disagreement) > 1]
+    largest = max((_largest(row.disagreement) for row in rows), default=0.0)
+    size = _MATRIX if all(len(row.disagreement) <= 4 for row in rows) else _MATRIX_OF_MANY
+    panels = []
+    with style():
+        for row in rows:
+            figure, ax = new_figure(size, (0.25, 0.05, 0.27, 0.03))
+            plot_disagreement(ax, row.disagreement, largest=largest)
+            mean = row.measure("disagreement")
+            note = f"{fixed(100 * mean.mean, 1)}% on average" if mean.known else ""
+            label = f"Disagreement of the {len(row.disagreement)} members of {row.label}. {note}"
+            panels.append(Panel(row=row, note=note, svg=svg(figure, label=label, prefix=f"members-{row.index}")))
+    return panels
+
+
+def _largest(matrix: Sequence[Sequence[float | int | None]]) -> float:
+    values = numbers(value for row in matrix for value in row)
+    return float(np.nan_to_num(values, nan=0.0).max(initial=0.0))

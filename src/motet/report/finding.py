@@ -1,0 +1,136 @@
+"""What the numbers say, in plain words, and how sure one may be of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from motet.report.numbers import fixed, significant
+from motet.report.record import Comparison, Measure, Row
+
+_NLL = "nll"
+_EFFICIENT = 1.5  # latency, relative to one network, up to which a method counts as efficient here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The sentences on top of the page.
+
+    Attributes:
+        headline: one sentence: which method is best, by how much, at what cost.
+        caveat: how far chance could explain it.
+        advice: the best method at about the cost of one network, if that is another one; else empty.
+        chosen: the methods that the sentences recommend over the single network: the best, the best cheap one.
+    """
+
+    headline: str
+    caveat: str = ""
+    advice: str = ""
+    chosen: Sequence[Row] = ()
+
+
+def find(comparison: Comparison) -> Finding:
+    """The finding of a comparison, by negative log-likelihood: the one score that every task has."""
+    single = comparison.single
+    ranked = sorted((row for row in comparison.rows if row.measure(_NLL).known), key=lambda row: row.measure(_NLL).mean)
+    if not ranked:
+        return Finding(headline="No method has a finite negative log-likelihood, so none can be recommended.")
+    best = ranked[0]
+    if len(ranked) == 1:
+        headline = (
+            f"{_name(best)} reached a negative log-likelihood of {_nll(best)}; there is nothing to compare it with."
+        )
+        return Finding(headline=headline[:1].upper() + headline[1:])
+    if single is None or single not in ranked:
+        against = ranked[1]
+        headline = (
+            f"{best.label} has the lowest negative log-likelihood of the {len(ranked)} methods: {_nll(best)}, "
+            f"before {against.label} with {_nll(against)}."
+        )
+    elif best is single:
+        against = ranked[1]
+        headline = (
+            f"No ensemble did better than the single network here: its negative log-likelihood of {_nll(best)} is "
+            f"the lowest, before {against.label} with {_nll(against)}{_cost(against, single, ' at ')}."
+        )
+    else:
+        against = single
+        headline = (
+            f"{best.label} has the lowest negative log-likelihood, {_nll(best)} against {_nll(single)} of the single "
+            f"network, at {_cost(best, single) or 'a cost that was not measured'}."
+        )
+    advice, pick = _advice(ranked, best, single)
+    return Finding(
+        headline=headline,
+        caveat=_caveat(best, against, len(comparison.seeds)),
+        advice=advice,
+        chosen=[row for row in (best if against is single else None, pick) if row is not None],
+    )
+
+
+def errors_apart(a: Measure, b: Measure) -> float:
+    """Difference of two means in units of its standard error; NaN where the standard errors are unknown."""
+    if not (a.has_error and b.has_error):
+        return math.nan
+    error = math.hypot(a.error, b.error)
+    difference = abs(a.mean - b.mean)
+    return difference / error if error > 0 else (math.inf if difference > 0 else 0.0)
+
+
+def _caveat(best: Row, against: Row, seeds: int) -> str:
+    apart = errors_apart(best.measure(_NLL), against.measure(_NLL))
+    if math.isnan(apart):
+        ran = "Only one seed was run" if seeds <= 1 else "The standard errors are unknown"
+        return f"{ran}, so this difference may be chance: run several seeds before relying on it."
+    few = " Standard errors from so few seeds are themselves rough." if seeds < 5 else ""
+    if apart <= 1:
+        return f"The difference is within the standard errors over {seeds} seeds: treat the two as equal.{few}"
+    size = "many times" if apart > 20 else f"{fixed(apart, 1)} times"
+    strength = "only weak evidence" if apart <= 2 else "more than chance would usually give"
+    return f"The difference is {size} its standard error over {seeds} seeds: {strength}.{few}"
+
+
+def _advice(ranked: Sequence[Row], best: Row, single: Row | None) -> tuple[str, Row | None]:
+    """What to take when the best method is too expensive: the best that costs about as much as one network."""
+    if single not in ranked or single is None or not best.measure("latency_ratio").mean > _EFFICIENT:
+        return "", None
+    cheap = [row for row in ranked if row is not single and row.measure("latency_ratio").mean <= _EFFICIENT]
+    if not cheap:
+        return "", None
+    pick, base, top = cheap[0], single.measure(_NLL).mean, best.measure(_NLL).mean
+    limit = f"at most {_EFFICIENT:g} times the latency of one network"
+    if pick.measure(_NLL).mean >= base:
+        return f"No method with {limit} did better than the single network.", None
+    kept = 100 * (base - pick.measure(_NLL).mean) / (base - top)
+    doubt = ""
+    if errors_apart(pick.measure(_NLL), single.measure(_NLL)) <= 1:
+        doubt = ", although what it gains is within the standard errors"
+    return (
+        f"Of the methods with {limit}, {pick.label} is the best: it has {fixed(kept, 0)}% of that gain, "
+        f"at {_cost(pick, single)}{doubt}."
+    ), pick
+
+
+def _cost(row: Row, single: Row, before: str = "") -> str:
+    """Latency and parameters of `row`, relative to the single network, in words."""
+    size, unit = row.measure("parameters"), single.measure("parameters")
+    parts = [
+        _times(row.measure("latency_ratio").mean, "latency"),
+        _times(size.mean / unit.mean if unit.mean > 0 else math.nan, "number of parameters"),
+    ]
+    known = [part for part in parts if part]
+    return before + " and ".join(known) if known else ""
+
+
+def _times(ratio: float, what: str) -> str:
+    if not math.isfinite(ratio):
+        return ""
+    text = fixed(ratio, 2)
+    return f"the same {what}" if text == "1.00" else f"{text.removesuffix('.00')} times the {what}"
+
+
+def _nll(row: Row) -> str:
+    return significant(row.measure(_NLL).mean)
+
+
+def _name(row: Row) -> str:
+    return "the single network" if row.method == "single" else row.label

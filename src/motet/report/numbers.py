@@ -1,0 +1,69 @@
+"""Numbers as a reader wants them: as many digits as mean something, and units that fit."""
+
+import math
+from collections.abc import Sequence
+
+from motet.report.record import Measure
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+MISSING = "\N{EN DASH}"
+
+
+def decimals(measures: Sequence[Measure], *, most: int = 4) -> int:
+    """Decimals for a column: one more than the typical standard error needs, else three digits of the typical mean.
+
+    >>> decimals([Measure(mean=0.0712, error=0.002)]), decimals([Measure(mean=97.8)])
+    (4, 1)
+    """
+    errors = sorted(m.error for m in measures if m.has_error and m.error > 0)
+    if errors:
+        return _clamp(1 - math.floor(math.log10(errors[len(errors) // 2])), most)
+    means = sorted(abs(m.mean) for m in measures if m.known and m.mean != 0)
+    return _clamp(2 - math.floor(math.log10(means[len(means) // 2])), most) if means else 1
+
+
+def fixed(value: float, places: int) -> str:
+    """`value` with `places` decimals and a real minus sign."""
+    text = f"{value:.{places}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with `digits` significant digits, never in scientific notation.
+
+    >>> significant(0.0712345), significant(1234.5)
+    ('0.0712', '1234')
+    """
+    if value == 0:
+        return "0"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.999 has that of 10.0
+    return fixed(value, max(0, digits - 1 - exponent))
+
+
+def counted(value: float) -> str:
+    """A large count with a unit.
+
+    >>> counted(123456).replace(THIN, " "), counted(999)
+    ('123 k', '999')
+    """
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * 0.9995:
+            return f"{significant(value / size)}{THIN}{unit}"
+    return f"{value:.0f}"
+
+
+def duration_unit(longest: float) -> tuple[float, str]:
+    """Seconds in the unit, and its name, in which `longest` seconds read best."""
+    if longest < 1:
+        return 1e-3, "ms"
+    if longest < 180:
+        return 1.0, "s"
+    return (60.0, "min") if longest < 3 * 3600 else (3600.0, "h")
+
+
+def _clamp(places: int, most: int) -> int:
+    return max(0, min(most, places))

@@ -1,0 +1,84 @@
+"""A comparison as one self-contained HTML page: no file beside it, no request to anywhere."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from motet.files import write_text
+from motet.plots.figure import xml_text
+from motet.plots.style import DARK, LIGHT, series_name
+from motet.report import figures
+from motet.report.columns import COMPARED, MEMBERS
+from motet.report.facts import facts
+from motet.report.finding import find
+from motet.report.gains import gains
+from motet.report.record import read_comparison
+from motet.report.table import build_table
+
+
+def render(comparison: Mapping[str, Any]) -> str:
+    """The page as HTML.
+
+    Args:
+        comparison: the record of `motet compare`: ``rows``, one a method, each with ``method``, ``label``,
+            ``scores``, ``cost`` and, where there are any, ``reliability``, ``disagreement_matrix`` and ``histories``;
+            beside them ``data``, ``training``, ``seeds``, ``hardware``, ``command`` and the like. null stands for
+            NaN, and what is absent is left out of the page.
+
+    Raises:
+        InputError: there are no rows, or a row has no method or label.
+    """
+    read = read_comparison(comparison)
+    several = [row for row in read.rows if row.members > 1]
+    finding = find(read)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            comparison=read,
+            about=read.about,
+            finding=finding,
+            gains=[(row, gains(row, read.single)) for row in finding.chosen if read.single is not None],
+            table=build_table(read, COMPARED),
+            members=build_table(read, MEMBERS, several),
+            several=several,
+            quality_cost=[Markup(text) for text in figures.quality_cost(read)],
+            curves=[Markup(text) for text in figures.curves(read)],
+            reliability=figures.reliability(read),
+            disagreement=figures.disagreement(read),
+            facts=facts(read),
+            light=LIGHT,
+            dark=DARK,
+            css=_part("page.css"),
+            js=_part("page.js"),
+        )
+    )
+
+
+def write_report(comparison: Mapping[str, Any], path: str | Path) -> None:
+    """Write the page of `comparison` to `path`, whole or not at all. Raises what `render` raises."""
+    write_text(Path(path), render(comparison))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("motet", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["series"] = series_name
+    environment.filters["plain"] = xml_text
+    environment.filters["svg"] = Markup
+    return environment
+
+
+def _part(name: str) -> Markup:
+    return Markup(files("motet.report").joinpath(name).read_text(encoding="utf-8").strip())

@@ -1,0 +1,125 @@
+"""The record of a comparison, read into types: what is absent or null there is NaN, None or empty here."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from motet.errors import InputError
+from motet.plots.tables import number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number over seeds: its mean and the standard error of that mean, NaN where there is none."""
+
+    mean: float
+    error: float = math.nan
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a mean."""
+        return math.isfinite(self.mean)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether there is a mean with a standard error."""
+        return self.known and math.isfinite(self.error)
+
+
+UNKNOWN = Measure(mean=math.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method: what it is, what it scored, what it cost."""
+
+    index: int
+    method: str
+    label: str
+    members: int
+    summary: str
+    settings: str
+    measures: Mapping[str, Measure]
+    reliability: Sequence[Mapping[str, Any]]
+    disagreement: Sequence[Sequence[float | int | None]]
+    histories: Sequence[Sequence[Mapping[str, Any]]]
+    runs: Sequence[str]
+
+    def measure(self, key: str) -> Measure:
+        """Score or cost named `key`; `UNKNOWN` where the record has none."""
+        return self.measures.get(key, UNKNOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All methods, and how they were run. `about` holds the record's other entries, ``{}`` or None where absent."""
+
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+    @property
+    def single(self) -> Row | None:
+        """The single network that ensembles are measured against, if it was run."""
+        named = [row for row in self.rows if row.method == "single"]
+        return next(iter(named or [row for row in self.rows if row.members == 1]), None)
+
+    def known(self, key: str) -> bool:
+        """Whether any method has a number for `key`."""
+        return any(row.measure(key).known for row in self.rows)
+
+
+def read_comparison(record: Mapping[str, Any]) -> Comparison:
+    """Read the record that ``motet compare`` writes.
+
+    Raises:
+        InputError: there are no rows, or a row has no method or label.
+    """
+    rows = record.get("rows") or []
+    if not rows:
+        raise InputError(
+            "a comparison must have at least one row",
+            got="no rows",
+            fix="Run `motet compare` with at least one method, and pass the record it wrote",
+        )
+    return Comparison(
+        rows=[_row(index, row) for index, row in enumerate(rows)],
+        seeds=list(record.get("seeds") or []),
+        data=record.get("data") or {},
+        training=record.get("training") or {},
+        hardware=record.get("hardware") or {},
+        about=record,
+    )
+
+
+def _row(index: int, row: Mapping[str, Any]) -> Row:
+    for key in ("method", "label"):
+        if not row.get(key):
+            raise InputError(
+                f"every row of a comparison must have a {key}",
+                got=f"row {index} with {', '.join(sorted(row)) or 'nothing'}",
+                fix="Pass the record that `motet compare` wrote",
+            )
+    return Row(
+        index=index,
+        method=str(row["method"]),
+        label=str(row["label"]),
+        members=int(row.get("members") or 1),
+        summary=str(row.get("summary") or ""),
+        settings=str(row.get("settings") or ""),
+        measures={key: _measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
+        reliability=row.get("reliability") or [],
+        disagreement=row.get("disagreement_matrix") or [],
+        histories=row.get("histories") or [],
+        runs=[str(run) for run in row.get("runs") or []],
+    )
+
+
+def _measure(value: Any) -> Measure:
+    if isinstance(value, Mapping):
+        return Measure(mean=number(value.get("mean")), error=number(value.get("standard_error")))
+    return Measure(mean=number(value))

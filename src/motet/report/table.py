@@ -1,0 +1,112 @@
+"""The tables: which columns have something to show, and how their cells read."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from motet.report.columns import Column
+from motet.report.numbers import MISSING, THIN, TIMES, counted, decimals, duration_unit, fixed
+from motet.report.record import Comparison, Measure, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number as it stands in the table. `sort` is what sorting compares: empty where there is no number."""
+
+    text: str
+    error: str = ""
+    sort: str = ""
+    best: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns, and one row of cells for each method."""
+
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Row, Sequence[Cell]]]
+
+
+_ERROR = "mean ± standard error over the seeds"
+
+
+def build_table(comparison: Comparison, columns: Sequence[Column], rows: Sequence[Row] | None = None) -> Table:
+    """The table of `columns` that at least one of `rows` (default: all) has a number for."""
+    shown = comparison.rows if rows is None else rows
+    kept = [column for column in columns if any(row.measure(column.key).known for row in shown)]
+    by_column = [_cells(column, shown) for column in kept]
+    return Table(columns=kept, rows=[(row, [cells[i] for cells in by_column]) for i, row in enumerate(shown)])
+
+
+def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
+    measures = [row.measure(column.key) for row in rows]
+    write = _WRITERS[column.kind](measures)
+    texts = [write(measure) for measure in measures]
+    known = [measure.mean for measure in measures if measure.known]
+    best = ""
+    if column.better != "neither" and len(known) > 1:
+        target = min(known) if column.better == "lower" else max(known)
+        best = next(text for (text, _), m in zip(texts, measures, strict=True) if m.known and m.mean == target)
+    # Cells that read the same share the mark: what cannot be seen to be better is not marked as better.
+    marked = [m.known and text == best for (text, _), m in zip(texts, measures, strict=True)]
+    return [
+        Cell(
+            text=text,
+            error=error,
+            sort=repr(measure.mean) if measure.known else "",
+            best=mark and not all(marked),
+            title=_title(column, row),
+        )
+        for (text, error), measure, mark, row in zip(texts, measures, marked, rows, strict=True)
+    ]
+
+
+def _title(column: Column, row: Row) -> str:
+    measure = row.measure(column.key)
+    if not measure.known:
+        return "not measured, or not defined for this method"
+    if column.key == "latency_ratio" and row.measure("latency_seconds").known:
+        seconds = row.measure("latency_seconds").mean
+        size, unit = duration_unit(seconds)
+        return f"measured: {seconds / size:.3g} {unit}"
+    if column.kind == "count":
+        return f"{measure.mean:,.0f}"
+    return _ERROR if measure.has_error else ""
+
+
+_Write = Callable[[Measure], tuple[str, str]]
+
+
+def _number(measures: Sequence[Measure], scale: float = 1.0, unit: str = "", places: int | None = None) -> _Write:
+    scaled = [Measure(mean=scale * m.mean, error=scale * m.error) for m in measures]
+    digits = decimals(scaled) if places is None else places
+    shows_errors = any(m.has_error for m in measures)
+
+    def write(measure: Measure) -> tuple[str, str]:
+        if not measure.known:
+            return MISSING, ""
+        error = ""
+        if shows_errors:
+            error = f"± {fixed(scale * measure.error, digits)}" if math.isfinite(measure.error) else f"± {MISSING}"
+        return fixed(scale * measure.mean, digits) + unit, error
+
+    return write
+
+
+def _seconds(measures: Sequence[Measure]) -> _Write:
+    size, unit = duration_unit(max((m.mean for m in measures if m.known), default=1.0))
+    return _number(measures, 1 / size, f"{THIN}{unit}")
+
+
+def _count(measures: Sequence[Measure]) -> _Write:
+    return lambda measure: (counted(measure.mean) if measure.known else MISSING, "")
+
+
+_WRITERS: Mapping[str, Callable[[Sequence[Measure]], _Write]] = {
+    "number": _number,
+    "percent": lambda measures: _number(measures, 100.0),
+    "count": _count,
+    "ratio": lambda measures: _number(measures, places=2, unit=TIMES),
+    "seconds": _seconds,
+}
