@@ -16,13 +16,33 @@ def show(text: str) -> None:
 
 
 def show_comparison(record: Mapping[str, Any]) -> None:
-    """The comparison's table, best values in bold on a terminal."""
+    """Print the comparison's table: best values in bold on a terminal, never broken over lines elsewhere."""
     from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(_table(record))
+    else:
+        show(comparison_text(record))
+
+
+def comparison_text(record: Mapping[str, Any]) -> str:
+    """The comparison's table as plain text, as wide as it needs to be."""
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=1000, color_system=None).print(_table(record))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _table(record: Mapping[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from motet.report.record import read_comparison
     from motet.report.columns import COMPARED
+    from motet.report.record import read_comparison
     from motet.report.table import build_table
 
     table = build_table(read_comparison(record), COMPARED)
@@ -33,9 +53,7 @@ def show_comparison(record: Mapping[str, Any]) -> None:
     for row, cells in table.rows:
         texts = [Text(f"{cell.text} {cell.error}".strip(), style="bold" if cell.best else "") for cell in cells]
         shown.add_row(row.label, *texts)
-    console = Console()
-    # A file or a pipe has no width to keep to, and a table broken over lines is of no use to a script.
-    (console if console.is_terminal else Console(width=200)).print(shown)
+    return shown
 
 
 def show_lines(lines: Iterable[tuple[str, str]]) -> None:

@@ -29,8 +29,8 @@ class Arguments:
     """mlp, small_cnn, wrn-DEPTH-WIDTH, or your own: module:function or file.py:function."""
     epochs: int | None = None
     """Passes over the training data; by default as tuned for the data set."""
-    seeds: int = 1
-    """How many seeds; with more than one, means and standard errors are shown."""
+    seeds: int | None = None
+    """How many seeds (digits: 3, else 1); with more than one, means and standard errors are shown."""
     first: tuple[str, ...] | None = None
     """The model's input layer (or layers), where it is ambiguous."""
     last: tuple[str, ...] | None = None

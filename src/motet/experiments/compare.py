@@ -63,7 +63,7 @@ def make_plan(
     members: int | None = None,
     model: str | None = None,
     epochs: int | None = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
 ) -> Plan:
@@ -75,15 +75,16 @@ def make_plan(
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
         epochs: the data set's default if None.
-        seeds: how many seeds, counted from 0.
+        seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
 
     Raises:
         InputError: for an unknown method or model, or a number below 1.
     """
+    defaults = defaults_for(data)
+    seeds = defaults.seeds if seeds is None else seeds
     if seeds < 1:
         raise InputError("seeds must be at least 1", got=f"seeds={seeds}", fix="Pass the number of seeds to run")
-    defaults = defaults_for(data)
     training = defaults.training if epochs is None else replace(defaults.training, epochs=epochs)
     return Plan(
         data=data,

@@ -1,0 +1,95 @@
+"""Write the generated parts of README.md: every number in it comes from a committed record.
+
+    python tools/generate_docs.py            write them
+    python tools/generate_docs.py --check    exit with 1 if they are not as the records say
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from motet.cli._show import comparison_text
+from motet.files import read_json, write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "results" / "demo" / "compare.json"
+BENCHMARKS = ROOT / "benchmarks" / "results"
+
+
+def main() -> int:
+    page = ROOT / "README.md"
+    before = page.read_text(encoding="utf-8")
+    after = generate(before)
+    if "--check" in sys.argv:
+        print("README.md is as the records say" if before == after else "README.md is out of date: run make docs")
+        return int(before != after)
+    write_text(page, after)
+    return 0
+
+
+def generate(text: str) -> str:
+    """The page with every generated part written anew."""
+    parts = {"demo-table": demo_table, "demo-protocol": demo_protocol, "benchmarks": benchmarks}
+
+    def replace(match: re.Match[str]) -> str:
+        return f"<!-- generated: {match[1]} -->\n{parts[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def demo_table() -> str:
+    """The table that `make demo` printed."""
+    return f"```\n{comparison_text(read_json(DEMO)).rstrip()}\n```"
+
+
+def demo_protocol() -> str:
+    """How the demo was run."""
+    record = read_json(DEMO)
+    data, hardware, training = record["data"], record["hardware"], record["training"]
+    seeds = len(record["seeds"])
+    return (
+        f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']} with "
+        f"{hardware['threads']} threads: `{record['model']}`, {training['epochs']} epochs, "
+        f"{data['train']} training, {data['validation']} validation and {data['test']} test images. "
+        f"Means over {seeds} seeds ± their standard errors. The record is `results/demo/compare.json`."
+    )
+
+
+def benchmarks() -> str:
+    """One line for each bound that a benchmark holds."""
+    out = io.StringIO()
+    out.write("| measured | result | bound |\n|---|---|---|\n")
+    for title, name, key, unit in (
+        ("folded MIMO (M=3), forward time over the single network's", "fold_latency", "latency.mimo_folded.ratio", "x"),
+        ("deep ensemble (M=3), the same", "fold_latency", "latency.deep_ensemble.ratio", "x"),
+        ("`fit`, time per step over the shortest plain-torch loop: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
+        ("the same: small CNN", "fit_overhead", "small_cnn.fit.ratio", "x"),
+        ("the same: WRN-10-1", "fit_overhead", "wrn_10_1.fit.ratio", "x"),
+        ("`motet --help`", "startup", "seconds.motet_help", " s"),
+        ("`import motet`, more than `import torch`", "startup", "import_motet_more_than_torch", " s"),
+    ):
+        record = read_json(BENCHMARKS / f"{name}.json")
+        bound = record["bounds"].get(key, {}).get("at_most")
+        out.write(
+            f"| {title} | {_at(record['result'], key):.2f}{unit} | {'' if bound is None else f'{bound}{unit}'} |\n"
+        )
+    about = read_json(BENCHMARKS / "fold_latency.json")
+    out.write(
+        f"\nOn {about['hardware']['processor']}, {about['hardware']['cores']} cores, {about['created'][:10]}; ratios "
+        "in one process, measured in turn, medians. Scripts and records: [`benchmarks/`](benchmarks/README.md)."
+    )
+    return out.getvalue()
+
+
+def _at(value: Any, key: str) -> float:
+    for part in key.split("."):
+        value = value[part]
+    return float(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
