@@ -25,7 +25,7 @@ OUT = Path(__file__).resolve().parent.parent / "results" / "digits-defaults" / "
 MODEL = SmallCNN(width=2)
 LEARNING_RATES = (0.02, 0.05)
 WEIGHT_DECAYS = (5e-4, 2e-3)
-EPOCHS = 40
+EPOCHS = 30
 SEEDS = range(4)
 METHODS = (
     motet.Single(),

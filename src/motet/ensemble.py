@@ -1,13 +1,14 @@
 """The one module that every method returns."""
 
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from motet.errors import InputError
 from motet.grouping import Grouping
@@ -16,9 +17,10 @@ from motet.likelihoods import Combination, Likelihood
 from motet.modes import evaluating
 from motet.objectives import Objective
 from motet.prediction import Prediction
+from motet.surgery import replace_module
 from motet.types import Batch
 
-_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 @final
@@ -108,9 +110,17 @@ class Ensemble(nn.Module):
             )
         batch = self.grouping.deal(x, y, members=self.members, generator=generator)
         outputs_BMC = self.forward_batch(batch)
-        if y.device.type == "cpu":  # elsewhere looking at the values would stall the device at every step
+        # Looking at the targets' values at every step takes time, and makes an accelerator wait. It is done when
+        # something went wrong, to say what.
+        self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1], values=False)
+        try:
+            loss = self.objective(outputs_BMC, batch.targets_BM, self.likelihood)
+        except IndexError:
             self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1])
-        return self.objective(outputs_BMC, batch.targets_BM, self.likelihood)
+            raise
+        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+            self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1])
+        return loss
 
     @torch.no_grad()
     def predict(
@@ -126,9 +136,20 @@ class Ensemble(nn.Module):
             x: inputs, ``(B, ...)``.
             targets: the truth, kept in the prediction for metrics.
             batch_size: rows per forward pass; all at once if None.
+
+        Raises:
+            InputError: for an empty batch, a batch size below 1, and targets that are not one per input.
         """
         if len(x) == 0:
             raise InputError("a prediction needs at least one input", got="an empty batch", fix="Pass inputs (B, ...)")
+        if batch_size is not None and batch_size < 1:
+            raise InputError("batch_size must be at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more")
+        if targets is not None and len(targets) != len(x):
+            raise InputError(
+                "a prediction must have one target per input",
+                got=f"{len(x)} inputs and {len(targets)} targets",
+                fix="Pass x and targets of the same examples",
+            )
         with evaluating(self):
             parts = [self(part) for part in x.split(batch_size or len(x))]
         return Prediction(
@@ -156,7 +177,8 @@ class Ensemble(nn.Module):
                 if id(parameter) in seen or not parameter.requires_grad:
                     continue
                 seen.add(id(parameter))
-                norm_or_bias = isinstance(module, _NORMS) or name == "bias"
+                # "bias" in the name: recurrent and attention layers have in_proj_bias, bias_ih_l0 and the like.
+                norm_or_bias = isinstance(module, _NORMS) or "bias" in name
                 spare = name in never or (norm_or_bias and not decay_norm_and_bias)
                 (spared if spare else decayed).append(parameter)
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
@@ -169,10 +191,10 @@ class Ensemble(nn.Module):
         added up to one ordinary layer). The copy cannot be trained: its `loss` raises.
         """
         twin = copy.deepcopy(self).eval()
-        for parent, name, child in list(_children(twin)):
-            folded: Callable[[], nn.Module] | None = getattr(child, "folded", None)
+        for layer in list(twin.modules()):
+            folded: Callable[[], nn.Module] | None = getattr(layer, "folded", None)
             if folded is not None:
-                setattr(parent, name, folded())
+                replace_module(twin, layer, folded())
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
 
@@ -198,9 +220,3 @@ class Ensemble(nn.Module):
             got="a folded ensemble, which is for inference",
             fix="Call it on the ensemble that fold() was called on",
         )
-
-
-def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    for parent in module.modules():
-        for name, child in parent.named_children():
-            yield parent, name, child

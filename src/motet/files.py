@@ -3,31 +3,49 @@
 import json
 import math
 import os
-import tempfile
+import re
+import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from motet.errors import InputError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it over `path`.
+    """Let `write` fill a file in a folder beside `path`, then rename it over `path`.
 
     A process killed at any moment leaves either the old file or the new one. When `write` fails (a full disk,
     say) the half-written file is removed, `path` keeps what it held, and the error goes on to the caller.
+
+    Raises:
+        OSError: naming `path`, if the operating system refuses, also where `write` reports that in its own way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    # A folder, because writers have temporary files of their own (safetensors: .tmpXXXXXX), which a kill leaves too.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        write(beside)
-        with beside.open("rb") as file:
+        beside.mkdir()
+        whole = beside / path.name
+        write(whole)
+        with whole.open("rb") as file:
             os.fsync(file.fileno())
-        beside.chmod(0o644)  # mkstemp makes files that only their owner can read
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        whole.chmod(beside.stat().st_mode & 0o666)  # what the user's umask leaves; safetensors lets only the owner read
+        whole.replace(path)
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written in `folder`; only that of `write_atomically`."""
+    for beside in folder.glob(".*.part"):
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,8 +64,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file. Raises `InputError` if it is not one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path} must be a whole JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
+        ) from error
+
+
+def _system_error(error: Exception) -> int | None:
+    """The operating system's number for what went wrong; safetensors, for one, has it in the message only."""
+    if isinstance(error, OSError):
+        return error.errno
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def _finite(value: Any) -> Any:

@@ -20,6 +20,9 @@ from motet.errors import InputError
 
 Combination = Literal["mixture", "geometric"]
 
+# torch's cross-entropy takes the label -100 for "ignore this row"; here it is out of range, like any other such label.
+_NO_LABEL = torch.iinfo(torch.long).min
+
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(ABC):
@@ -29,13 +32,20 @@ class Likelihood(ABC):
     def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
         """Negative log-likelihood of `y` in nats, constants included, one value per leading index."""
 
+    def mean_nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+        """Mean of `nll` over all leading indices."""
+        return self.nll(eta, y).mean()
+
     @abstractmethod
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
         """Mean of the distribution with natural parameter `eta`: probabilities, or the expected target."""
 
     @abstractmethod
-    def check_targets(self, y: Tensor, *, outputs: int) -> None:
-        """Raise `InputError` unless `y` can be observed under this likelihood with `outputs` outputs."""
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
+        """Raise `InputError` unless `y` can be observed under this likelihood with `outputs` outputs.
+
+        Without `values` only type and shape are checked: looking at values makes an accelerator wait.
+        """
 
     @abstractmethod
     def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
@@ -76,7 +86,11 @@ class Categorical(Likelihood):
 
     def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
         """Cross-entropy ``logsumexp(eta) - eta_y``."""
-        return F.cross_entropy(eta.flatten(0, -2), y.flatten(), reduction="none").view(eta.shape[:-1])
+        return _cross_entropy(eta, y, "none").view(eta.shape[:-1])
+
+    def mean_nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+        """Mean cross-entropy, in torch's one kernel for it: every step of training pays for this."""
+        return _cross_entropy(eta, y, "mean")
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
         """Class probabilities, the softmax of the logits."""
@@ -90,7 +104,7 @@ class Categorical(Likelihood):
         """Mean of the members' probabilities."""
         return eta_BMC.softmax(dim=-1).mean(dim=1)
 
-    def check_targets(self, y: Tensor, *, outputs: int) -> None:
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Labels must be whole numbers from 0 to ``outputs - 1``."""
         if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
             raise InputError(
@@ -98,7 +112,7 @@ class Categorical(Likelihood):
                 got=f"targets of {str(y.dtype).removeprefix('torch.')}",
                 fix="Convert them with y.long(), or use the Gaussian likelihood for regression",
             )
-        if y.numel() and not (int(y.min()) >= 0 and int(y.max()) < outputs):
+        if values and y.numel() and not (int(y.min()) >= 0 and int(y.max()) < outputs):
             raise InputError(
                 f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs",
                 got=f"labels from {int(y.min())} to {int(y.max())}",
@@ -117,6 +131,8 @@ class Gaussian(Likelihood):
     def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
         """Half the squared error, plus half of log 2 pi, per target."""
         y = y.unsqueeze(-1) if y.ndim < eta.ndim else y
+        # Anything else would broadcast, one example's target against another's output.
+        _require_shape(y, eta.shape, fix="Pass targets of shape (batch, outputs), or (batch,) for one output")
         return (0.5 * (eta - y).square() + 0.5 * math.log(2 * math.pi)).sum(dim=-1)
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
@@ -131,7 +147,7 @@ class Gaussian(Likelihood):
         """Mean output: the mixture's mean is the mean of the members' means."""
         return eta_BMC.mean(dim=1)
 
-    def check_targets(self, y: Tensor, *, outputs: int) -> None:
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Targets must be finite floating-point numbers, `outputs` a row."""
         if not y.is_floating_point():
             raise InputError(
@@ -146,9 +162,26 @@ class Gaussian(Likelihood):
                 got=f"targets of shape {tuple(y.shape)}",
                 fix="Give the model one output per target",
             )
-        if not bool(torch.isfinite(y).all()):
+        if values and not bool(torch.isfinite(y).all()):
             raise InputError(
                 "regression targets must be finite",
                 got=f"{int((~torch.isfinite(y)).sum())} NaN or infinite values",
                 fix="Drop or fill those rows",
             )
+
+
+def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -> Tensor:
+    _require_shape(
+        y, eta.shape[:-1], fix="Turn one-hot rows into labels with y.argmax(dim=1), a column with y.squeeze(1)"
+    )
+    rows, labels = eta.reshape(-1, eta.shape[-1]), y.reshape(-1).long()
+    return F.cross_entropy(rows, labels, reduction=reduction, ignore_index=_NO_LABEL)
+
+
+def _require_shape(y: Tensor, shape: torch.Size, *, fix: str) -> None:
+    if y.shape != shape:
+        raise InputError(
+            f"targets of outputs with these axes must have shape {tuple(shape)}",
+            got=f"shape {tuple(y.shape)}",
+            fix=fix,
+        )

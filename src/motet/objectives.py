@@ -52,5 +52,5 @@ class Independent(Objective):
         likelihood: Likelihood,
     ) -> Float[Tensor, ""]:
         """Sum or mean over members of the mean over rows of the NLL."""
-        mean = likelihood.nll(outputs_BMC, targets_BM).mean()
-        return mean * outputs_BMC.shape[1] if self.reduction == "sum" else mean
+        mean, members = likelihood.mean_nll(outputs_BMC, targets_BM), outputs_BMC.shape[1]
+        return mean * members if self.reduction == "sum" and members > 1 else mean

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import final, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -17,7 +17,7 @@ _LIKELIHOODS: dict[str, type[Likelihood]] = {"Categorical": Categorical, "Gaussi
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
     """Every member's output for the same examples.
 
@@ -36,6 +36,26 @@ class Prediction:
     likelihood: Likelihood
     combination: Combination = "mixture"
     targets: Shaped[Tensor, "batch ..."] | None = None
+
+    def __post_init__(self) -> None:
+        if self.outputs_BMC.ndim != 3:
+            raise InputError(
+                "the outputs of a prediction must have shape (batch, members, outputs)",
+                got=f"shape {tuple(self.outputs_BMC.shape)}",
+                fix="Give a single network a member axis: outputs.unsqueeze(1)",
+            )
+        if self.combination not in get_args(Combination):
+            raise InputError(
+                f"combination must be one of {', '.join(get_args(Combination))}",
+                got=repr(self.combination),
+                fix="Pass combination='mixture' for the mean of the members' distributions",
+            )
+        if self.targets is not None and (self.targets.ndim == 0 or len(self.targets) != len(self.outputs_BMC)):
+            raise InputError(
+                "a prediction must have one target per row",
+                got=f"targets of shape {tuple(self.targets.shape)} for {len(self.outputs_BMC)} rows",
+                fix="Pass the targets of the same examples",
+            )
 
     @property
     def members(self) -> int:
@@ -130,7 +150,7 @@ class Prediction:
                     combination=about["combination"],
                     targets=file.get_tensor("targets") if "targets" in names else None,
                 )
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 "a prediction file must be one that Prediction.save wrote",
                 got=f"{path} ({error})",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
     """One training batch, dealt to the members.
 

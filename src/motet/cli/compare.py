@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import parse
+from motet.cli._arguments import OMITTABLE, parse, shown
 from motet.cli._show import say, show, show_comparison
 
 
@@ -19,29 +19,29 @@ class Arguments:
     Run the same command again to go on after Ctrl-C; finished runs are kept.
     """
 
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, shown("DATA")]
     """Data set: digits, fashion-mnist, mnist (see: motet data)."""
-    methods: tuple[str, ...] = ("all",)
+    methods: Annotated[tuple[str, ...], shown("METHOD ...", "all")] = ("all",)
     """Methods to compare, or all (see: motet methods)."""
-    members: int | None = None
-    """Members of every ensemble; by default 3."""
-    model: str | None = None
+    members: Annotated[int | None, OMITTABLE, shown("M", "3")] = None
+    """Members of every ensemble."""
+    model: Annotated[str | None, OMITTABLE, shown("MODEL", "chosen for the data set")] = None
     """mlp, small_cnn, wrn-DEPTH-WIDTH, or your own: module:function or file.py:function."""
-    epochs: int | None = None
-    """Passes over the training data; by default as tuned for the data set."""
-    seeds: int | None = None
-    """How many seeds (digits: 3, else 1); with more than one, means and standard errors are shown."""
-    first: tuple[str, ...] | None = None
+    epochs: Annotated[int | None, OMITTABLE, shown("N", "chosen for the data set")] = None
+    """Passes over the training data."""
+    seeds: Annotated[int | None, OMITTABLE, shown("N", "3 for digits, else 1")] = None
+    """How many seeds; with more than one, means and standard errors are shown."""
+    first: Annotated[tuple[str, ...] | None, OMITTABLE, shown("LAYER ...")] = None
     """The model's input layer (or layers), where it is ambiguous."""
-    last: tuple[str, ...] | None = None
+    last: Annotated[tuple[str, ...] | None, OMITTABLE, shown("LAYER ...")] = None
     """The model's output layer (or layers), where it is ambiguous."""
-    data_dir: Path | None = None
-    """Where the data's files lie; by default $MOTET_DATA."""
-    device: str = "auto"
+    data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
+    """Where the data's files lie."""
+    device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    out: Path | None = None
-    """Folder for the runs and the report; by default runs/compare-DATA."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/compare-DATA")] = None
+    """Folder for the runs and the report."""
+    json: bool = False
     """Print the record as JSON instead of the table."""
 
 

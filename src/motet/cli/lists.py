@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-import tyro
 
 from motet.cli._arguments import parse
 from motet.cli._show import show, show_lines
@@ -14,7 +11,7 @@ from motet.cli._show import show, show_lines
 class Arguments:
     """List what there is, a line each."""
 
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: bool = False
     """Print JSON."""
 
 

@@ -19,21 +19,18 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``motet ARGUMENTS`` and return its exit code: 0, 2 for bad input, 130 or 143 when stopped."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_usage())  # noqa: T201
-        return 0 if argv else 2
-    if argv[0] in ("-V", "--version"):
-        from motet import __version__
+    """Run ``motet ARGUMENTS`` and return its exit code: 0, 2 for bad input, 130 or 143 when stopped.
 
-        print(f"motet {__version__}")  # noqa: T201
-        return 0
+    What the parser of a command's arguments refuses leaves as ``SystemExit(2)``, and its help as ``SystemExit(0)``.
+    """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     from motet.errors import InputError, RunInterrupted, TrainingDivergedError
 
     code = 2
     try:
-        return _run(argv)
+        code = _run(argv)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed, and not when the process ends
+        return code
     except (InputError, TrainingDivergedError) as error:
         message = str(error)
     except RunInterrupted as stop:
@@ -46,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         message = _explain(error)
+    except (MemoryError, RuntimeError) as error:
+        # torch's class for this, and its words on the CPU; importing torch to compare classes would cost a second.
+        if not isinstance(error, MemoryError) and "out of memory" not in str(error) and "t allocate" not in str(error):
+            raise
+        message = "not enough memory. Take a smaller model, fewer members, a smaller batch, or another device."
     print(f"motet: {message}", file=sys.stderr)  # noqa: T201
     return code
 
@@ -53,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     from motet.errors import InputError, nearest
 
+    if not argv:
+        print(_usage(), file=sys.stderr)  # noqa: T201
+        return 2
+    if argv[0] in ("-h", "--help", "help"):
+        print(_usage())  # noqa: T201
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from motet import __version__
+
+        print(f"motet {__version__}")  # noqa: T201
+        return 0
     if argv[0] not in _COMMANDS:
         raise InputError("the command must be one of motet's", got=repr(argv[0]), fix=nearest(argv[0], _COMMANDS))
     code: int = import_module(_COMMANDS[argv[0]][0]).main(argv)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import parse
+from motet.cli._arguments import OMITTABLE, parse, shown
 from motet.cli._show import say, show_comparison
 
 
@@ -15,9 +15,9 @@ from motet.cli._show import say, show_comparison
 class Arguments:
     """Write the report page of a finished comparison again, and print its table."""
 
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """What motet compare wrote: the folder with compare.json."""
-    out: Path | None = None
+    out: Annotated[Path | None, OMITTABLE, shown("FILE")] = None
     """The page; by default report.html in that folder."""
 
 

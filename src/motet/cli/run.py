@@ -1,30 +1,36 @@
 """motet run RECIPE."""
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
-from motet.cli._arguments import parse
+import tyro
+
+from motet.cli._arguments import OMITTABLE, parse, shown
 from motet.cli._show import say, show, show_lines
 from motet.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Where and how to run; not part of the experiment."""
+    """Where and how to run; not part of the experiment.
 
-    out: Path | None = None
-    """Folder for the run; by default runs/RECIPE."""
-    data_dir: Path | None = None
-    """Where the data's files lie; by default $MOTET_DATA."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    Attributes:
+        out: folder for the run.
+        data_dir: where the data's files lie.
+        device: auto, cpu, cuda, cuda:1, ...
+        json: print the settings and scores as JSON.
+    """
+
+    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/RECIPE")] = None
+    data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
+    device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
     json: bool = False
-    """Print the scores as JSON."""
 
 
-_USAGE = """usage: motet run RECIPE [--out DIR] [--data-dir DIR] [--device DEVICE] [--SETTING VALUE ...]
+_USAGE = """usage: motet run RECIPE [--out DIR] [--data-dir DIR] [--device DEVICE] [--json] [--SETTING VALUE ...]
 
 Run one experiment: what the function RECIPE returns. RECIPE is one of motet's (see: motet recipes) or your own,
 module:function or file.py:function, returning a motet.Experiment. Every field can be overridden:
@@ -35,52 +41,68 @@ Run the same command again to go on after Ctrl-C."""
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     if len(argv) < 2 or argv[1] in ("-h", "--help"):
-        show(_USAGE)
+        (show if len(argv) > 1 else say)(_USAGE)
         return 0 if len(argv) > 1 else 2
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
-    from motet.experiments import Experiment, run_experiment
+    from motet.experiments import run_experiment
     from motet.files import to_json
     from motet.recipes import load_recipe
 
     recipe = argv[1]
-    experiment = load_recipe(recipe)
-    experiment, options = _parse(experiment, argv)
-    assert isinstance(experiment, Experiment)
-    out = options.out or Path("runs") / "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe)
+    experiment, options = _parse(load_recipe(recipe), argv)
+    out = options.out or Path("runs") / "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
     run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say)
     if options.json:
         show(to_json({"folder": str(out), "settings": run.record["settings"], **run.scores}).rstrip())
     else:
         show(str(experiment.method))
-        show_lines((key, _number(value)) for key, value in run.scores["test"].items())
-        cost = run.scores["cost"]
-        show_lines([(key, _number(value)) for key, value in cost.items()])
+        show_lines((key, _number(value)) for key, value in {**run.scores["test"], **run.scores["cost"]}.items())
     say(f"run: {out}")
     return 0
 
 
 def _parse(experiment: Any, argv: Sequence[str]) -> tuple[Any, Options]:
     """The experiment with the fields that the command line overrides, and the options."""
-    # The fields' types are those of this experiment's own settings, so that a MIMO recipe has --method.members and
-    # --method.batch-repetition, and nothing that MIMO does not have.
-    fields = [
-        (item.name, _type_of(getattr(experiment, item.name), item.type), dataclasses.field(default=value))
-        for item in dataclasses.fields(experiment)
-        for value in [getattr(experiment, item.name)]
-    ]
-    options = [(item.name, item.type, dataclasses.field(default=item.default)) for item in dataclasses.fields(Options)]
-    both = dataclasses.make_dataclass("Settings", fields + options, frozen=True, kw_only=True)
-    parsed: Any = parse(
-        both, ["run " + argv[1], *argv[2:]], description="Settings of the experiment, and where to run it."
+    docs = (inspect.getdoc(kind) or "" for kind in (type(experiment), Options))
+    doc = "Settings of the experiment, and where to run it.\n\nAttributes:" + "".join(
+        text.partition("Attributes:")[2].rstrip() for text in docs
     )
-    values = {item.name: getattr(parsed, item.name) for item in dataclasses.fields(both)}
-    chosen = {item.name: values.pop(item.name) for item in dataclasses.fields(Options)}
-    return dataclasses.replace(experiment, **values), Options(**chosen)
+    fields = _unchecked_fields(experiment) + _unchecked_fields(Options())
+    both = dataclasses.make_dataclass("Settings", fields, frozen=True, kw_only=True, namespace={"__doc__": doc})
+    parsed: Any = parse(both, [f"run {argv[1]}", *argv[2:]])
+    return _filled(experiment, parsed), _filled(Options(), parsed)
 
 
-def _type_of(value: Any, declared: Any) -> Any:
-    return type(value) if dataclasses.is_dataclass(value) else declared
+def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:
+    """The fields of a settings dataclass for the command line, with what `settings` holds as their defaults.
+
+    Types are those of these very settings, so that a MIMO recipe has --method.members and --method.batch-repetition,
+    and nothing that MIMO does not have. Nested settings become classes without checks of their own: what fails is
+    then the real settings, with one line, and not the parser, with a page.
+    """
+    found = []
+    hints = get_type_hints(type(settings), include_extras=True)
+    for item in dataclasses.fields(settings):
+        value, kind = getattr(settings, item.name), hints[item.name]
+        if dataclasses.is_dataclass(value):
+            inner = _unchecked_fields(value)
+            nested = dataclasses.make_dataclass(
+                type(value).__name__, inner, frozen=True, kw_only=True, namespace={"__doc__": type(value).__doc__}
+            )
+            # A recipe's bool may be True or False: its setting takes the word.
+            kind, value = Annotated[nested, tyro.conf.FlagConversionOff], nested()
+        found.append((item.name, kind, dataclasses.field(default=value)))
+    return found
+
+
+def _filled(settings: Any, parsed: Any) -> Any:
+    """`settings` with what `parsed`, made by `_unchecked_fields`, holds in their place."""
+    values = {}
+    for item in dataclasses.fields(settings):
+        before, after = getattr(settings, item.name), getattr(parsed, item.name)
+        values[item.name] = _filled(before, after) if dataclasses.is_dataclass(before) else after
+    return dataclasses.replace(settings, **values)
 
 
 def _number(value: Any) -> str:

@@ -8,22 +8,24 @@ from typing import Any, final
 import torch
 
 import motet
-from motet.data import Dataset, load
+from motet.data import DATASETS, Dataset, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
-from motet.errors import InputError, nearest
+from motet.errors import InputError, TrainingDivergedError, nearest
 from motet.experiments.defaults import defaults_for
 from motet.experiments.experiment import Experiment
-from motet.experiments.provenance import provenance
-from motet.experiments.run import Run, build, claim_folder, describe, load_ensemble, run_experiment
+from motet.experiments.provenance import provenance, source_of
+from motet.experiments.run import Run, abandon, build, claim_folder, describe, load_ensemble, run_experiment
 from motet.experiments.summary import summarise
 from motet.files import read_json, write_json
 from motet.methods import METHODS, Method, Single
 from motet.metrics import latency_ratios
 from motet.models import ModelSettings, model_named
-from motet.training import Training, resolve_device
+from motet.training import CHECKPOINT, Training, resolve_device, resolve_precision
 
 LATENCY_BATCH = 32
+RECORD = "compare.json"
+"""A comparison's record in its folder."""
 
 
 @final
@@ -79,12 +81,15 @@ def make_plan(
         first, last: the model's input and output layers, where they are ambiguous.
 
     Raises:
-        InputError: for an unknown method or model, or a number below 1.
+        InputError: for an unknown data set, method or model, or a number below 1.
     """
+    if data not in DATASETS:
+        load(data)  # raises, with the nearest name
     defaults = defaults_for(data)
     seeds = defaults.seeds if seeds is None else seeds
-    if seeds < 1:
-        raise InputError("seeds must be at least 1", got=f"seeds={seeds}", fix="Pass the number of seeds to run")
+    for name, number in (("seeds", seeds), ("members", 1 if members is None else members)):
+        if number < 1:
+            raise InputError(f"{name} must be at least 1", got=f"{name}={number}", fix=f"Pass the number of {name}")
     training = defaults.training if epochs is None else replace(defaults.training, epochs=epochs)
     return Plan(
         data=data,
@@ -114,42 +119,48 @@ def compare(
 
     Raises:
         InputError: for bad settings, data, model or folder; found before anything is trained or written.
+        TrainingDivergedError: if the loss of a method becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     folder = Path(folder)
     experiments = plan.experiments()
     settings = {name: experiment.to_record() for name, experiment in experiments.items()}
-    claim_folder(folder, settings, record_name="compare.json")
-    record_path = folder / "compare.json"
+    source = source_of(plan.model)
+    claim_folder(folder, settings, source=source, record_name=RECORD)
+    record_path = folder / RECORD
     if record_path.exists() and (record := read_json(record_path)).get("rows"):
         say(f"{folder} is finished already; nothing to train")
         return dict(record)
     place = resolve_device(device)
+    resolve_precision(plan.training, place)
     dataset = load(plan.data, data_dir)
     steps_per_epoch(dataset.train, plan.training.batch_size)
     for experiment in experiments.values():
         if experiment.seed == plan.seeds[0]:
             build(experiment, dataset)  # what cannot be built fails here, not after the first method has trained
-    write_json(record_path, {"settings": settings, "rows": None})
+    write_json(record_path, {"settings": settings, "source": source, "rows": None})
     runs: dict[str, Run] = {}
     for done, (name, experiment) in enumerate(experiments.items(), start=1):
-        run = run_experiment(
-            experiment,
-            folder / name,
-            data_dir=data_dir,
-            device=device,
-            progress=progress,
-            dataset=dataset,
-        )
-        seconds = run.scores["cost"]["train_seconds"]
-        say(
-            f"[{done}/{len(experiments)}] {experiment.method.label}, seed {experiment.seed}: trained in {seconds:.1f} s"
-        )
-        runs[name] = run
+        what = f"[{done}/{len(experiments)}] {experiment.method.label}, seed {experiment.seed}"
+        finished = (folder / name / "scores.json").exists()
+        if not finished and (folder / name / CHECKPOINT).exists():
+            say(f"{what}: going on from its checkpoint")
+        try:
+            runs[name] = run_experiment(
+                experiment, folder / name, data_dir=data_dir, device=device, progress=progress, dataset=dataset
+            )
+        except (InputError, TrainingDivergedError):
+            if not any((folder / other / "run.json").exists() for other in experiments):
+                abandon(folder, RECORD)
+            raise
+        seconds = runs[name].scores["cost"]["train_seconds"]
+        took = f"{seconds:.1f} s" if seconds >= 0.1 else "less than 0.1 s"
+        say(f"{what}: {'kept; it was trained' if finished else 'trained'} in {took}")
     by_method = {method.name: [runs[f"{method.name}-seed{seed}"] for seed in plan.seeds] for method in plan.methods}
     latencies = measure_latencies(plan, by_method, dataset, place)
     record = {
         "settings": settings,
+        "source": source,
         "motet": motet.__version__,
         "command": command,
         **provenance(place),

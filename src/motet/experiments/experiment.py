@@ -48,8 +48,19 @@ class Experiment:
     last: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError("seed must not be negative", got=f"seed={self.seed}", fix="Pass seed=0 or more")
+        for name, kind, example in (
+            ("model", ModelSettings, "motet.models.CustomModel(function='file.py:function') for a model of your own"),
+            ("method", Method, "motet.MIMO(members=3)"),
+            ("training", Training, "motet.Training(epochs=20)"),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(
+                    f"{name} must be a {kind.__name__}",
+                    got=f"a {type(getattr(self, name)).__name__}",
+                    fix=f"Pass settings, such as {example}",
+                )
+        if not 0 <= self.seed < 2**64:
+            raise InputError("seed must lie in 0..2^64 - 1", got=f"seed={self.seed}", fix="Pass 0, 1, 2, ...")
         if self.objective is None:
             # Resolved here, so that the record and the command line show the objective that is really used.
             object.__setattr__(self, "objective", self.method.default_objective)
@@ -62,5 +73,10 @@ class Experiment:
     def from_record(record: dict[str, object]) -> "Experiment":
         """The experiment that `to_record` made the record from. Raises `InputError` if it is not one."""
         experiment = from_record(record, (*_KNOWN, Experiment))
-        assert isinstance(experiment, Experiment)
+        if not isinstance(experiment, Experiment):
+            raise InputError(
+                "a run's settings must be an Experiment",
+                got=f"a {type(experiment).__name__}",
+                fix="Pass what stands under settings in run.json",
+            )
         return experiment

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 
 import motet
+from motet.loading import load_function
+from motet.models import CustomModel, ModelSettings
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -47,13 +50,22 @@ def commit() -> str | None:
         return None
 
 
-def source_of(reference: str) -> dict[str, str] | None:
-    """The text of the user's file that a ``file.py:function`` reference names, and its hash; None for modules."""
-    place = Path(reference.rpartition(":")[0])
-    if place.suffix != ".py" or not place.is_file():
+def source_of(model: ModelSettings) -> dict[str, str] | None:
+    """The text of the file that the user's own model stands in, and its hash; None for models from packages.
+
+    Raises:
+        InputError: if there is no such file or function.
+    """
+    if not isinstance(model, CustomModel):
         return None
-    text = place.read_text(encoding="utf-8")
-    return {"file": place.name, "sha256": hashlib.sha256(text.encode()).hexdigest(), "text": text}
+    load_function(model.function)  # for its errors, and to have the module
+    place = model.function.rpartition(":")[0]
+    file = Path(place).expanduser() if place.endswith(".py") else Path(sys.modules[place].__file__ or "")
+    if "site-packages" in file.parts or not file.is_file():
+        return None
+    content = file.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"file": file.name, "sha256": digest, "text": content.decode("utf-8", errors="replace")}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -5,22 +5,34 @@
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import nn
 
 from motet.data import Dataset, load
+from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
-from motet.errors import InputError
+from motet.errors import InputError, TrainingDivergedError
 from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import provenance, source_of
 from motet.files import read_json, write_json
+from motet.loading import describe_error
 from motet.metrics import flops, member_scores, parameters, score
-from motet.models import CustomModel
+from motet.models import CustomModel, ModelSettings
 from motet.prediction import Prediction
-from motet.training import fit, load_weights, predict_split, read_history, resolve_device
+from motet.training import (
+    CHECKPOINT,
+    fit,
+    load_weights,
+    predict_split,
+    read_history,
+    resolve_device,
+    resolve_precision,
+)
 
 
 @final
@@ -54,7 +66,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
     spec = dataset.spec
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
-        lambda: experiment.model.build(input_shape=spec.input_shape, outputs=spec.outputs),
+        lambda: _build_model(experiment.model, dataset),
         example=dataset.prepare(dataset.train.inputs[:2]),
         likelihood=spec.likelihood,
         objective=experiment.objective,
@@ -72,15 +84,41 @@ def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
     return ensemble
 
 
+def _build_model(model: ModelSettings, dataset: Dataset) -> nn.Module:
+    try:
+        return model.build(input_shape=dataset.spec.input_shape, outputs=dataset.spec.outputs)
+    except Exception as error:
+        if isinstance(error, InputError) or not isinstance(model, CustomModel):
+            raise
+        raise InputError(
+            f"{model.function} must build a model", got=describe_error(error), fix="Mend the function"
+        ) from error
+
+
 def load_run(folder: Path) -> Run | None:
-    """The finished run in `folder`; None if it is not finished."""
+    """The finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged."""
     if not (folder / "scores.json").exists():
         return None
-    return Run(folder, read_json(folder / "run.json"), read_json(folder / "scores.json"))
+    record, scores = read_json(folder / "run.json"), read_json(folder / "scores.json")
+    if not isinstance(scores, dict) or not {"test", "cost", "epochs"} <= scores.keys():
+        raise InputError(
+            f"{folder / 'scores.json'} must hold a run's scores",
+            got="something else",
+            fix="Remove that file and run again: nothing is trained anew",
+        )
+    return Run(folder, record, scores)
 
 
-def claim_folder(folder: Path, settings: dict[str, Any], *, record_name: str = "run.json") -> None:
+def claim_folder(
+    folder: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
+) -> None:
     """Check that `folder` is new, empty, or holds this very run.
+
+    Args:
+        folder: the folder.
+        settings: of the run.
+        source: the user's file that its model stands in, see `source_of`.
+        record_name: the record that holds a run's settings.
 
     Raises:
         InputError: if it holds another run or other files, or is no folder; nothing in it is touched.
@@ -91,13 +129,20 @@ def claim_folder(folder: Path, settings: dict[str, Any], *, record_name: str = "
     record = folder / record_name
     if record.exists():
         try:
-            held = read_json(record)["settings"]
-        except (ValueError, KeyError, TypeError) as error:
+            content = read_json(record)
+            held, held_source = content["settings"], content.get("source")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError("a run's record must be readable", got=f"{record} ({error})", fix=way_out) from error
         if held != settings:
             raise InputError(
                 f"{folder} must be free, or hold the same run",
-                got=f"another run there, with {_difference(held, settings)}",
+                got=f"another run there, {_difference(held, settings)}",
+                fix=way_out,
+            )
+        if source is not None and isinstance(held_source, dict) and held_source.get("sha256") != source["sha256"]:
+            raise InputError(
+                f"{folder} must be free, or hold a run of the same model",
+                got=f"a run of {source['file']} as it was before it was changed",
                 fix=way_out,
             )
     elif folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()):
@@ -127,44 +172,59 @@ def run_experiment(
 
     Raises:
         InputError: for bad settings or data, or a folder that holds another run.
+        TrainingDivergedError: if the loss becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM; the same call goes on from there.
     """
     folder = Path(folder)
-    settings = experiment.to_record()
-    claim_folder(folder, settings)
+    settings, source = experiment.to_record(), source_of(experiment.model)
+    claim_folder(folder, settings, source=source)
     if done := load_run(folder):
         say(f"{folder} is finished already; nothing to train")
         return done
     place = resolve_device(device)
+    resolve_precision(experiment.training, place)
     dataset = (dataset or load(experiment.data, data_dir)).to(place)
+    steps_per_epoch(dataset.train, experiment.training.batch_size)
     ensemble = build(experiment, dataset).to(place)
+    # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
+    checkpoint = folder / CHECKPOINT
     if not (folder / "run.json").exists():
-        record: dict[str, Any] = {"settings": settings, **provenance(place), "data": describe(dataset)}
-        if isinstance(experiment.model, CustomModel):
-            record["source"] = source_of(experiment.model.function)
-        write_json(folder / "run.json", record)
-    elif (folder / "checkpoint" / "last.safetensors").exists():
+        where = provenance(place)
+        write_json(folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source})
+    elif checkpoint.exists():
         say(f"going on from the checkpoint in {folder}")
-    history = fit(
-        ensemble,
-        dataset,
-        experiment.training,
-        seed=experiment.seed,
-        folder=folder,
-        device=device,
-        progress=progress,
-        label=experiment.method.label,
-    )
+    try:
+        history = fit(
+            ensemble,
+            dataset,
+            experiment.training,
+            seed=experiment.seed,
+            folder=folder,
+            device=device,
+            progress=progress,
+            label=experiment.method.label,
+        )
+    except (InputError, TrainingDivergedError):
+        if not checkpoint.exists():
+            abandon(folder, "run.json")
+        raise
     write_json(folder / "scores.json", _finish(ensemble, dataset, folder, history))
     done = load_run(folder)
     assert done is not None
     return done
 
 
+def abandon(folder: Path, record_name: str) -> None:
+    """Give up a folder that holds nothing but a record, so that another run may have it."""
+    (folder / record_name).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        folder.rmdir()
+
+
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     """A finished run's ensemble, with its trained weights, on the CPU."""
     ensemble = build(Experiment.from_record(run.record["settings"]), dataset.to("cpu"))
-    load_weights(run.folder / "checkpoint" / "last.safetensors", ensemble)
+    load_weights(run.folder / CHECKPOINT, ensemble)
     return ensemble.eval()
 
 
@@ -208,4 +268,6 @@ def _difference(held: Any, wanted: Any, path: str = "") -> str:
         for key in [*wanted, *(held.keys() - wanted.keys())]:
             if held.get(key) != wanted.get(key):
                 return _difference(held.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
-    return f"{path}={held!r} where this one has {wanted!r}"
+    if isinstance(held, dict) != isinstance(wanted, dict):  # settings that only one of the two has
+        return f"with {path}, which this one has not" if isinstance(held, dict) else f"without {path}"
+    return f"with {path}={held!r} where this one has {wanted!r}"

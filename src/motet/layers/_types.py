@@ -26,7 +26,9 @@ def like(layer: Ordinary, *, inputs: int, outputs: int) -> Ordinary:
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs, bias=bias, **place)
-    return type(layer)(
+    # Not type(layer): a subclass may take other arguments.
+    kind: type[Convolution] = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
+    return kind(
         inputs,
         outputs,
         layer.kernel_size,  # type: ignore[arg-type]  # the stubs tie the length of the tuple to the class

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from motet.layers._layout import Layout
@@ -24,7 +24,7 @@ class Members(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.layout = layout
 
-    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
         return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])

@@ -34,6 +34,9 @@ class MultiHead(nn.Module):
                 assert self.layer.bias is not None
                 self.layer.bias.copy_(biases.flatten())
         self.layer.weight.requires_grad_(layer.weight.requires_grad)
+        if layer.bias is not None:
+            assert self.layer.bias is not None
+            self.layer.bias.requires_grad_(layer.bias.requires_grad)
 
     def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "rows ..."]:
         """Features ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""

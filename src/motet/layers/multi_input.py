@@ -40,6 +40,9 @@ class MultiInput(nn.Module):
                 assert self.layer.bias is not None
                 self.layer.bias.copy_(layer.bias)
         self.layer.weight.requires_grad_(layer.weight.requires_grad)
+        if layer.bias is not None:
+            assert self.layer.bias is not None
+            self.layer.bias.requires_grad_(layer.bias.requires_grad)
 
     @property
     def kernels(self) -> Tensor:

@@ -106,7 +106,14 @@ def check_members(members: int) -> None:
 def instance_of(model: Model) -> nn.Module:
     """A model that may be changed: a copy of a module, or what the function makes."""
     if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
+        try:
+            return copy.deepcopy(model)
+        except RuntimeError as error:
+            raise InputError(
+                "a model given as a module must be one that copy.deepcopy can copy",
+                got=f"{type(error).__name__}: {error}",
+                fix="Give a function that makes the model instead of the model",
+            ) from error
     made = model()
     if not isinstance(made, nn.Module):
         raise InputError(
@@ -128,6 +135,12 @@ def _check_model(model: Model, example: Tensor) -> None:
             got=f"a {type(model).__name__}",
             fix="Pass the module itself: wrap(net, example=x[:1])",
         )
+    if not isinstance(example, Tensor):
+        raise InputError(
+            "the example must be a torch.Tensor",
+            got=f"a {type(example).__name__}",
+            fix="Pass example=x[:1] as a tensor",
+        )
     if example.ndim < 2 or len(example) == 0:
         raise InputError(
             "the example must be a batch of one row or more, with the batch axis first",
@@ -138,6 +151,8 @@ def _check_model(model: Model, example: Tensor) -> None:
 
 def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
+    if len(example) == 1:
+        example = torch.cat([example, example])  # a single row would broadcast where members' rows do not fit
     try:
         with torch.no_grad(), evaluating(ensemble):
             ensemble(example)
@@ -151,5 +166,6 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
         raise InputError(
             "the model must work row by row from its input layer to its output layer",
             got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
-            fix="If the input also takes another way through the model, name all layers that read it with first=(...)",
+            fix="Where the model reshapes, use the length of the features, not of the input: features.flatten(1). "
+            "Where the input takes several ways through it, name all layers that read it with first=(...)",
         ) from error

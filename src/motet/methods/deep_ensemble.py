@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final
 
 from torch import Tensor, nn
 
+from motet.errors import InputError
 from motet.grouping import Grouping, Shared
 from motet.layers import Layout, Members
 from motet.methods._method import Method, Model, check_members, instance_of
@@ -41,6 +42,12 @@ class DeepEnsemble(Method):
 
     def __post_init__(self) -> None:
         check_members(self.members)
+        if self.init not in ("fresh", "keep"):
+            raise InputError(
+                "init must be 'fresh' or 'keep'",
+                got=repr(self.init),
+                fix="Pass init='keep' to start every member from the model's weights",
+            )
 
     @property
     def size(self) -> int:
@@ -64,4 +71,12 @@ class DeepEnsemble(Method):
             others = [fresh_copy(network) for _ in range(self.members - 1)]
         else:
             others = [instance_of(model) for _ in range(self.members - 1)]
-        return Members([network, *others], layout=layout)
+        networks = [network, *others]
+        parameters = [parameter for member in networks for parameter in member.parameters()]
+        if len({id(parameter) for parameter in parameters}) < len(parameters):
+            raise InputError(
+                "a function given as the model must make a new module each time",
+                got="modules that share parameters",
+                fix="Build the model inside the function, or give the model itself",
+            )
+        return Members(networks, layout=layout)

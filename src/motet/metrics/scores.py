@@ -116,4 +116,5 @@ def _checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
 
 
 def _gaussian_member_nll(prediction: Prediction, y_BC: Tensor) -> Tensor:
-    return prediction.likelihood.nll(prediction.outputs_BMC, y_BC.unsqueeze(1)).mean(dim=0)
+    outputs_BMC = prediction.outputs_BMC
+    return prediction.likelihood.nll(outputs_BMC, y_BC.unsqueeze(1).expand_as(outputs_BMC)).mean(dim=0)

@@ -6,7 +6,7 @@ import pkgutil
 
 from motet.errors import InputError, nearest
 from motet.experiments import Experiment
-from motet.loading import load_function
+from motet.loading import describe_error, load_function
 
 
 def recipes() -> dict[str, str]:
@@ -27,15 +27,27 @@ def load_recipe(name: str) -> Experiment:
         InputError: if there is no such recipe, or it does not return an `Experiment`.
     """
     known = recipes()
+    place, _, function_name = name.partition(":")
     if name in known:
-        function = load_function(f"{__name__}.{name}")
-    elif ":" not in name or name.partition(":")[0] in {recipe.partition(":")[0] for recipe in known}:
+        function = getattr(importlib.import_module(f"{__name__}.{place}"), function_name)
+    elif ":" not in name or place in {recipe.partition(":")[0] for recipe in known}:
         raise InputError(
-            "the recipe must be one of motet's, or module:function", got=repr(name), fix=nearest(name, known)
+            "the recipe must be one of motet's, module:function or file.py:function",
+            got=repr(name),
+            fix=nearest(name, known),
         )
     else:
         function = load_function(name)
-    experiment = function()
+    try:
+        experiment = function()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the recipe {name} must return an experiment when it is called without arguments",
+            got=describe_error(error),
+            fix="Mend the function",
+        ) from error
     if not isinstance(experiment, Experiment):
         raise InputError(
             "a recipe must return a motet.Experiment", got=f"a {type(experiment).__name__}", fix="Return the experiment"

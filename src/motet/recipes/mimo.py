@@ -31,8 +31,8 @@ def fashion_mnist() -> Experiment:
             learning_rate=0.1,
             weight_decay=6e-4,
             schedule="step",
-            milestones=(100, 200, 225),
+            milestones=(100.0, 200.0, 225.0),
             decay_factor=0.2,
-            warmup_epochs=1,
+            warmup_epochs=1.0,
         ),
     )

@@ -59,7 +59,7 @@ def _settle(
             fix=f"Settle it with {argument}={choice}{everything}",
         )
     names = list(found) if named is None else [named] if isinstance(named, str) else list(named)
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     return [_replaceable(model, name, modules, probed, argument) for name in names]
 
 
@@ -73,18 +73,17 @@ def _replaceable(
             fix=nearest(name, (known for known, module in modules.items() if isinstance(module, _KINDS))),
         )
     layer = modules[name]
-    kind = next((kind for kind in _KINDS if isinstance(layer, kind)), None)
-    # A subclass that computes something else (padding of its own, standardised weights) is not replaced silently.
-    if kind is None or type(layer).forward is not kind.forward or is_parametrized(layer):
+    if (unusual := _unusual(layer)) is not None:
         raise InputError(
             f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d",
-            got=f"{name!r}, a {type(layer).__name__}",
+            got=f"{name!r}, a {type(layer).__name__}{unusual}",
             fix=f"Name another layer with {argument}=, or use an ordinary layer there",
         )
-    if probed.calls[name] != 1:
+    calls = sum(probed.calls[known] for known, module in modules.items() if module is layer)
+    if calls != 1:
         raise InputError(
             "a layer to be replaced must run once in a forward pass",
-            got=f"{name!r}, which ran {probed.calls[name]} times",
+            got=f"{name!r}, which ran {calls} times",
             fix=f"Name another layer with {argument}=, or give each use a layer of its own",
         )
     assert isinstance(layer, _KINDS)
@@ -97,3 +96,20 @@ def _replaceable(
             fix=f"Untie the weights, or name another layer with {argument}=",
         )
     return layer
+
+
+def _unusual(layer: nn.Module) -> str | None:
+    """What keeps `layer` from being replaced by one that computes the same, if anything does.
+
+    A layer that computes something else (padding of its own, standardised, normalised or pruned weights) is not
+    replaced silently.
+    """
+    kind = next((kind for kind in _KINDS if isinstance(layer, kind)), None)
+    if kind is None or is_parametrized(layer):
+        return ""
+    for method in ("forward", "_conv_forward"):
+        if method in vars(layer) or getattr(type(layer), method, None) is not getattr(kind, method, None):
+            return f" with a {method} of its own"
+    if "weight" not in layer._parameters:
+        return " whose weight is computed"  # by weight_norm, spectral_norm or pruning of the older kind
+    return " with hooks" if layer._forward_hooks or layer._forward_pre_hooks else None

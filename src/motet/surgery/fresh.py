@@ -32,4 +32,16 @@ def fresh_copy(model: nn.Module) -> nn.Module:
         for parameter in twin.parameters():
             if parameter.requires_grad:
                 parameter.copy_(fresh_like(parameter))
+        for name, layer in twin.named_modules():
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight.requires_grad:
+                _keep_padding(layer, model.get_parameter(f"{name}.weight".lstrip(".")))
     return twin
+
+
+def _keep_padding(layer: nn.Embedding | nn.EmbeddingBag, before: Tensor) -> None:
+    # The padding row gets no gradient: what stood in it would stay for ever, and its zeros would be in other rows.
+    if layer.padding_idx is None:
+        return
+    others = torch.arange(len(before), device=before.device) != layer.padding_idx
+    layer.weight[others] = fresh_like(before[others])
+    layer.weight[~others] = before[~others]

@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from motet.errors import InputError
@@ -55,6 +57,12 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
     Raises:
         InputError: if the model fails on the example, or does not return one floating-point row per example.
     """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise InputError(
+            "the model must be initialised",
+            got="lazy layers that have not run yet",
+            fix="Run it once first: net(x[:1])",
+        )
     mixing = {name: module for name, module in model.named_modules() if _is_mixing(module)}
     readers: list[str] = []
     calls: Counter[str] = Counter()
@@ -80,7 +88,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         with _hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             _run(model, watched.clone())
         with _hooks(mixing, before=lambda *_: None, after=cut_and_watch):
-            output = _run(model, example.detach())
+            output = _run(model, example.detach().clone())
         makers: list[str] = []
         if output.requires_grad:
             grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
@@ -142,21 +150,23 @@ def _hooks(
     after: Callable[[str, Tensor], Tensor],
 ) -> Iterator[None]:
     handles: list[RemovableHandle] = []
+    # Not functions defined here: the tests' shape checks would compile new ones for every layer of every probe.
     for name, module in modules.items():
-
-        def pre_hook(_: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-            before(name, (args, kwargs))
-
-        def hook(_: nn.Module, args: Any, output: Any, name: str = name) -> Any:
-            return _map_tensors(output, lambda tensor: after(name, tensor))
-
-        handles.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))
-        handles.append(module.register_forward_hook(hook))
+        handles.append(module.register_forward_pre_hook(partial(_on_input, before, name), with_kwargs=True))
+        handles.append(module.register_forward_hook(partial(_on_output, after, name)))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _on_input(before: Callable[[str, Any], None], name: str, _: nn.Module, args: Any, kwargs: Any) -> None:
+    before(name, (args, kwargs))
+
+
+def _on_output(after: Callable[[str, Tensor], Tensor], name: str, _: nn.Module, args: Any, output: Any) -> Any:
+    return _map_tensors(output, partial(after, name))
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

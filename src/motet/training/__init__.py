@@ -1,10 +1,20 @@
 """Training: the loop, schedules, checkpoints."""
 
-from motet.training.checkpoint import load_weights
-from motet.training.devices import resolve_device
+from motet.training.checkpoint import CHECKPOINT, load_weights
+from motet.training.devices import resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
 from motet.training.fit import fit
 from motet.training.history import read_history, write_history
 from motet.training.settings import Training
 
-__all__ = ["Training", "fit", "load_weights", "predict_split", "read_history", "resolve_device", "write_history"]
+__all__ = [
+    "CHECKPOINT",
+    "Training",
+    "fit",
+    "load_weights",
+    "predict_split",
+    "read_history",
+    "resolve_device",
+    "resolve_precision",
+    "write_history",
+]

@@ -5,6 +5,8 @@ Tensors stand in it by path, everything else as JSON in its metadata.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -17,7 +19,10 @@ from motet.errors import InputError
 from motet.files import write_atomically
 from motet.training.history import Row
 
-VERSION = 1
+CHECKPOINT = Path("checkpoint", "last.safetensors")
+"""Where a run's folder holds it."""
+
+VERSION = 2
 
 
 @final
@@ -29,7 +34,7 @@ class Position:
         epoch: finished epochs.
         step_in_epoch: finished steps of the epoch that is under way.
         loss_sum: sum of the losses of these steps.
-        seconds: time spent in training steps so far, and in this epoch.
+        epoch_seconds: time spent in the steps of the epoch that is under way.
         history: a row for each finished epoch.
         best_nll: lowest validation NLL so far, with early stopping.
         best_epoch: the epoch that had it.
@@ -52,6 +57,7 @@ def save_checkpoint(
     position: Position,
     settings: str,
     best: dict[str, Tensor],
+    scaler: dict[str, Any],
 ) -> None:
     """Write the run's state to `path`, atomically.
 
@@ -60,6 +66,7 @@ def save_checkpoint(
         model, optimizer, position: the state.
         settings: what the run is; loading checks that it is the same.
         best: the weights that early stopping would keep; empty without it.
+        scaler: the state of float16's gradient scaler; empty without one.
     """
     from safetensors.torch import save_file
 
@@ -76,7 +83,8 @@ def save_checkpoint(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    about = {"version": VERSION, "settings": settings, "position": vars(position), "optimizer": scalars}
+    about = {"version": VERSION, "settings": settings, "position": vars(position)}
+    about |= {"optimizer": scalars, "scaler": scaler}
     # Clones, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     write_atomically(path, lambda beside: save_file(copies, beside, metadata={"motet.checkpoint": json.dumps(about)}))
@@ -84,46 +92,64 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, *, model: nn.Module, optimizer: Optimizer, settings: str
-) -> tuple[Position, dict[str, Tensor]]:
-    """Put the run's state back and return its position and the best weights (empty without early stopping).
+) -> tuple[Position, dict[str, Tensor], dict[str, Any]]:
+    """Put the run's state back and return its position, the best weights (empty without early stopping), the scaler.
 
     Raises:
         InputError: if the file is not a checkpoint of this model and these settings.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["motet.checkpoint"])
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']}")
+    with _refusing(path, "for the same run", "Choose another folder, or move this one away and start the run again"):
+        about, tensors = _read(path)
         if about["settings"] != settings:
-            raise ValueError(f"a run of {about['settings']}")
+            raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
+        position = Position(**about["position"])
+        state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
+        for name, value in _below("optimizer.", tensors).items():
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = value
         model.load_state_dict(_below("model.", tensors))
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"a checkpoint must be a whole file that this version wrote for the same run ({settings})",
-            got=f"{path} ({error})",
-            fix="Choose another folder, or move this one away and start the run again",
-        ) from error
-    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
-    for name, value in _below("optimizer.", tensors).items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    return Position(**about["position"]), _below("best.", tensors)
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return position, _below("best.", tensors), about["scaler"]
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the weights alone, for evaluation: the best ones where early stopping kept them, else the last."""
-    from safetensors.torch import load_file
+    """Load the weights alone, for evaluation: the best ones where early stopping kept them, else the last.
 
-    tensors = load_file(path)
-    model.load_state_dict(_below("best.", tensors) or _below("model.", tensors))
+    Raises:
+        InputError: if the file is not a checkpoint of this model.
+    """
+    with _refusing(path, "for this model", "Move the run's folder away and run it again"):
+        _, tensors = _read(path)
+        model.load_state_dict(_below("best.", tensors) or _below("model.", tensors))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        about: dict[str, Any] = json.loads((file.metadata() or {})["motet.checkpoint"])
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if about["version"] != VERSION:
+        raise ValueError(f"version {about['version']}")
+    return about, tensors
+
+
+@contextmanager
+def _refusing(path: Path, purpose: str, way_out: str) -> Iterator[None]:
+    """Whatever a damaged or foreign file makes the body raise becomes one `InputError`."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, OSError) as error:
+        raise InputError(
+            f"a checkpoint must be a whole file that this version of motet wrote {purpose}",
+            got=f"{path} ({type(error).__name__}: {error})",
+            fix=way_out,
+        ) from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

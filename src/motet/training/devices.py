@@ -19,7 +19,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError("the device must be one that torch knows", got=repr(name), fix="Pass cpu or cuda") from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= count.get(device.type, 0):
+    # torch keeps an index in 8 bits: "cuda:200" comes out negative.
+    if not 0 <= (device.index or 0) < count.get(device.type, 0):
         raise InputError(
             f"device {name} must be in this machine",
             got=f"{count.get(device.type, 0)} devices of type {device.type!r}",
@@ -29,7 +30,15 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(training: Training, device: torch.device) -> str:
-    """The precision that ``"auto"`` stands for on `device`: bfloat16 where CUDA has it, else float32."""
+    """The precision that ``"auto"`` stands for on `device`: bfloat16 where CUDA has it, else float32.
+
+    Raises:
+        InputError: for a precision that `device` does not have.
+    """
+    if training.precision == "16-mixed" and device.type != "cuda":
+        raise InputError(
+            "precision 16-mixed needs a CUDA device", got=f"device {device}", fix="Pass precision bf16-mixed or auto"
+        )
     if training.precision != "auto":
         return training.precision
     return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"

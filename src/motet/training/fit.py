@@ -13,8 +13,9 @@ from motet.data import Dataset
 from motet.data.batches import batches, steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
+from motet.files import remove_leftovers
 from motet.metrics import accuracy, rmse
-from motet.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from motet.training.checkpoint import CHECKPOINT, Position, load_checkpoint, save_checkpoint
 from motet.training.devices import resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
 from motet.training.history import Row, write_history
@@ -65,16 +66,18 @@ def fit(
     Raises:
         InputError: if settings, data and ensemble do not fit, or the folder holds another run's checkpoint.
         TrainingDivergedError: if the loss becomes NaN or infinite.
-        RunInterrupted: after Ctrl-C or SIGTERM, if there is a folder.
+        RunInterrupted: after Ctrl-C or SIGTERM, if there is a folder; also when the last step was done by then.
     """
     run = _Fit(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device)
-    if run.finished:
-        return run.finish()
     with ProgressBar(label, total=run.total_steps, done=run.steps_done, enabled=progress) as bar:
         if folder is None:
-            return run.to_the_end(StopRequest(), bar)
-        with stop_requests() as stop:
-            return run.to_the_end(stop, bar)
+            run.to_the_end(StopRequest(), bar)
+        else:
+            with stop_requests() as stop:
+                run.to_the_end(stop, bar)
+            if stop:
+                raise run.interrupted(stop)
+    return run.finish()
 
 
 @final
@@ -111,17 +114,22 @@ class _Fit:
         self.model, self.optimizer = self.fabric.setup(ensemble, optimizer)
         self.model.mark_forward_method("loss")
         self.folder = None if folder is None else Path(folder)
-        self.settings = f"{ensemble.description}, {dataset.spec.name}, seed={seed}, {training}"
+        data = f"{dataset.spec.name} ({len(train)} rows)"
+        self.settings = f"{ensemble.description}, {ensemble.objective}, {data}, seed={seed}, {training}"
         self.position, self.best = Position(), dict[str, Tensor]()
         if self.checkpoint is not None and self.checkpoint.exists():
-            self.position, self.best = load_checkpoint(
+            remove_leftovers(self.checkpoint.parent)
+            self.position, self.best, scaler = load_checkpoint(
                 self.checkpoint, model=ensemble, optimizer=optimizer, settings=self.settings
             )
+            self.fabric.strategy.precision.load_state_dict(scaler)
+            # The checkpoint is written before the history: whoever was killed in between has an older one.
+            self.write_history()
         self.saved_at, self.saving_took = -math.inf, 0.0
 
     @property
     def checkpoint(self) -> Path | None:
-        return None if self.folder is None else self.folder / "checkpoint" / "last.safetensors"
+        return None if self.folder is None else self.folder / CHECKPOINT
 
     @property
     def total_steps(self) -> int:
@@ -137,20 +145,18 @@ class _Fit:
         waited = self.position.epoch - self.position.best_epoch
         return self.position.epoch >= self.training.epochs or (patience is not None and waited >= patience)
 
-    def to_the_end(self, stop: StopRequest, bar: ProgressBar) -> list[Row]:
-        while not self.finished:
+    def to_the_end(self, stop: StopRequest, bar: ProgressBar) -> None:
+        while not self.finished and not stop:
             self.epoch(stop, bar)
-            self.validate()
-            bar.epoch(self.position.history[-1])
+            if self.position.step_in_epoch == self.steps_per_epoch:
+                self.validate()
+                bar.epoch(self.position.history[-1])
             due = time.monotonic() - self.saved_at > self.saving_took / _CHECKPOINT_SHARE
             if self.finished or stop or due:
                 self.save()
-            if stop and not self.finished:
-                raise self.interrupted(stop)
-        return self.finish()
 
     def epoch(self, stop: StopRequest, bar: ProgressBar) -> None:
-        """Train to the end of the epoch that is under way."""
+        """Train to the end of the epoch that is under way, or to the first step after a stop was asked for."""
         optimizer, position = self.optimizer, self.position
         unread: list[Tensor] = []
         started = time.perf_counter()
@@ -170,10 +176,8 @@ class _Fit:
             if len(unread) == _LOOK_EVERY or stop:
                 self.read(unread)
                 bar.steps(self.steps_done)
-            if stop and position.step_in_epoch < self.steps_per_epoch:
-                position.epoch_seconds += time.perf_counter() - started
-                self.save()
-                raise self.interrupted(stop)
+            if stop:
+                break
         self.read(unread)
         position.epoch_seconds += time.perf_counter() - started
 
@@ -198,7 +202,7 @@ class _Fit:
         for index, loss in enumerate(losses):
             if not math.isfinite(loss):
                 step = self.steps_done - len(losses) + index
-                raise self.diverged(loss, step)
+                raise self.diverged("loss", loss, step)
             self.position.loss_sum += loss
         unread.clear()
 
@@ -208,6 +212,8 @@ class _Fit:
         prediction = predict_split(self.ensemble, self.dataset, self.dataset.validation)
         assert prediction.targets is not None
         nll = float(prediction.nll().mean())
+        if not math.isfinite(nll):
+            raise self.diverged("validation loss", nll, self.steps_done - 1)
         score: dict[str, Any] = (
             {"validation_accuracy": float(accuracy(prediction.probs, prediction.targets))}
             if self.dataset.spec.task == "classification"
@@ -232,9 +238,13 @@ class _Fit:
             self.best = {name: value.detach().cpu().clone() for name, value in self.ensemble.state_dict().items()}
 
     def save(self) -> None:
-        if self.folder is None or self.checkpoint is None:
+        if self.checkpoint is None:
             return
         started = time.monotonic()
+        trained = (parameter for parameter in self.ensemble.parameters() if parameter.requires_grad)
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+            # The last step's loss was finite, its gradient was not: such a checkpoint would be of no use.
+            raise self.diverged("network's weights", math.nan, self.steps_done - 1)
         save_checkpoint(
             self.checkpoint,
             model=self.ensemble,
@@ -242,10 +252,15 @@ class _Fit:
             position=self.position,
             settings=self.settings,
             best=self.best,
+            scaler=self.fabric.strategy.precision.state_dict(),
         )
-        write_history(self.folder / "history.csv", self.position.history)
+        self.write_history()
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - started
+
+    def write_history(self) -> None:
+        assert self.folder is not None
+        write_history(self.folder / "history.csv", self.position.history)
 
     def finish(self) -> list[Row]:
         if self.best:
@@ -260,10 +275,11 @@ class _Fit:
             stop.signal,
         )
 
-    def diverged(self, loss: float, step: int) -> TrainingDivergedError:
+    def diverged(self, what: str, value: float, step: int) -> TrainingDivergedError:
         rate = learning_rate(self.training, step=step, steps_per_epoch=self.steps_per_epoch)
         kept = self.checkpoint if self.checkpoint is not None and self.checkpoint.exists() else "none yet"
+        epoch = step // self.steps_per_epoch + 1
         return TrainingDivergedError(
-            f"the loss became {loss} at step {step + 1} of {self.total_steps} (epoch {self.position.epoch + 1}) with "
+            f"the {what} became {value} at step {step + 1} of {self.total_steps} (epoch {epoch}) with "
             f"learning rate {rate:.3g}. Last good checkpoint: {kept}. Lower the learning rate or lengthen the warm-up."
         )

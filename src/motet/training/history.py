@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from motet.errors import InputError
 from motet.files import write_text
 
 Row = dict[str, Any]
@@ -21,9 +22,16 @@ def write_history(path: Path, rows: list[Row]) -> None:
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read what `write_history` wrote, numbers as numbers."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    """Read what `write_history` wrote, numbers as numbers. Raises `InputError` if the file is damaged."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(
+            f"{path} must hold a row of numbers for each epoch",
+            got=f"a damaged file ({error})",
+            fix="Move the run's folder away and run it again",
+        ) from error
 
 
 def _number(text: str) -> int | float:

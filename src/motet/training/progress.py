@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from motet.training.history import Row
 
@@ -38,7 +38,7 @@ class ProgressBar:
             )
             self._task = self._bar.add_task(label, total=total, completed=done, scores="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressBar":
         if self._bar is not None:
             self._bar.start()
         return self

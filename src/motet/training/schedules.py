@@ -11,7 +11,7 @@ def learning_rate(training: Training, *, step: int, steps_per_epoch: int) -> flo
     Warm-up: ``peak * step / warmup steps`` [uncertainty-baselines, schedules.py]. Then by schedule; cosine falls
     from the end of the warm-up to zero at the end of the last epoch, steps count epochs from the start.
 
-    >>> settings = Training(epochs=4, learning_rate=1.0, schedule="step", milestones=(2,), warmup_epochs=1)
+    >>> settings = Training(epochs=4, learning_rate=1.0, schedule="step", milestones=(2.0,), warmup_epochs=1.0)
     >>> [learning_rate(settings, step=step, steps_per_epoch=2) for step in range(8)]
     [0.0, 0.5, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2]
     """

@@ -1,9 +1,10 @@
 """How a run is trained: a flat record of settings, checked when it is made."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final
 
-from motet.errors import InputError
+from motet.errors import InputError, nearest
 
 
 @final
@@ -51,6 +52,9 @@ class Training:
     early_stopping: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("learning_rate", "momentum", "beta1", "beta2", "weight_decay", "decay_factor", "warmup_epochs"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # so that 1 and 1.0 are the same run
+        object.__setattr__(self, "milestones", tuple(float(milestone) for milestone in self.milestones))
         _check(self.epochs >= 1, "epochs must be at least 1", f"epochs={self.epochs}", "Train for one epoch or more")
         _check(
             self.batch_size >= 1,
@@ -60,8 +64,21 @@ class Training:
         )
         for name in ("learning_rate", "weight_decay", "momentum", "warmup_epochs", "decay_factor"):
             value = getattr(self, name)
-            _check(0 <= value < float("inf"), f"{name} must be finite and not negative", f"{name}={value}", "Raise it")
-        _check(self.learning_rate > 0, "learning_rate must be positive", f"{self.learning_rate}", "Raise it")
+            _check(
+                0 <= value < float("inf"),
+                f"{name} must be finite and not negative",
+                f"{name}={value}",
+                "Pass a number from 0",
+            )
+        _check(
+            self.learning_rate > 0,
+            "learning_rate must be above 0",
+            f"learning_rate={self.learning_rate}",
+            "Pass a positive number",
+        )
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"{name} must lie in [0, 1)", f"{name}={value}", "Pass 0.9 or 0.999, as is usual")
         _check(
             not (self.nesterov and self.momentum == 0 and self.optimizer == "sgd"),
             "Nesterov's momentum needs a momentum",
@@ -75,10 +92,10 @@ class Training:
             "Pass a number of epochs to wait",
         )
         _check(
-            list(self.milestones) == sorted(self.milestones),
-            "milestones must rise",
+            all(0 <= low < high for low, high in pairwise((*self.milestones, float("inf")))),
+            "milestones must be numbers of epochs that rise",
             f"milestones={self.milestones}",
-            "Sort them",
+            "Pass each once, the lowest first",
         )
         for name, known in (
             ("optimizer", ("sgd", "adamw")),
@@ -86,7 +103,7 @@ class Training:
             ("precision", ("auto", "32-true", "bf16-mixed", "16-mixed")),
         ):
             value = getattr(self, name)
-            _check(value in known, f"{name} must be one of {', '.join(known)}", repr(value), "Choose one of these")
+            _check(value in known, f"{name} must be one of {', '.join(known)}", repr(value), nearest(str(value), known))
 
 
 def _check(holds: bool, requirement: str, got: str, fix: str) -> None:

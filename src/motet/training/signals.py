@@ -23,14 +23,16 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Within this context the first SIGINT or SIGTERM is noted; a second one acts as it did before.
 
-    Outside the main thread, where Python allows no signal handlers, nothing is ever noted.
+    Outside the main thread, where Python allows no signal handlers, nothing is ever noted; nor is a signal that this
+    process was started to ignore, as shells do with SIGINT for jobs in the background.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    watched = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in watched}
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # None is a handler that was not set from Python, and could not be put back.
+    before = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -40,7 +42,7 @@ def stop_requests() -> Iterator[StopRequest]:
         request.signal = signal.Signals(number)
         restore()
 
-    for number in watched:
+    for number in before:
         signal.signal(number, note)
     try:
         yield request

@@ -1,0 +1,121 @@
+"""The record that a run is: plain data and back, and nothing in it that cannot be run."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from motet import MIMO, Experiment, InputError, Single, Training, models
+from motet.experiments.summary import mean_and_error
+from motet.files import to_json
+from motet.methods import METHODS
+from motet.objectives import Independent
+from motet.records import from_record, to_record
+
+MODELS = [models.MLP(hidden=(3, 4)), models.SmallCNN(width=2), models.WideResNet(depth=10, width=1)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", [*MODELS, models.CustomModel(function="a.py:b")], ids=lambda m: type(m).__name__)
+def test_records_come_back_as_they_were_through_json(method: str, model: models.ModelSettings) -> None:
+    settings = Experiment(
+        data="digits",
+        model=model,
+        method=METHODS[method](),
+        training=Training(epochs=3, milestones=(1.0, 2.0), schedule="step", early_stopping=2),
+        seed=2**64 - 1,
+        first=("a", "b"),
+    )
+    record = json.loads(to_json(settings.to_record()))
+    assert Experiment.from_record(record) == settings
+    assert json.loads(to_json(Experiment.from_record(record).to_record())) == record
+
+
+def test_the_objective_that_is_really_used_stands_in_the_record() -> None:
+    settings = Experiment(data="digits", model=MODELS[0], method=Single())
+    assert settings.objective == Independent(reduction="sum")
+    assert settings.to_record()["objective"] == {"type": "Independent", "reduction": "sum"}
+    changed = dataclasses.replace(settings, objective=Independent(reduction="mean"))
+    assert Experiment.from_record(changed.to_record()).objective == Independent(reduction="mean")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        [],
+        None,
+        "Experiment",
+        {"type": "os.system"},
+        {"type": ["Experiment"]},
+        {"type": "Experiment"},
+        {"type": "Experiment", "data": "digits", "unknown": 1},
+        {"type": "MIMO", "members": 3},
+        {"type": "Training", "epochs": 1},
+    ],
+)
+def test_other_records_are_refused(record: Any) -> None:
+    with pytest.raises(InputError):
+        Experiment.from_record(record)
+
+
+def test_a_misspelt_type_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'MIMO'"):
+        from_record({"type": "MIM0"}, [MIMO, Training])
+
+
+def test_values_in_a_record_are_checked_like_any_others() -> None:
+    with pytest.raises(InputError, match="members=0"):
+        from_record({"type": "MIMO", "members": 0}, [MIMO])
+
+
+def test_nested_tuples_of_settings() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Outer:
+        parts: tuple[MIMO, ...]
+
+    outer = Outer((MIMO(members=2), MIMO(members=3)))
+    assert from_record(json.loads(to_json(to_record(outer))), [Outer, MIMO]) == outer
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_out_of_range(seed: int) -> None:
+    with pytest.raises(InputError, match=f"seed={seed}"):
+        Experiment(data="digits", model=MODELS[0], method=Single(), seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_module_is_not_a_models_settings() -> None:
+    good: dict[str, Any] = {"data": "digits", "model": MODELS[0], "method": Single()}
+    for wrong in ({"model": torch.nn.Linear(2, 2)}, {"method": "mimo"}, {"training": None}, {"model": models.mlp}):
+        (name,) = wrong
+        with pytest.raises(InputError, match=f"{name} must be a"):
+            Experiment(**(good | wrong))
+
+
+def test_mean_and_standard_error_by_hand() -> None:
+    assert mean_and_error([0.9]) == {"mean": 0.9, "standard_error": None}
+    found = mean_and_error([1.0, 2.0, 4.0])
+    assert found["mean"] == pytest.approx(7 / 3)
+    # Deviations -4/3, -1/3, 5/3: variance (16 + 1 + 25) / 9 / 2, over 3 seeds.
+    assert found["standard_error"] == pytest.approx(math.sqrt(42 / 18 / 3))
+
+
+@pytest.mark.parametrize("values", [[], [None], [1.0, None], [math.nan, 1.0], [math.inf]])
+def test_missing_values_have_no_mean(values: list[float | None]) -> None:
+    assert mean_and_error(values) == {"mean": None, "standard_error": None}
+
+
+def test_recipes_are_experiments_with_records(tmp_path: Path) -> None:
+    from motet.recipes import load_recipe, recipes
+
+    assert {"mimo:digits", "baselines:single_digits"} <= recipes().keys()
+    for name, summary in recipes().items():
+        settings = load_recipe(name)
+        assert Experiment.from_record(json.loads(to_json(settings.to_record()))) == settings
+        assert summary.endswith(".")

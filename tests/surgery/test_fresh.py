@@ -1,0 +1,87 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from motet.surgery import fresh_copy, fresh_like, fresh_stack
+
+
+@pytest.mark.parametrize("shape", [(50,), (8, 9), (4, 3, 3, 3), (1,), (), (0, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_fresh_entries_are_the_same_in_another_order(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tensor = torch.randn(shape).to(dtype)
+    fresh = fresh_like(tensor)
+    assert fresh.shape == tensor.shape
+    assert fresh.dtype == dtype
+    assert torch.equal(fresh.flatten().sort().values, tensor.flatten().sort().values)
+    assert fresh.numel() < 9 or not torch.equal(fresh, tensor)
+    assert not torch.equal(fresh_like(tensor), fresh) or fresh.numel() < 9
+
+
+def test_constants_stay_and_the_original_too() -> None:
+    assert torch.equal(fresh_like(torch.ones(5)), torch.ones(5))
+    tensor = torch.randn(20)
+    before = tensor.clone()
+    fresh_like(tensor).zero_()
+    assert torch.equal(tensor, before)
+
+
+def test_any_memory_layout_will_do() -> None:
+    tensor = torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)
+    for odd in (tensor, tensor.transpose(0, 1), tensor.expand(2, 4, 3, 5, 5)):
+        assert torch.equal(fresh_like(odd).flatten().sort().values, odd.flatten().sort().values)
+
+
+@pytest.mark.parametrize("members", [1, 2, 4])
+def test_a_stack_begins_with_the_tensor_itself(members: int) -> None:
+    parameter = nn.Parameter(torch.randn(6, 5))
+    stack = fresh_stack(parameter, members)
+    assert stack.shape == (members, 6, 5)
+    assert not stack.requires_grad
+    assert torch.equal(stack[0], parameter)
+    for one in range(members):
+        for other in range(one):
+            assert not torch.equal(stack[one], stack[other])
+
+
+class Bare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.linear, self.norm = nn.Linear(8, 8), nn.BatchNorm1d(8)
+        self.frozen = nn.Parameter(torch.randn(8), requires_grad=False)
+        self.tied = self.linear.weight
+        self.register_buffer("noise", torch.randn(8))
+
+
+def test_a_fresh_copy_draws_every_trainable_parameter_anew() -> None:
+    model = Bare()
+    before = copy.deepcopy(model.state_dict())
+    twin = fresh_copy(model)
+    for name in ("token", "linear.weight", "linear.bias"):
+        assert not torch.equal(twin.get_parameter(name), model.get_parameter(name)), name
+    for name in ("scale", "frozen", "norm.weight", "norm.bias"):
+        assert torch.equal(twin.get_parameter(name), model.get_parameter(name)), name
+    assert twin.tied is twin.linear.weight
+    assert torch.equal(twin.noise, model.noise)
+    theirs = {id(value) for value in (*model.parameters(), *model.buffers())}
+    assert not any(id(value) in theirs for value in (*twin.parameters(), *twin.buffers()))
+    assert [value.requires_grad for value in twin.parameters()] == [value.requires_grad for value in model.parameters()]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_the_padding_row_stays_the_padding_row(kind: type[nn.Embedding | nn.EmbeddingBag]) -> None:
+    # It never gets a gradient, so zeros scattered over other rows, or other rows' entries in it, would stay for ever.
+    for model in (kind(6, 5, padding_idx=2), nn.Sequential(kind(6, 5, padding_idx=2))):
+        twin = fresh_copy(model)
+        (before,), (after,) = model.parameters(), twin.parameters()
+        assert not after[2].any()
+        others = [0, 1, 3, 4, 5]
+        assert (after[others] != 0).all()
+        assert torch.equal(after[others].flatten().sort().values, before[others].flatten().sort().values)
+        assert not torch.equal(after, before)
+    frozen = kind(6, 5, padding_idx=2).requires_grad_(False)
+    assert torch.equal(fresh_copy(frozen).weight, frozen.weight)
