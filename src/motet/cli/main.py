@@ -88,7 +88,7 @@ def _explain(error: OSError) -> str:
         return f"the disk is full: writing{where} failed. Free some space, then run the same command again to go on."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to use{where} ({error.strerror}). Choose another folder with --out."
-    return f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
+    return f"{error.strerror or error}{':' + where if where else ''}."
 
 
 if __name__ == "__main__":

@@ -147,7 +147,13 @@ def compare(
             say(f"{what}: going on from its checkpoint")
         try:
             runs[name] = run_experiment(
-                experiment, folder / name, data_dir=data_dir, device=device, progress=progress, dataset=dataset
+                experiment,
+                folder / name,
+                data_dir=data_dir,
+                device=device,
+                progress=progress,
+                label=what,
+                dataset=dataset,
             )
         except (InputError, TrainingDivergedError):
             if not any((folder / other / "run.json").exists() for other in experiments):

@@ -124,8 +124,9 @@ def claim_folder(
         InputError: if it holds another run or other files, or is no folder; nothing in it is touched.
     """
     way_out = "Choose another folder with --out, or move this one away"
-    if folder.exists() and not folder.is_dir():
-        raise InputError("the output must be a folder", got=f"{folder}, a file", fix=way_out)
+    nearest_there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if nearest_there.exists() and not nearest_there.is_dir():
+        raise InputError("the output must be a folder", got=f"{nearest_there}, a file", fix=way_out)
     record = folder / record_name
     if record.exists():
         try:
@@ -156,6 +157,7 @@ def run_experiment(
     data_dir: Path | None = None,
     device: str = "auto",
     progress: bool = True,
+    label: str | None = None,
     dataset: Dataset | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Run:
@@ -167,6 +169,7 @@ def run_experiment(
         data_dir: where data files are looked for first.
         device: see `motet.training.fit`.
         progress: show a progress bar where standard error is a terminal.
+        label: what the bar calls the run; the method's label if None.
         dataset: the experiment's data, where the caller has loaded it already.
         say: told what happens, a line at a time.
 
@@ -202,7 +205,7 @@ def run_experiment(
             folder=folder,
             device=device,
             progress=progress,
-            label=experiment.method.label,
+            label=label or experiment.method.label,
         )
     except (InputError, TrainingDivergedError):
         if not checkpoint.exists():

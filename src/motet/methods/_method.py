@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.grouping import Grouping
+from motet.grouping import Grouping, Shared
 from motet.layers import Layout
 from motet.likelihoods import Categorical, Combination, Likelihood
 from motet.modes import evaluating
@@ -46,9 +46,9 @@ class Method(ABC):
         """The number of members M."""
 
     @property
-    @abstractmethod
     def grouping(self) -> Grouping:
-        """How a training batch is dealt to the members."""
+        """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
+        return Shared()
 
     @abstractmethod
     def convert(

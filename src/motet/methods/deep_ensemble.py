@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, final
 from torch import Tensor, nn
 
 from motet.errors import InputError
-from motet.grouping import Grouping, Shared
 from motet.layers import Layout, Members
 from motet.methods._method import Method, Model, check_members, instance_of
 from motet.surgery import LayerNames, fresh_copy, probe
@@ -53,11 +52,6 @@ class DeepEnsemble(Method):
     def size(self) -> int:
         """M."""
         return self.members
-
-    @property
-    def grouping(self) -> Grouping:
-        """All members see the same batch."""
-        return Shared()
 
     def convert(
         self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames

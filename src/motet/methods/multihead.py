@@ -5,7 +5,6 @@ from typing import ClassVar, final
 
 from torch import Tensor, nn
 
-from motet.grouping import Grouping, Shared
 from motet.layers import Layout, MultiHead, Ordinary
 from motet.methods._method import Method, Model, check_members, instance_of
 from motet.surgery import LayerNames, fresh_stack, output_layers, probe, replace_module
@@ -40,11 +39,6 @@ class Multihead(Method):
     def size(self) -> int:
         """M."""
         return self.members
-
-    @property
-    def grouping(self) -> Grouping:
-        """All members see the same batch."""
-        return Shared()
 
     def convert(
         self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames

@@ -5,7 +5,6 @@ from typing import ClassVar, final
 
 from torch import Tensor, nn
 
-from motet.grouping import Grouping, Shared
 from motet.layers import Layout
 from motet.methods._method import Method, Model, instance_of
 from motet.surgery import LayerNames, probe
@@ -29,11 +28,6 @@ class Single(Method):
     def size(self) -> int:
         """One member."""
         return 1
-
-    @property
-    def grouping(self) -> Grouping:
-        """The member sees the batch."""
-        return Shared()
 
     def convert(
         self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames

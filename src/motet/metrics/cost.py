@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import final
@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from motet.errors import InputError, nearest
+from motet.modes import evaluating
 
 _MIN_ROUNDS = 3  # a median of fewer says little
 
@@ -70,7 +71,7 @@ def flops(module: nn.Module, example: Shaped[Tensor, "batch ..."]) -> int:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mv: _matrix_vector_flops})
-        with _evaluating(module, example=example), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        with _measuring(module, example=example), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             module(example)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -117,7 +118,7 @@ def latency_ratios(
     deadline = perf_counter() + seconds
     names = list(networks)
     times: dict[str, list[float]] = {name: [] for name in names}
-    with _evaluating(*networks.values(), example=example), torch.inference_mode():
+    with _measuring(*networks.values(), example=example), torch.inference_mode():
         repeats = {name: _warm_up(network, example, min_seconds) for name, network in networks.items()}
         for made in range(rounds):
             if made >= _MIN_ROUNDS and perf_counter() > deadline:
@@ -156,21 +157,13 @@ def _time(network: nn.Module, example: Tensor, repeats: int) -> float:
 
 
 @contextmanager
-def _evaluating(*modules: nn.Module, example: Tensor) -> Iterator[None]:
-    """Eval mode for a while. Every submodule gets its own flag back: a user may have frozen some of them."""
-    roots = [(module, module.training) for module in modules]
-    parts = [(part, part.training) for module in modules for part in module.modules()]
-    try:
+def _measuring(*modules: nn.Module, example: Tensor) -> Iterator[None]:
+    """All modules in evaluation mode for a while, with nothing to be seen of it afterwards."""
+    # Some networks draw random numbers even now (Monte Carlo dropout); measuring them must not change a seeded run.
+    with ExitStack() as stack, torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
         for module in modules:
-            module.eval()
-        # Some networks draw random numbers even now (Monte Carlo dropout); measuring them must not change a seeded run.
-        with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
-            yield
-    finally:
-        for module, training in roots:
-            module.train(training)  # for modules that do more than set the flag
-        for part, training in parts:
-            part.training = training
+            stack.enter_context(evaluating(module))
+        yield
 
 
 def _check_example(example: Tensor) -> None:

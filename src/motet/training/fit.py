@@ -150,6 +150,7 @@ class _Fit:
             self.epoch(stop, bar)
             if self.position.step_in_epoch == self.steps_per_epoch:
                 self.validate()
+                bar.steps(self.steps_done)
                 bar.epoch(self.position.history[-1])
             due = time.monotonic() - self.saved_at > self.saving_took / _CHECKPOINT_SHARE
             if self.finished or stop or due:
