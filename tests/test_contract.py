@@ -387,6 +387,31 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
 
 
 @every_method
+def test_parameter_groups_hold_a_shared_parameter_once(method: Method) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, CLASSES))
+    model[2].weight = model[1].weight
+    ensemble = method.wrap(model, example=torch.zeros(1, 4))
+    held = [id(value) for group in ensemble.parameter_groups(weight_decay=0.1) for value in group["params"]]
+    assert sorted(held) == sorted(id(value) for value in ensemble.parameters())
+
+
+def test_layers_may_spare_parameters_of_their_own_from_decay() -> None:
+    class Scaled(nn.Conv1d):
+        undecayed_parameters = frozenset({"weight"})
+
+    model = nn.Sequential(Scaled(4, 6, 1), nn.InstanceNorm1d(6, affine=True), nn.Flatten(), nn.Linear(12, CLASSES))
+    ensemble = Single().wrap(model, example=torch.zeros(1, 4, 2))
+    for decay_norm_and_bias in (True, False):
+        groups = ensemble.parameter_groups(weight_decay=0.1, decay_norm_and_bias=decay_norm_and_bias)
+        decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
+        first, norm, _, last = ensemble.network
+        assert decays[id(first.weight)] == 0.0
+        assert decays[id(last.weight)] == 0.1
+        for spared in (first.bias, norm.weight, norm.bias, last.bias):
+            assert decays[id(spared)] == (0.1 if decay_norm_and_bias else 0.0)
+
+
+@every_method
 def test_steps_of_gradient_descent_lower_the_loss(method: Method) -> None:
     case = MODELS["mlp"]
     ensemble = wrap(method, case)

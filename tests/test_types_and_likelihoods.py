@@ -61,10 +61,23 @@ def test_targets_never_broadcast(shape: tuple[int, ...]) -> None:
             Gaussian().nll(eta_BMC, torch.zeros(shape))
 
 
-def test_no_label_is_ignored_silently() -> None:
-    # torch's cross-entropy gives 0 for the label -100.
+@pytest.mark.parametrize("method", ["nll", "mean_nll"])
+def test_no_label_is_ignored_silently(method: str) -> None:
+    # torch's cross-entropy leaves out the label -100.
     with pytest.raises(IndexError, match="-100"):
-        Categorical().nll(torch.zeros(2, 3), torch.tensor([-100, 1]))
+        getattr(Categorical(), method)(torch.zeros(2, 3), torch.tensor([-100, 1]))
+
+
+@pytest.mark.parametrize("likelihood", BOTH, ids=str)
+@pytest.mark.parametrize("axes", [(1,), (4,), (4, 2), (3, 4, 2)])
+def test_the_mean_nll_is_the_mean(likelihood: Likelihood, axes: tuple[int, ...]) -> None:
+    eta = torch.randn(*axes, 5).double()
+    y = torch.randint(5, axes) if isinstance(likelihood, Categorical) else torch.randn(*axes, 5).double()
+    mean = likelihood.mean_nll(eta, y)
+    assert mean.shape == ()
+    torch.testing.assert_close(mean, likelihood.nll(eta, y).mean())
+    with pytest.raises(InputError, match="must have shape"):
+        likelihood.mean_nll(torch.randn(4, 3, 5), torch.zeros(3, 4, *y.shape[len(axes) :]).to(y.dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])

@@ -396,3 +396,26 @@ def test_early_stopping_scores_the_best_epoch(experiment: Make, digits: Dataset,
     assert run.scores["validation"]["nll"] == pytest.approx(min(scores))
     ensemble: Ensemble = load_ensemble(run, digits)
     assert torch.equal(ensemble.predict(digits.prepare(digits.test.inputs)).outputs_BMC, run.prediction.outputs_BMC)
+
+
+FAILS_LATER = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("a fault of the model's")
+        return self.layer(x.flatten(1))
+def net():
+    return Net()
+"""
+
+
+def test_a_model_that_fails_in_training_gives_the_folder_back(experiment: Make, tmp_path: Path) -> None:
+    """Its author needs the traceback; and the mended model, which is another one, needs the folder."""
+    model = own(tmp_path, FAILS_LATER)
+    with pytest.raises(RuntimeError, match="a fault of the model's"):
+        run_experiment(experiment(model=model), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

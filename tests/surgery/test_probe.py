@@ -45,6 +45,17 @@ class Twice(nn.Module):
         return self.out(self.a(self.a(x).relu()))
 
 
+class Siamese(nn.Module):
+    """One layer that reads the input twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.a(x).relu() + self.a(-x)) + self.out(self.a(2 * x))
+
+
 class Unused(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -146,6 +157,7 @@ CASES: dict[str, Case] = {
     "residual": (Residual, (2, 5, 5), ("conv", "skip"), ("fc", "shortcut")),
     "aliased": (Aliased, (4,), ("a",), ("out",)),
     "twice": (Twice, (4,), ("a",), ("out",)),
+    "siamese": (Siamese, (4,), ("a",), ("out",)),
     "unused": (Unused, (4,), ("a",), ("out",)),
     "out of order": (OutOfOrder, (4,), ("stem",), ("out",)),
     "attention": (Attention, (5, 4), ("embed",), ("out",)),
@@ -188,6 +200,7 @@ def test_the_layers_at_the_ends_are_found(case: Case, rows: int) -> None:
 
 def test_calls_are_counted() -> None:
     assert probe(Twice(), torch.zeros(1, 4)).calls == {"a": 2, "out": 1}
+    assert probe(Siamese(), torch.zeros(1, 4)).calls == {"a": 3, "out": 2}
     assert probe(Unused(), torch.zeros(1, 4)).calls["unused"] == 0
     assert probe(Aliased(), torch.zeros(1, 4)).calls == {"a": 1, "out": 1}
 

@@ -1,9 +1,11 @@
 """The progress bar: on a terminal, and nowhere else."""
 
 import io
+import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,11 +20,14 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_nothing_is_written_where_there_is_no_terminal(
-    make: Make, blobs: Dataset, short: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    lab: Any, precision: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    fit(make(), blobs, short, folder=tmp_path, progress=True)
+    """Nor by the libraries: Lightning Fabric likes to log which precision it uses."""
+    fit(lab.make(), lab.data, replace(lab.short, precision=precision), folder=lab.folder, progress=True)
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -38,7 +43,7 @@ def test_a_terminal_shows_steps_time_left_and_scores(monkeypatch: pytest.MonkeyP
     if not enabled:
         assert text == ""
         return
-    for part in ("MIMO", "30/50", "left", "validation NLL 0.1235"):
+    for part in ("MIMO", "30/50", "left", "NLL 0.1235"):
         assert part in text
 
 
@@ -52,3 +57,17 @@ def test_fit_shows_its_bar_on_a_terminal_and_takes_it_away(
     fit(make(), blobs, short, label="Single network")
     assert "Single network" in terminal.getvalue()
     assert terminal.getvalue().rstrip().endswith("\x1b[2K"), "the line is erased"
+
+
+def test_on_eighty_columns_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with ProgressBar("[12/12] Deep ensemble, seed 2", total=97500, done=90000) as bar:
+        bar.epoch({"validation_nll": 0.12345})
+        bar.steps(97000)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    last = [line for line in re.split(r"[\r\n]+", plain) if line.strip()][-1]
+    assert re.fullmatch(r"\[12/12\] Deep ensemble, seed 2 \S+ 9\d000/97500 [-:\d]{7} left · NLL 0\.1235\s*", last)
+    assert len(last) <= 80

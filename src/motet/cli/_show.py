@@ -16,14 +16,17 @@ def show(text: str) -> None:
 
 
 def show_comparison(record: Mapping[str, Any]) -> None:
-    """Print the comparison's table: best values in bold on a terminal, never broken over lines elsewhere."""
+    """Print the comparison's table: best values in bold on a terminal, and in parts where it is too narrow."""
     from rich.console import Console
 
     console = Console()
-    if console.is_terminal:
-        console.print(_table(record))
-    else:
+    if not console.is_terminal:
         show(comparison_text(record))
+        return
+    for number, table in enumerate(_tables(record, console.width)):
+        if number:
+            console.print()
+        console.print(table)
 
 
 def comparison_text(record: Mapping[str, Any]) -> str:
@@ -32,12 +35,14 @@ def comparison_text(record: Mapping[str, Any]) -> str:
 
     from rich.console import Console
 
-    text = io.StringIO()
-    Console(file=text, width=1000, color_system=None).print(_table(record))
+    text, width = io.StringIO(), 1000
+    (table,) = _tables(record, width)
+    Console(file=text, width=width, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _table(record: Mapping[str, Any]) -> Any:
+def _tables(record: Mapping[str, Any], width: int) -> list[Any]:
+    """The table, cut between columns into as many as it takes for each to fit into the width; rows keep their names."""
     from rich.table import Table
     from rich.text import Text
 
@@ -46,14 +51,29 @@ def _table(record: Mapping[str, Any]) -> Any:
     from motet.report.table import build_table
 
     table = build_table(read_comparison(record), COMPARED)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("Method", no_wrap=True)
-    for column in table.columns:
-        shown.add_column(column.head, justify="right")
-    for row, cells in table.rows:
+    labels = [row.label for row, _ in table.rows]
+    narrowest = max(len(label) for label in ["Method", *labels])
+    parts: list[list[tuple[str, list[Text]]]] = [[]]
+    used = narrowest
+    for index, column in enumerate(table.columns):
+        cells = [cells[index] for _, cells in table.rows]
         texts = [Text(f"{cell.text} {cell.error}".strip(), style="bold" if cell.best else "") for cell in cells]
-        shown.add_row(row.label, *texts)
-    return shown
+        needed = 2 + max(len(column.head), *(text.cell_len for text in texts))
+        if parts[-1] and used + needed > width:
+            parts.append([])
+            used = narrowest
+        parts[-1].append((column.head, texts))
+        used += needed
+    tables = []
+    for part in parts:
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        shown.add_column("Method", no_wrap=True)
+        for head, _ in part:
+            shown.add_column(head, justify="right", no_wrap=True)
+        for label, *texts in zip(labels, *(texts for _, texts in part), strict=True):
+            shown.add_row(label, *texts)
+        tables.append(shown)
+    return tables
 
 
 def show_lines(lines: Iterable[tuple[str, str]]) -> None:

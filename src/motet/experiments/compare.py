@@ -11,7 +11,7 @@ import motet
 from motet.data import DATASETS, Dataset, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
-from motet.errors import InputError, TrainingDivergedError, nearest
+from motet.errors import InputError, nearest
 from motet.experiments.defaults import defaults_for
 from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import provenance, source_of
@@ -155,7 +155,7 @@ def compare(
                 label=what,
                 dataset=dataset,
             )
-        except (InputError, TrainingDivergedError):
+        except Exception:
             if not any((folder / other / "run.json").exists() for other in experiments):
                 abandon(folder, RECORD)
             raise

@@ -16,7 +16,7 @@ from torch import nn
 from motet.data import Dataset, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
-from motet.errors import InputError, TrainingDivergedError
+from motet.errors import InputError
 from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import provenance, source_of
 from motet.files import read_json, write_json
@@ -146,7 +146,7 @@ def claim_folder(
                 got=f"a run of {source['file']} as it was before it was changed",
                 fix=way_out,
             )
-    elif folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()):
+    elif any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
         raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=way_out)
 
 
@@ -207,8 +207,8 @@ def run_experiment(
             progress=progress,
             label=label or experiment.method.label,
         )
-    except (InputError, TrainingDivergedError):
-        if not checkpoint.exists():
+    except Exception:
+        if not checkpoint.exists():  # nothing was trained that would be worth protecting from another run
             abandon(folder, "run.json")
         raise
     write_json(folder / "scores.json", _finish(ensemble, dataset, folder, history))
@@ -220,8 +220,9 @@ def run_experiment(
 def abandon(folder: Path, record_name: str) -> None:
     """Give up a folder that holds nothing but a record, so that another run may have it."""
     (folder / record_name).unlink(missing_ok=True)
-    with suppress(OSError):  # not empty
-        folder.rmdir()
+    for place in (*reversed([*folder.rglob("*/")]), folder):  # the inner folders first
+        with suppress(OSError):  # not empty
+            place.rmdir()
 
 
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:

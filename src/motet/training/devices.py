@@ -1,9 +1,15 @@
 """Which device and which precision a run uses."""
 
+import logging
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from motet.errors import InputError
 from motet.training.settings import Training
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -42,3 +48,19 @@ def resolve_precision(training: Training, device: torch.device) -> str:
     if training.precision != "auto":
         return training.precision
     return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def make_fabric(device: torch.device, precision: Any) -> "Fabric":
+    """Lightning Fabric on one device. It takes a second to import: only where training starts."""
+    from lightning_fabric import Fabric
+
+    # It tells the terminal about the precision, at every run; that stands in the run's record.
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        return Fabric(
+            accelerator=device.type, devices=1 if device.index is None else [device.index], precision=precision
+        )
+    finally:
+        logger.setLevel(before)

@@ -16,7 +16,7 @@ from motet.errors import InputError, RunInterrupted, TrainingDivergedError
 from motet.files import remove_leftovers
 from motet.metrics import accuracy, rmse
 from motet.training.checkpoint import CHECKPOINT, Position, load_checkpoint, save_checkpoint
-from motet.training.devices import resolve_device, resolve_precision
+from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
 from motet.training.history import Row, write_history
 from motet.training.optimizers import make_optimizer, set_learning_rate, warm_up
@@ -94,14 +94,8 @@ class _Fit:
         folder: str | Path | None,
         device: str,
     ) -> None:
-        from lightning_fabric import Fabric  # a second to import: only where training starts
-
         place = resolve_device(device)
-        self.fabric = Fabric(
-            accelerator=place.type,
-            devices=1 if place.index is None else [place.index],
-            precision=resolve_precision(training, place),  # type: ignore[arg-type]
-        )
+        self.fabric = make_fabric(place, resolve_precision(training, place))
         self.ensemble, self.training, self.seed = ensemble, training, seed
         self.dataset = dataset.to(place)
         train = self.dataset.train

@@ -10,7 +10,7 @@ from motet.training.history import Row
 
 @final
 class ProgressBar:
-    """Shows steps done, speed, time left and the last epoch's scores on standard error.
+    """Shows steps done, time left and the last epoch's validation NLL on standard error.
 
     Args:
         label: what is being trained.
@@ -24,15 +24,18 @@ class ProgressBar:
         self._shown_at = 0.0
         if enabled and sys.stderr.isatty():
             from rich.console import Console
+            from rich.markup import escape
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
+            # On a terminal of 80 columns all of it fits, and on a narrower one the time left is cut last.
+            label = escape(label)
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("steps,"),
-                TimeRemainingColumn(),
-                TextColumn("left {task.fields[scores]}"),
+                BarColumn(bar_width=10),
+                MofNCompleteColumn(table_column=Column(min_width=2 * len(str(total)) + 1)),
+                TimeRemainingColumn(table_column=Column(min_width=len("0:00:00"))),
+                TextColumn("left {task.fields[scores]}", table_column=Column(min_width=len("left"))),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -58,4 +61,4 @@ class ProgressBar:
     def epoch(self, row: Row) -> None:
         """Show the scores of a finished epoch."""
         if self._bar is not None:
-            self._bar.update(self._task, scores=f"· validation NLL {row['validation_nll']:.4f}")
+            self._bar.update(self._task, scores=f"· NLL {row['validation_nll']:.4f}")

@@ -34,8 +34,7 @@ def test_a_file_is_written_beside_its_name_and_then_renamed(tmp_path: Path) -> N
 
     write_atomically(path, write)
     assert path.read_text() == "whole"
-    assert seen[0].parent == path.parent
-    assert seen[0].suffix == ".part"
+    assert seen[0].is_relative_to(path.parent), "on the same file system, to be renamed"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -108,7 +107,7 @@ def test_a_really_full_device_is_an_os_error(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
 
     def write(beside: Path) -> None:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
         beside.symlink_to("/dev/full")
         beside.write_text("x" * 100_000)
 
