@@ -648,6 +648,44 @@ def test_models_that_return_something_else_are_refused(
         method.wrap(Returning(change), example=torch.randn(2, 4))
 
 
+class Auxiliary(nn.Module):
+    """Returns more than the logits, but in training only, as some of torchvision's models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(4, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        out = self.out(self.hidden(x))
+        return (out, out) if self.training else out
+
+
+@pytest.mark.parametrize("method", [Single(), Multihead(members=2), MIMO(members=2)], ids=str)
+def test_models_that_return_something_else_in_training_are_refused_there(method: Method, unchecked: None) -> None:
+    ensemble = method.wrap(Auxiliary(), example=torch.zeros(1, 4))
+    with pytest.raises(InputError, match=r"must return .* rows .* but got a tuple"):
+        ensemble.loss(torch.zeros(4, 4), torch.zeros(4, dtype=torch.long))
+
+
+def test_fold_leaves_attributes_of_the_users_alone() -> None:
+    class Named(nn.Linear):
+        folded = False
+
+    assert Single().wrap(Named(4, 3), example=torch.zeros(1, 4)).fold()(torch.zeros(2, 4)).shape == (2, 1, 3)
+
+
+@every_method
+def test_autocast_gives_single_precision_outputs(method: Method) -> None:
+    ensemble = wrap(method, MODELS["mlp"], dtype=torch.float32)
+    x, y = torch.randn(6, 4), torch.randint(CLASSES, (6,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, outputs_BMC = ensemble.loss(x, y), ensemble(x)
+    assert loss.dtype == outputs_BMC.dtype == torch.float32
+    loss.backward()
+    # bfloat16 keeps 8 bits, three layers of it.
+    torch.testing.assert_close(outputs_BMC, ensemble(x), rtol=0.05, atol=0.05)
+
+
 @every_method
 def test_half_precision_outputs_become_single(method: Method) -> None:
     case = MODELS["mlp"]

@@ -193,7 +193,7 @@ class Ensemble(nn.Module):
         twin = copy.deepcopy(self).eval()
         for layer in list(twin.modules()):
             folded: Callable[[], nn.Module] | None = getattr(layer, "folded", None)
-            if folded is not None:
+            if callable(folded):
                 replace_module(twin, layer, folded())
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
@@ -203,10 +203,13 @@ class Ensemble(nn.Module):
         return self.description + (", folded" if self.is_folded else "")
 
     def _by_member(self, out_rows: Tensor, rows: int) -> Float[Tensor, "batch member out"]:
-        if out_rows.ndim != 2 or len(out_rows) != self.members * rows:
+        if not isinstance(out_rows, Tensor) or out_rows.ndim != 2 or len(out_rows) != self.members * rows:
             raise InputError(
                 f"the network must return {self.members} rows (members) for each of the {rows} inputs",
-                got=f"an output of shape {tuple(out_rows.shape)}",
+                # Some models return more than the logits, but in training only.
+                got=f"an output of shape {tuple(out_rows.shape)}"
+                if isinstance(out_rows, Tensor)
+                else f"a {type(out_rows).__name__}",
                 fix="Check that nothing in the model mixes or drops rows, and that the input is one batch (B, ...)",
             )
         if out_rows.dtype in (torch.float16, torch.bfloat16):

@@ -1,6 +1,7 @@
 """The command itself: what it lists, what it suggests, and what becomes of every kind of error."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,21 +112,17 @@ def test_help_and_typing_errors_import_nothing_heavy() -> None:
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
     """As in ``motet --help | true``, where the pipe breaks when Python flushes at last."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.stdin.read(); import motet.cli.main as m; sys.exit(m.main(['-h']))",
-        ],
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read(); import motet.cli.main as m; sys.exit(m.main(['-h']))"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    process.stdin.close()
-    assert process.stderr.read() == b""
-    assert process.wait() == 0
-    process.stderr.close()
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0

@@ -211,8 +211,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_be_run_writes_nothing(experiment: Make, tmp_path: Path, case: str) -> None:
     changes, part = BAD[case]
     with pytest.raises(InputError, match=part):
-        run_experiment(experiment(**changes), tmp_path / "run")
-    assert names(tmp_path) == set()
+        run_experiment(experiment(**changes), tmp_path / "runs" / "run")
+    assert names(tmp_path) == set(), "not even a folder"
 
 
 def test_a_device_that_is_not_there(experiment: Make, tmp_path: Path) -> None:

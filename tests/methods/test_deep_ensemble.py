@@ -153,6 +153,16 @@ def test_indices_are_inputs_too() -> None:
     assert not any(network[0].weight[0].any() for network in ensemble.network.networks)
 
 
+def test_members_must_not_write_on_the_input_that_they_share() -> None:
+    class Centred(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(1))
+
+    with pytest.raises(InputError, match="must not write on it, but got a model that changes its input in place"):
+        DeepEnsemble(members=2).wrap(Centred(4, K), example=torch.zeros(1, 4))
+    assert DeepEnsemble(members=1).wrap(Centred(4, K), example=torch.zeros(1, 4)).members == 1
+
+
 def test_the_models_own_state_is_not_drawn_anew() -> None:
     model = Tokens()
     model.seen.fill_(5)

@@ -346,6 +346,60 @@ def test_models_that_cannot_work_are_refused_at_once(rows: int) -> None:
         MIMO(members=2).wrap(ReshapesByItsInput(), example=torch.zeros(rows, 3, 4))
 
 
+class StepsFirst(nn.Module):
+    """Takes the steps of its sequences to the first axis, and no shape shows that members' rows are then elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Linear(3, 8), nn.Linear(8, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x.transpose(0, 1).reshape(-1, 3)).relu()
+        return self.out(h.view(x.shape[1], -1, 8).mean(dim=0))
+
+
+@pytest.mark.parametrize("example", [torch.zeros(1, 6, 3), torch.zeros(2, 6, 3), torch.randn(3, 6, 3)])
+def test_a_model_that_would_mix_members_rows_is_refused(example: Tensor) -> None:
+    with pytest.raises(InputError, match=r"each row of the model's output.*mixes rows up.*batch as the first axis"):
+        MIMO(members=2).wrap(StepsFirst(), example=example)
+    MIMO(members=1).wrap(StepsFirst(), example=example)
+
+
+class Noisy(nn.Module):
+    """Random in evaluation mode too, as Monte Carlo dropout is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Linear(3, 8), nn.Linear(8, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(F.dropout(self.a(x), training=True))
+
+
+class NotANumber(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Linear(3, 8), nn.Linear(8, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.a(x)).sqrt()
+
+
+@pytest.mark.parametrize("model", [Noisy, NotANumber])
+def test_a_model_that_cannot_be_compared_with_itself_is_trusted(model: type[nn.Module]) -> None:
+    for seed in range(10):
+        torch.manual_seed(seed)
+        assert MIMO(members=2).wrap(model(), example=torch.zeros(1, 3)).members == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_rounding_is_not_taken_for_mixed_rows(dtype: torch.dtype) -> None:
+    for seed in range(10):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, K)).to(dtype)
+        assert MIMO(members=4).wrap(model, example=torch.zeros(1, 64, dtype=dtype)).members == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

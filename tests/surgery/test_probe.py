@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -212,10 +213,22 @@ def test_integer_inputs_leave_the_input_layer_open() -> None:
     assert found.calls == {"0": 1, "2": 1}
 
 
-def test_it_works_without_gradients_around_it_and_in_double_precision() -> None:
-    with torch.no_grad():
-        assert probe(OutOfOrder().double(), torch.randn(2, 4).double()).input_layers == ("stem",)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_works_without_gradients_around_it_and_in_double_precision(mode: Callable[[], Any]) -> None:
+    model = OutOfOrder().double()
+    with mode():
+        found = probe(model, torch.randn(2, 4).double())
         assert not torch.is_grad_enabled()
+    assert found.input_layers == ("stem",)
+    assert found.output_layers == ("out",)
+
+
+@pytest.mark.parametrize(
+    ("first", "changes"),
+    [(nn.ReLU(), False), (nn.ReLU(inplace=True), True), (nn.Identity(), False), (nn.Flatten(), False)],
+)
+def test_a_model_that_writes_on_its_input_is_noticed(first: nn.Module, changes: bool) -> None:
+    assert probe(nn.Sequential(first, nn.Linear(4, 3)), torch.randn(2, 4)).changes_input == changes
 
 
 @every_case

@@ -5,24 +5,21 @@
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
-
-import torch
-from torch import nn
 
 from motet.data import Dataset, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.experiments.build import build
 from motet.experiments.experiment import Experiment
+from motet.experiments.folder import abandon, claim_folder
 from motet.experiments.provenance import provenance, source_of
+from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
-from motet.loading import describe_error
 from motet.metrics import flops, member_scores, parameters, score
-from motet.models import CustomModel, ModelSettings
 from motet.prediction import Prediction
 from motet.training import (
     CHECKPOINT,
@@ -61,40 +58,6 @@ class Run:
         return Prediction.load(self.folder / "predictions.safetensors")
 
 
-def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
-    """The experiment's ensemble with its initial weights; sets torch's seed."""
-    spec = dataset.spec
-    torch.manual_seed(experiment.seed)
-    ensemble = experiment.method.wrap(
-        lambda: _build_model(experiment.model, dataset),
-        example=dataset.prepare(dataset.train.inputs[:2]),
-        likelihood=spec.likelihood,
-        objective=experiment.objective,
-        first=experiment.first,
-        last=experiment.last,
-    )
-    with torch.no_grad():
-        outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]
-    if outputs != spec.outputs:
-        raise InputError(
-            f"the model must have {spec.outputs} outputs for {spec.name}",
-            got=f"a model with {outputs}",
-            fix="Give its last layer one output per class or target",
-        )
-    return ensemble
-
-
-def _build_model(model: ModelSettings, dataset: Dataset) -> nn.Module:
-    try:
-        return model.build(input_shape=dataset.spec.input_shape, outputs=dataset.spec.outputs)
-    except Exception as error:
-        if isinstance(error, InputError) or not isinstance(model, CustomModel):
-            raise
-        raise InputError(
-            f"{model.function} must build a model", got=describe_error(error), fix="Mend the function"
-        ) from error
-
-
 def load_run(folder: Path) -> Run | None:
     """The finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged."""
     if not (folder / "scores.json").exists():
@@ -107,47 +70,6 @@ def load_run(folder: Path) -> Run | None:
             fix="Remove that file and run again: nothing is trained anew",
         )
     return Run(folder, record, scores)
-
-
-def claim_folder(
-    folder: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
-) -> None:
-    """Check that `folder` is new, empty, or holds this very run.
-
-    Args:
-        folder: the folder.
-        settings: of the run.
-        source: the user's file that its model stands in, see `source_of`.
-        record_name: the record that holds a run's settings.
-
-    Raises:
-        InputError: if it holds another run or other files, or is no folder; nothing in it is touched.
-    """
-    way_out = "Choose another folder with --out, or move this one away"
-    nearest_there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if nearest_there.exists() and not nearest_there.is_dir():
-        raise InputError("the output must be a folder", got=f"{nearest_there}, a file", fix=way_out)
-    record = folder / record_name
-    if record.exists():
-        try:
-            content = read_json(record)
-            held, held_source = content["settings"], content.get("source")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise InputError("a run's record must be readable", got=f"{record} ({error})", fix=way_out) from error
-        if held != settings:
-            raise InputError(
-                f"{folder} must be free, or hold the same run",
-                got=f"another run there, {_difference(held, settings)}",
-                fix=way_out,
-            )
-        if source is not None and isinstance(held_source, dict) and held_source.get("sha256") != source["sha256"]:
-            raise InputError(
-                f"{folder} must be free, or hold a run of the same model",
-                got=f"a run of {source['file']} as it was before it was changed",
-                fix=way_out,
-            )
-    elif any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
-        raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=way_out)
 
 
 def run_experiment(
@@ -188,41 +110,36 @@ def run_experiment(
     resolve_precision(experiment.training, place)
     dataset = (dataset or load(experiment.data, data_dir)).to(place)
     steps_per_epoch(dataset.train, experiment.training.batch_size)
-    ensemble = build(experiment, dataset).to(place)
-    # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
-    checkpoint = folder / CHECKPOINT
-    if not (folder / "run.json").exists():
-        where = provenance(place)
-        write_json(folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source})
-    elif checkpoint.exists():
-        say(f"going on from the checkpoint in {folder}")
-    try:
-        history = fit(
-            ensemble,
-            dataset,
-            experiment.training,
-            seed=experiment.seed,
-            folder=folder,
-            device=device,
-            progress=progress,
-            label=label or experiment.method.label,
-        )
-    except Exception:
-        if not checkpoint.exists():  # nothing was trained that would be worth protecting from another run
-            abandon(folder, "run.json")
-        raise
-    write_json(folder / "scores.json", _finish(ensemble, dataset, folder, history))
+    with run_threads(experiment, dataset, place):
+        ensemble = build(experiment, dataset).to(place)
+        # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
+        checkpoint = folder / CHECKPOINT
+        if not (folder / "run.json").exists():
+            where = provenance(place)
+            write_json(
+                folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source}
+            )
+        elif checkpoint.exists():
+            say(f"going on from the checkpoint in {folder}")
+        try:
+            history = fit(
+                ensemble,
+                dataset,
+                experiment.training,
+                seed=experiment.seed,
+                folder=folder,
+                device=device,
+                progress=progress,
+                label=label or experiment.method.label,
+            )
+        except Exception:
+            if not checkpoint.exists():  # nothing was trained that would be worth protecting from another run
+                abandon(folder, "run.json")
+            raise
+        write_json(folder / "scores.json", _finish(ensemble, dataset, folder, history))
     done = load_run(folder)
     assert done is not None
     return done
-
-
-def abandon(folder: Path, record_name: str) -> None:
-    """Give up a folder that holds nothing but a record, so that another run may have it."""
-    (folder / record_name).unlink(missing_ok=True)
-    for place in (*reversed([*folder.rglob("*/")]), folder):  # the inner folders first
-        with suppress(OSError):  # not empty
-            place.rmdir()
 
 
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
@@ -264,14 +181,3 @@ def _finish(ensemble: Ensemble, dataset: Dataset, folder: Path, history: list[di
         },
         "epochs": len(history),
     }
-
-
-def _difference(held: Any, wanted: Any, path: str = "") -> str:
-    """Name the first setting in which two records differ."""
-    if isinstance(held, dict) and isinstance(wanted, dict):
-        for key in [*wanted, *(held.keys() - wanted.keys())]:
-            if held.get(key) != wanted.get(key):
-                return _difference(held.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
-    if isinstance(held, dict) != isinstance(wanted, dict):  # settings that only one of the two has
-        return f"with {path}, which this one has not" if isinstance(held, dict) else f"without {path}"
-    return f"with {path}={held!r} where this one has {wanted!r}"

@@ -151,15 +151,15 @@ def _check_model(model: Model, example: Tensor) -> None:
 
 def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
-    if len(example) == 1:
-        example = torch.cat([example, example])  # a single row would broadcast where members' rows do not fit
+    example = torch.cat([example, _another_row(example)])  # one row would broadcast where members' rows do not fit
     try:
         with torch.no_grad(), evaluating(ensemble):
-            ensemble(example)
+            shared = ensemble(example)
             labels = torch.zeros(len(example), dtype=torch.long, device=example.device)
             batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members)
             if batch.distinct:
                 ensemble.forward_batch(batch)
+                _check_rows(ensemble, example, shared)
     except InputError:
         raise
     except Exception as error:
@@ -169,3 +169,33 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
             fix="Where the model reshapes, use the length of the features, not of the input: features.flatten(1). "
             "Where the input takes several ways through it, name all layers that read it with first=(...)",
         ) from error
+
+
+def _another_row(example: Tensor) -> Tensor:
+    """A row like those of `example`; if these are floating-point numbers, one that is constant nowhere."""
+    row = example[:1]
+    if not row.is_floating_point():
+        return row
+    return torch.arange(1, row.numel() + 1, device=row.device).sin().view_as(row).to(row.dtype)
+
+
+def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:
+    """Raise `InputError` where inputs laid side by side give the members another output than the same input shared.
+
+    A model that takes its batch to another axis, or mixes it with one, before its input layer does that: members'
+    rows are then not where they are looked for, and the shapes may fit all the same.
+    """
+    if example.is_meta:
+        return
+    inputs = example.unsqueeze(1).expand(-1, ensemble.members, *example.shape[1:])
+    targets_BM = torch.zeros(inputs.shape[:2], dtype=torch.long, device=example.device)
+    own = ensemble.forward_batch(Batch(inputs=inputs, targets_BM=targets_BM, distinct=True))
+    # Far above what rounding does (TF32 convolutions: 0.1 %), far below what another row does.
+    allowed = 0.05 * shared.abs().max()
+    repeatable = (ensemble(example) - shared).abs().max() <= allowed
+    if bool(repeatable) and bool((own - shared).abs().max() > allowed):
+        raise InputError(
+            "each row of the model's output must come from the same row of its input",
+            got=f"a model that mixes rows up after {ensemble.description} replaced its layers",
+            fix="Keep the batch as the first axis, or name another layer with first=",
+        )

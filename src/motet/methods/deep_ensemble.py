@@ -58,7 +58,12 @@ class DeepEnsemble(Method):
     ) -> nn.Module:
         """M networks side by side."""
         network = instance_of(model)
-        probe(network, example)
+        if probe(network, example).changes_input and self.members > 1:
+            raise InputError(
+                "members that share an input must not write on it",
+                got="a model that changes its input in place",
+                fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
+            )
         if self.init == "keep":
             others = [copy.deepcopy(network) for _ in range(self.members - 1)]
         elif isinstance(model, nn.Module):

@@ -39,12 +39,14 @@ class Probe:
         output_layers: mixing layers that make the model's output, in order of execution.
         calls: how often each mixing layer ran.
         output: the model's output for the probe batch.
+        changes_input: whether the model writes on the tensor that it is given.
     """
 
     input_layers: tuple[str, ...]
     output_layers: tuple[str, ...]
     calls: Counter[str]
     output: Tensor
+    changes_input: bool
 
 
 def probe(model: nn.Module, example: Tensor) -> Probe:
@@ -81,20 +83,23 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         made.append((name, leaf.requires_grad_()))
         return leaf.clone()  # an in-place activation may not write on a leaf
 
-    with evaluating(model), _frozen(model), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), _frozen(model):
         watched = example.detach().clone()
         if watched.is_floating_point() or watched.is_complex():
             watched.requires_grad_()
         with _hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             _run(model, watched.clone())
         with _hooks(mixing, before=lambda *_: None, after=cut_and_watch):
-            output = _run(model, example.detach().clone())
+            given = example.detach().clone()
+            version = given._version
+            output = _run(model, given)
+            changes_input = given._version != version
         makers: list[str] = []
         if output.requires_grad:
             grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
             reached = (name for (name, _), grad in zip(made, grads, strict=True) if grad is not None)
             makers = list(dict.fromkeys(reached))
-    return Probe(tuple(readers), tuple(makers), calls, output.detach())
+    return Probe(tuple(readers), tuple(makers), calls, output.detach(), changes_input)
 
 
 def _run(model: nn.Module, example: Tensor) -> Tensor:

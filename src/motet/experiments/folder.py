@@ -1,0 +1,68 @@
+"""Whose folder it is: a run never writes over another."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from motet.errors import InputError
+from motet.files import read_json
+
+
+def claim_folder(
+    folder: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
+) -> None:
+    """Check that `folder` is new, empty, or holds this very run.
+
+    Args:
+        folder: the folder.
+        settings: of the run.
+        source: the user's file that its model stands in, see `source_of`.
+        record_name: the record that holds a run's settings.
+
+    Raises:
+        InputError: if it holds another run or other files, or is no folder; nothing in it is touched.
+    """
+    way_out = "Choose another folder with --out, or move this one away"
+    nearest_there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if nearest_there.exists() and not nearest_there.is_dir():
+        raise InputError("the output must be a folder", got=f"{nearest_there}, a file", fix=way_out)
+    record = folder / record_name
+    if record.exists():
+        try:
+            content = read_json(record)
+            held, held_source = content["settings"], content.get("source")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError("a run's record must be readable", got=f"{record} ({error})", fix=way_out) from error
+        if held != settings:
+            raise InputError(
+                f"{folder} must be free, or hold the same run",
+                got=f"another run there, {_difference(held, settings)}",
+                fix=way_out,
+            )
+        if source is not None and isinstance(held_source, dict) and held_source.get("sha256") != source["sha256"]:
+            raise InputError(
+                f"{folder} must be free, or hold a run of the same model",
+                got=f"a run of {source['file']} as it was before it was changed",
+                fix=way_out,
+            )
+    elif any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
+        raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=way_out)
+
+
+def abandon(folder: Path, record_name: str) -> None:
+    """Give up a folder that holds nothing but a record, so that another run may have it."""
+    (folder / record_name).unlink(missing_ok=True)
+    for place in (*reversed([*folder.rglob("*/")]), folder):  # the inner folders first
+        with suppress(OSError):  # not empty
+            place.rmdir()
+
+
+def _difference(held: Any, wanted: Any, path: str = "") -> str:
+    """Name the first setting in which two records differ."""
+    if isinstance(held, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *(held.keys() - wanted.keys())]:
+            if held.get(key) != wanted.get(key):
+                return _difference(held.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
+    if isinstance(held, dict) != isinstance(wanted, dict):  # settings that only one of the two has
+        return f"with {path}, which this one has not" if isinstance(held, dict) else f"without {path}"
+    return f"with {path}={held!r} where this one has {wanted!r}"

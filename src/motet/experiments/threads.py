@@ -1,0 +1,48 @@
+"""How many CPU threads a run uses."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from motet.data import Dataset
+from motet.experiments.build import build
+from motet.experiments.experiment import Experiment
+from motet.methods import Single
+from motet.metrics import flops
+
+# With less work than this a step is over before a second thread pays for being woken; and on a machine that does
+# anything else, threads that wait for each other make it several times slower.
+_FLOPS_PER_THREAD = 5e8
+# A training step is a forward pass and about twice its work backward.
+_PASSES = 3
+
+
+def threads_for(experiment: Experiment, dataset: Dataset) -> int:
+    """CPU threads for a training step of the experiment: one for every half GFLOP, and at most what torch would take.
+
+    It depends on the model and the batch size alone, not on the method and not on a measurement, so that methods are
+    compared alike, and runs can be repeated. Whoever sets ``OMP_NUM_THREADS`` has decided, and is left alone.
+    """
+    most = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ or most == 1:
+        return most
+    alone = Experiment(
+        data=experiment.data, model=experiment.model, method=Single(), first=experiment.first, last=experiment.last
+    )
+    example = dataset.prepare(dataset.train.inputs[:1])
+    work = _PASSES * experiment.training.batch_size * flops(build(alone, dataset), example)
+    return min(most, 1 + int(work / _FLOPS_PER_THREAD))
+
+
+@contextmanager
+def run_threads(experiment: Experiment, dataset: Dataset, device: torch.device) -> Iterator[None]:
+    """Give torch the run's number of CPU threads for a while; nothing changes for a run on a GPU."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(threads_for(experiment, dataset))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
