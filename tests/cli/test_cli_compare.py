@@ -197,17 +197,26 @@ def test_own_models_that_do_not_fit(refused: Refused, case: str) -> None:
 def test_an_own_model_that_was_changed_is_not_answered_with_old_scores(motet: Motet, refused: Refused) -> None:
     Path("my.py").write_text(NET.format(LAYERS))
     arguments = ("compare", "digits", "--model", "my.py:net", "--methods", "single", "--epochs", 1, "--seeds", 1)
-    assert motet(*arguments).code == 0
+    assert motet(*arguments, "--out", "here").code == 0
     Path("my.py").write_text(NET.format(LAYERS.replace("8", "16")))
-    assert "my.py as it was before it was changed" in refused(*arguments)
+    assert "my.py as it was before it was changed" in refused(*arguments, "--out", "here")
     assert motet(*arguments, "--out", "other").code == 0
 
 
 def test_an_output_folder_that_holds_another_run(motet: Motet, refused: Refused) -> None:
-    assert motet("compare", "digits", "--methods", "single", *SMALL).code == 0
-    line = refused("compare", "digits", "--methods", "mimo", *SMALL)
-    assert "runs/compare-digits must be free, or hold the same run, but got another run there" in line
+    assert motet("compare", "digits", "--methods", "single", *SMALL, "--out", "here").code == 0
+    line = refused("compare", "digits", "--methods", "mimo", *SMALL, "--out", "here")
+    assert "here must be free, or hold the same run, but got another run there" in line
     assert "Choose another folder with --out" in line
+
+
+def test_another_comparison_in_the_folder_that_nobody_chose(motet: Motet) -> None:
+    single = ("compare", "digits", "--methods", "single", *SMALL)
+    other = (*single, "--learning-rate", "0.01", "--batch-size", "16")
+    for arguments, folder in ((single, "compare-digits"), (other, "compare-digits-2"), (single, "compare-digits")):
+        assert motet(*arguments).err.splitlines()[-1] == f"report: runs/{folder}/report.html"
+    training = json.loads(Path("runs/compare-digits-2/compare.json").read_text())["training"]
+    assert (training["learning_rate"], training["batch_size"]) == (0.01, 16)
 
 
 def test_an_output_folder_that_is_a_file_or_somebody_elses(refused: Refused) -> None:

@@ -205,17 +205,24 @@ def test_recipes_that_are_none(refused: Refused, recipe: Path, text: str, part: 
 
 
 def test_another_run_in_the_folder(motet: Motet, refused: Refused) -> None:
-    assert motet("run", "my.py:small").code == 0
-    line = refused("run", "my.py:small", "--seed", "1")
+    assert motet("run", "my.py:small", "--out", "here").code == 0
+    line = refused("run", "my.py:small", "--seed", "1", "--out", "here")
     assert "seed=0 where this one has 1. Choose another folder with --out" in line
+
+
+def test_another_run_in_the_folder_that_nobody_chose(motet: Motet) -> None:
+    assert motet("run", "my.py:small").err == "run: runs/my.py-small\n"
+    assert motet("run", "my.py:small", "--seed", "1").err == "run: runs/my.py-small-2\n"
+    assert motet("run", "my.py:small", "--seed", "1").err.splitlines()[-1] == "run: runs/my.py-small-2"
+    assert "nothing to train" in motet("run", "my.py:small").err
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_damaged_records(motet: Motet, refused: Refused, content: bytes) -> None:
-    assert motet("run", "my.py:small").code == 0
+    assert motet("run", "my.py:small", "--out", "here").code == 0
     for name in ("scores.json", "run.json"):
-        Path("runs/my.py-small", name).write_bytes(content)
-        assert name in refused("run", "my.py:small")
+        Path("here", name).write_bytes(content)
+        assert name in refused("run", "my.py:small", "--out", "here")
 
 
 def test_a_damaged_checkpoint(motet: Motet) -> None:

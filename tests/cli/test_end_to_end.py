@@ -79,6 +79,8 @@ def test_ctrl_c_at_a_terminal_and_the_same_command_again(here: Path, motet: Call
     folder = here / "runs" / "compare-digits"
     assert json.loads((folder / "compare.json").read_text())["rows"] is None
     assert "Traceback" not in seen
-    line = motet("compare", "digits", "--epochs", 3, "--seeds", 1, "--methods", "single", "--model", "mlp").err
+    line = motet(
+        "compare", "digits", "--epochs", 3, "--seeds", 1, "--methods", "single", "--model", "mlp", "--out", folder
+    ).err
     assert "must be free, or hold the same run" in line
     assert (folder / "single-seed0" / "checkpoint" / "last.safetensors").exists()

@@ -71,3 +71,15 @@ def test_on_eighty_columns_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
     last = [line for line in re.split(r"[\r\n]+", plain) if line.strip()][-1]
     assert re.fullmatch(r"\[12/12\] Deep ensemble, seed 2 \S+ 9\d000/97500 [-:\d]{7} left · NLL 0\.1235\s*", last)
     assert len(last) <= 80
+
+
+def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr("motet.training.progress._SECONDS_BETWEEN_LINES", 0.0)
+    with ProgressBar("MIMO", total=20, done=10) as bar:
+        bar.epoch({"step": 15, "validation_nll": 0.5})
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("MIMO: 15/20 steps, validation NLL 0.5000, about 0 min left")
+    with ProgressBar("MIMO", total=20, enabled=False) as bar:
+        bar.epoch({"step": 15, "validation_nll": 0.5})
+    assert capsys.readouterr() == ("", "")

@@ -29,6 +29,10 @@ class Arguments:
     """mlp, small_cnn, wrn-DEPTH-WIDTH, or your own: module:function or file.py:function."""
     epochs: Annotated[int | None, OMITTABLE, shown("N", "chosen for the data set")] = None
     """Passes over the training data."""
+    batch_size: Annotated[int | None, OMITTABLE, shown("N", "chosen for the data set")] = None
+    """Unique examples a step."""
+    learning_rate: Annotated[float | None, OMITTABLE, shown("RATE", "chosen for the data set")] = None
+    """Peak learning rate."""
     seeds: Annotated[int | None, OMITTABLE, shown("N", "3 for digits, else 1")] = None
     """How many seeds; with more than one, means and standard errors are shown."""
     first: Annotated[tuple[str, ...] | None, OMITTABLE, shown("LAYER ...")] = None
@@ -39,7 +43,7 @@ class Arguments:
     """Where the data's files lie."""
     device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/compare-DATA")] = None
+    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/compare-DATA, with a number where that is taken")] = None
     """Folder for the runs and the report."""
     json: bool = False
     """Print the record as JSON instead of the table."""
@@ -48,7 +52,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
-    from motet.experiments import compare, make_plan
+    from motet.experiments import compare, default_folder, make_plan
     from motet.files import to_json
     from motet.report import write_report
 
@@ -58,11 +62,13 @@ def main(argv: Sequence[str]) -> int:
         members=arguments.members,
         model=arguments.model,
         epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
         seeds=arguments.seeds,
         first=arguments.first,
         last=arguments.last,
     )
-    out = arguments.out or Path("runs") / f"compare-{arguments.data}"
+    out = arguments.out or default_folder(plan)
     record = compare(
         plan,
         out,

@@ -24,7 +24,7 @@ class Options:
         json: print the settings and scores as JSON.
     """
 
-    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/RECIPE")] = None
+    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/RECIPE, with a number where that is taken")] = None
     data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
     device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
     json: bool = False
@@ -46,12 +46,17 @@ def main(argv: Sequence[str]) -> int:
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
     from motet.experiments import run_experiment
+    from motet.experiments.folder import free_folder
+    from motet.experiments.provenance import source_of
     from motet.files import to_json
     from motet.recipes import load_recipe
 
     recipe = argv[1]
     experiment, options = _parse(load_recipe(recipe), argv)
-    out = options.out or Path("runs") / "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
+    out = options.out
+    if out is None:
+        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
+        out = free_folder(Path("runs") / name, experiment.to_record(), source=source_of(experiment.model))
     run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say)
     if options.json:
         show(to_json({"folder": str(out), "settings": run.record["settings"], **run.scores}).rstrip())

@@ -88,6 +88,6 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
         f"{name} needs its four IDX files in one folder",
         got=f"{best} without {lacking} (looked in {looked})"
         if best
-        else f"no folder to look in for {lacking}: neither data_dir nor the variable MOTET_DATA is set",
-        fix=f"Get them from {DATASETS[name].source}, and pass their folder as data_dir or in MOTET_DATA",
+        else f"no folder to look in for {lacking}: neither --data-dir (data_dir=) nor the variable MOTET_DATA is set",
+        fix=f"Get them from {DATASETS[name].source}, and pass their folder with --data-dir or in MOTET_DATA",
     )

@@ -1,8 +1,18 @@
 """Experiments: what a run is, running it, and comparing many."""
 
-from motet.experiments.compare import compare
+from motet.experiments.compare import compare, default_folder
 from motet.experiments.experiment import Experiment
 from motet.experiments.plan import Plan, make_plan
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
 
-__all__ = ["Experiment", "Plan", "Run", "compare", "load_ensemble", "load_run", "make_plan", "run_experiment"]
+__all__ = [
+    "Experiment",
+    "Plan",
+    "Run",
+    "compare",
+    "default_folder",
+    "load_ensemble",
+    "load_run",
+    "make_plan",
+    "run_experiment",
+]

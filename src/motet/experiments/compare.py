@@ -13,7 +13,7 @@ from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import build
 from motet.experiments.experiment import Experiment
-from motet.experiments.folder import abandon, claim_folder
+from motet.experiments.folder import abandon, claim_folder, free_folder
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.run import Run, describe, load_ensemble, run_experiment
@@ -27,6 +27,12 @@ from motet.training import CHECKPOINT, resolve_device, resolve_precision
 LATENCY_BATCH = 32
 RECORD = "compare.json"
 """A comparison's record in its folder."""
+
+
+def default_folder(plan: Plan) -> Path:
+    """Where a comparison is kept that was given no folder: ``runs/compare-DATA``, or that with a number behind it."""
+    base = Path("runs") / f"compare-{plan.data}"
+    return free_folder(base, plan.settings(), source=source_of(plan.model), record_name=RECORD)
 
 
 def compare(
@@ -51,8 +57,7 @@ def compare(
     """
     folder = Path(folder)
     experiments = plan.experiments()
-    settings = {name: experiment.to_record() for name, experiment in experiments.items()}
-    source = source_of(plan.model)
+    settings, source = plan.settings(), source_of(plan.model)
     claim_folder(folder, settings, source=source, record_name=RECORD)
     record_path = folder / RECORD
     if record_path.exists() and (record := read_json(record_path)).get("rows"):

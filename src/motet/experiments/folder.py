@@ -1,6 +1,7 @@
 """Whose folder it is: a run never writes over another."""
 
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,25 @@ def claim_folder(
             )
     elif any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
         raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=way_out)
+
+
+def free_folder(
+    base: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
+) -> Path:
+    """`base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this very run.
+
+    For a folder that nobody chose: the same command finds its run again, and another one does not meet it.
+    """
+    for number in count(1):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            claim_folder(folder, settings, source=source, record_name=record_name)
+        except InputError:
+            if not folder.exists():  # something above it is no folder: no other name would help
+                raise
+        else:
+            return folder
+    raise AssertionError  # count() does not end
 
 
 def abandon(folder: Path, record_name: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 from motet.data import DATASETS, load
 from motet.errors import InputError, nearest
@@ -25,6 +25,10 @@ class Plan:
     seeds: tuple[int, ...]
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Every experiment's settings as plain data, by the name of its run's folder."""
+        return {name: experiment.to_record() for name, experiment in self.experiments().items()}
 
     def experiments(self) -> dict[str, Experiment]:
         """The experiments by the name of their run's folder, method by method."""
@@ -50,6 +54,8 @@ def make_plan(
     members: int | None = None,
     model: str | None = None,
     epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
     seeds: int | None = None,
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
@@ -61,7 +67,7 @@ def make_plan(
         methods: names of methods, or ``"all"``.
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
-        epochs: the data set's default if None.
+        epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
         seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
 
@@ -75,7 +81,8 @@ def make_plan(
     for name, number in (("seeds", seeds), ("members", 1 if members is None else members)):
         if number < 1:
             raise InputError(f"{name} must be at least 1", got=f"{name}={number}", fix=f"Pass the number of {name}")
-    training = defaults.training if epochs is None else replace(defaults.training, epochs=epochs)
+    said: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    training = replace(defaults.training, **{name: value for name, value in said.items() if value is not None})
     return Plan(
         data=data,
         model=defaults.model if model is None else model_named(model),

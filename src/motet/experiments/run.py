@@ -115,7 +115,7 @@ def run_experiment(
         # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
         checkpoint = folder / CHECKPOINT
         if not (folder / "run.json").exists():
-            where = provenance(place)
+            where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
             write_json(
                 folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source}
             )

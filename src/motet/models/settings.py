@@ -75,7 +75,8 @@ class CustomModel(ModelSettings):
 
     Attributes:
         function: ``module:function`` or ``file.py:function``. It is called with those of the keyword arguments
-            ``num_classes``, ``in_channels`` and ``input_shape`` that it takes, and returns a module.
+            ``num_classes``, ``in_channels`` and ``input_shape`` that it names (and ``num_classes``, if it takes any
+            keyword), and returns a module.
     """
 
     function: str
@@ -88,9 +89,13 @@ class CustomModel(ModelSettings):
             "in_channels": input_shape[0],
             "input_shape": input_shape,
         }
-        takes = inspect.signature(function).parameters.values()
-        everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes)
-        wanted = {parameter.name for parameter in takes}
+        try:
+            takes = list(inspect.signature(function).parameters.values())
+        except ValueError:  # some functions written in C have none that can be read
+            takes = []
+        # Functions that pass their keywords on (torchvision's, timm's) take the number of classes by this name.
+        more = {"num_classes"} if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes) else set()
+        wanted = more | {parameter.name for parameter in takes}
         needed = {
             parameter.name
             for parameter in takes
@@ -103,7 +108,7 @@ class CustomModel(ModelSettings):
                 got=f"{self.function}, which also needs {', '.join(sorted(missing))}",
                 fix="Give these arguments defaults",
             )
-        model = function(**{key: value for key, value in offered.items() if everything or key in wanted})
+        model = function(**{key: value for key, value in offered.items() if key in wanted})
         if not isinstance(model, nn.Module):
             raise InputError(
                 "a model function must return a torch.nn.Module",

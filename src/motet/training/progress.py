@@ -1,4 +1,4 @@
-"""A progress bar with the time left, on the terminal only."""
+"""A progress bar with the time left; where there is no terminal, a line now and then."""
 
 import sys
 import time
@@ -7,21 +7,28 @@ from typing import Any, final
 
 from motet.training.history import Row
 
+# A log that somebody looks into should not be empty, nor full of this.
+_SECONDS_BETWEEN_LINES = 30.0
+
 
 @final
 class ProgressBar:
     """Shows steps done, time left and the last epoch's validation NLL on standard error.
 
+    Where standard error is no terminal it writes a line at the end of an epoch, at most one in 30 seconds.
+
     Args:
         label: what is being trained.
         total: steps in all.
         done: steps that were done before.
-        enabled: whether to show anything; nothing is shown either where standard error is no terminal.
+        enabled: whether to show anything.
     """
 
     def __init__(self, label: str, *, total: int, done: int = 0, enabled: bool = True) -> None:
         self._bar: Any = None
         self._shown_at = 0.0
+        self._label, self._total, self._first, self._enabled = label, total, done, enabled
+        self._began = self._line_at = time.monotonic()
         if enabled and sys.stderr.isatty():
             from rich.console import Console
             from rich.markup import escape
@@ -62,3 +69,8 @@ class ProgressBar:
         """Show the scores of a finished epoch."""
         if self._bar is not None:
             self._bar.update(self._task, scores=f"· NLL {row['validation_nll']:.4f}")
+        elif self._enabled and (now := time.monotonic()) - self._line_at > _SECONDS_BETWEEN_LINES:
+            self._line_at = now
+            left = (now - self._began) * (self._total - row["step"]) / max(row["step"] - self._first, 1)
+            nll, steps = f"validation NLL {row['validation_nll']:.4f}", f"{row['step']}/{self._total} steps"
+            print(f"{self._label}: {steps}, {nll}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)  # noqa: T201
