@@ -52,8 +52,8 @@ def demo_protocol() -> str:
     data, hardware, training = record["data"], record["hardware"], record["training"]
     seeds = len(record["seeds"])
     return (
-        f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']} with "
-        f"{hardware['threads']} threads: `{record['model']}`, {training['epochs']} epochs, "
+        f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']}, "
+        f"CPU threads used: {hardware['threads']}: `{record['model']}`, {training['epochs']} epochs, "
         f"{data['train']} training, {data['validation']} validation and {data['test']} test images. "
         f"Means over {seeds} seeds ± their standard errors. The record is `results/demo/compare.json`."
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn import utils
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from motet.errors import InputError
 from motet.surgery import LayerNames, input_layers, output_layers, probe
@@ -130,6 +130,7 @@ def make_old(kind: Callable[[nn.Module], object]) -> Callable[[nn.Module], None]
 CHANGES: dict[str, Callable[[nn.Linear], object]] = {
     "parametrised weight norm": parametrizations.weight_norm,
     "parametrised spectral norm": parametrizations.spectral_norm,
+    "parametrised bias": lambda layer: parametrize.register_parametrization(layer, "bias", nn.Tanh()),
     "weight norm": make_old(utils.weight_norm),
     "spectral norm": make_old(utils.spectral_norm),
     "pruning": lambda layer: prune.random_unstructured(layer, "weight", 0.5),

@@ -173,6 +173,12 @@ CASES: dict[str, Case] = {
         ("2",),
         ("4",),
     ),
+    "norm over two axes": (  # its scale is a matrix, and it mixes nothing
+        lambda: nn.Sequential(nn.LayerNorm((2, 2)), nn.Flatten(), nn.Linear(4, 8), nn.Linear(8, 3)),
+        (2, 2),
+        ("2",),
+        ("3",),
+    ),
     "norm last": (lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3), nn.BatchNorm1d(3)), (4,), ("0",), ("1",)),
     "in place first": (
         lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 3)),
