@@ -108,3 +108,10 @@ def test_gains_of_negative_scores_are_differences(make_row) -> None:
     first, second, *_ = gains(read[1], read[0])
     assert first.change == "\u22120.250"
     assert second.change == "+2.0"
+
+
+def test_methods_that_cannot_be_told_from_the_best_are_named(make_row, single) -> None:
+    rows = [single, make_row("deep", "Deep", 0.0500), make_row("a", "A", 0.0501), make_row("b", "B", 0.0502)]
+    assert finding(rows).caveat.endswith("A and B are within the standard errors of Deep.")
+    assert finding(rows[:3]).caveat.endswith("A is within the standard errors of Deep.")
+    assert "within" not in finding([single, make_row("deep", "Deep", 0.05), make_row("a", "A", 0.09)]).caveat

@@ -15,7 +15,10 @@ from motet.surgery import LayerNames, fresh_stack, output_layers, probe, replace
 class Multihead(Method):
     """The input and the body are shared, each member has its own output layer.
 
-    The papers' lower baseline: all heads read the same features, so their predictions hardly differ.
+    The papers' lower baseline: all heads read the same features, so their predictions hardly differ. Under the default
+    objective, the sum over members, the shared body gets the sum of the heads' gradients: what Multihead gains over the
+    single network at the same learning rate may be that, and not ensembling. ``Independent(reduction="mean")`` keeps
+    the body's gradients at the single network's scale.
 
     Attributes:
         members: M; 3, as for MIMO.

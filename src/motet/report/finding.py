@@ -61,7 +61,7 @@ def find(comparison: Comparison) -> Finding:
     advice, pick = _advice(ranked, best, single)
     return Finding(
         headline=headline,
-        caveat=_caveat(best, against, len(comparison.seeds)),
+        caveat=" ".join(filter(None, [_caveat(best, against, len(comparison.seeds)), _ties(ranked, best, against)])),
         advice=advice,
         chosen=[row for row in (best if against is single else None, pick) if row is not None],
     )
@@ -87,6 +87,19 @@ def _caveat(best: Row, against: Row, seeds: int) -> str:
     size = "many times" if apart > 20 else f"{fixed(apart, 1)} times"
     strength = "only weak evidence" if apart <= 2 else "more than chance would usually give"
     return f"The difference is {size} its standard error over {seeds} seeds: {strength}.{few}"
+
+
+def _ties(ranked: Sequence[Row], best: Row, against: Row) -> str:
+    """Which other methods cannot be told from the best: the lowest of several means is the lowest by chance at times."""
+    equal = [
+        row.label
+        for row in ranked
+        if row is not best and row is not against and errors_apart(best.measure(_NLL), row.measure(_NLL)) <= 1
+    ]
+    if not equal:
+        return ""
+    names = " and ".join(filter(None, [", ".join(equal[:-1]), equal[-1]]))
+    return f"{names} {'are' if len(equal) > 1 else 'is'} within the standard errors of {_name(best)}."
 
 
 def _advice(ranked: Sequence[Row], best: Row, single: Row | None) -> tuple[str, Row | None]:
