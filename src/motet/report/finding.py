@@ -90,7 +90,7 @@ def _caveat(best: Row, against: Row, seeds: int) -> str:
 
 
 def _ties(ranked: Sequence[Row], best: Row, against: Row) -> str:
-    """Which other methods cannot be told from the best: the lowest of several means is the lowest by chance at times."""
+    """Which other methods cannot be told from the best: chance alone puts one of several lowest."""
     equal = [
         row.label
         for row in ranked
