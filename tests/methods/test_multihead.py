@@ -48,6 +48,9 @@ def test_heads_are_drawn_alike_and_differ() -> None:
     weights = ensemble.network[2].layer.weight.unflatten(0, (3, K))
     assert torch.equal(weights[0], model[2].weight)
     assert len({tuple(weight.flatten().tolist()) for weight in weights}) == 3
+    biases = ensemble.network[2].layer.bias.unflatten(0, (3, K))
+    assert torch.equal(biases[0], model[2].bias)
+    assert len({tuple(bias.tolist()) for bias in biases}) > 1
     assert torch.equal(ensemble.network[0].weight, model[0].weight)
 
 
