@@ -69,9 +69,9 @@ class Method(ABC):
         """Turn a model into an ensemble of this method.
 
         Args:
-            model: any module that maps ``(B, ...)`` to ``(B, C)``, or a function that makes one. It is copied,
-                never changed. Give a function where members have networks of their own: each then gets the model's
-                own initialisation.
+            model: any module that maps ``(B, ...)`` to ``(B, C)``, which is copied and never changed; or a function
+                that makes a new one at each call, which is used as it is. Give a function where members have networks
+                of their own: each then gets the model's own initialisation.
             example: an input batch, one row or more, to find out how the model works: ``x[:1]``.
             likelihood: what the outputs mean; `Categorical` if None.
             objective: the training loss; the method's own if None.
