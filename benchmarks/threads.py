@@ -1,4 +1,4 @@
-"""Why a small network gets one CPU thread: a training step of it with one thread and with all, idle and busy machine."""
+"""Why a small network gets one CPU thread: its training step with one thread and with all, idle and busy machine."""
 
 import subprocess
 import sys

@@ -69,6 +69,8 @@ def benchmarks() -> str:
         ("`fit`, time per step over the shortest plain-torch loop: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
         ("the same: small CNN", "fit_overhead", "small_cnn.fit.ratio", "x"),
         ("the same: WRN-10-1", "fit_overhead", "wrn_10_1.fit.ratio", "x"),
+        ("small CNN, training step with all threads over one: idle machine", "threads", "idle.all_threads.ratio", "x"),
+        ("the same: busy machine (why small runs take one thread)", "threads", "busy.all_threads.ratio", "x"),
         ("`motet --help`", "startup", "seconds.motet_help", " s"),
         ("`import motet`, more than `import torch`", "startup", "import_motet_more_than_torch", " s"),
     ):

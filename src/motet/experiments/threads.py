@@ -12,8 +12,8 @@ from motet.experiments.experiment import Experiment
 from motet.methods import Single
 from motet.metrics import flops
 
-# With less work than this a step is over before a second thread pays for being woken; and on a machine that does
-# anything else, threads that wait for each other make it several times slower.
+# With less work than this more threads gain little on an idle machine, and lose much on one that does anything else,
+# where they wait for each other: benchmarks/threads.py has both.
 _FLOPS_PER_THREAD = 5e8
 # A training step is a forward pass and about twice its work backward.
 _PASSES = 3
