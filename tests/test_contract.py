@@ -27,7 +27,6 @@ EVERY_METHOD = [
     Single(),
     DeepEnsemble(members=3),
     DeepEnsemble(members=1),
-    DeepEnsemble(members=2, init="keep"),
     Multihead(members=3),
     Multihead(members=1),
     MIMO(members=3),
@@ -593,8 +592,7 @@ def test_a_function_may_make_the_model(method: Method) -> None:
 
     ensemble = method.wrap(build, example=torch.zeros(1, 4))
     assert ensemble(torch.zeros(2, 4)).shape == (2, method.size, CLASSES)
-    keeps_one = not isinstance(method, DeepEnsemble) or method.init == "keep"
-    assert len(made) == (1 if keeps_one else method.members)
+    assert len(made) == (method.members if isinstance(method, DeepEnsemble) else 1)
     assert isinstance(method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4)), Ensemble)
 
 

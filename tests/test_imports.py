@@ -26,6 +26,7 @@ ORDER = [
     "objectives",
     "layers",
     "surgery",
+    "parameter_groups",
     "ensemble",
     "methods",
     "models",

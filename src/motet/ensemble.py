@@ -8,19 +8,17 @@ from typing import Any, final
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from motet.errors import InputError
 from motet.grouping import Grouping
-from motet.layers import Layout
+from motet.layers import Exits, Layout
 from motet.likelihoods import Combination, Likelihood
 from motet.modes import evaluating
-from motet.objectives import Objective
+from motet.objectives import ExitObjective, Objective
+from motet.parameter_groups import parameter_groups
 from motet.prediction import Prediction
 from motet.surgery import replace_module
-from motet.types import Batch
-
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+from motet.types import Batch, Progress
 
 
 @final
@@ -34,6 +32,12 @@ class Ensemble(nn.Module):
         likelihood, objective, grouping: see the modules of these names.
         layout: the one that the network's member layers hold.
         combination: how members are combined.
+        members_in_training: how many members a training step runs, where that is not all of them (Monte Carlo
+            samples of one network); M if None.
+        input_axes: the number of axes of an input batch, to refuse others; not checked if None.
+
+    Raises:
+        InputError: if the objective does not fit the network.
     """
 
     def __init__(
@@ -43,28 +47,69 @@ class Ensemble(nn.Module):
         members: int,
         description: str,
         likelihood: Likelihood,
-        objective: Objective,
+        objective: Objective | ExitObjective,
         grouping: Grouping,
         layout: Layout,
         combination: Combination = "mixture",
+        members_in_training: int | None = None,
+        input_axes: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.members = members
+        self.members_in_training = members if members_in_training is None else members_in_training
         self.description = description
         self.likelihood = likelihood
         self.objective = objective
         self.grouping = grouping
         self.layout = layout
         self.combination: Combination = combination
+        self.input_axes = input_axes
         self.is_folded = False
+        if isinstance(objective, ExitObjective) and not isinstance(network, Exits):
+            raise InputError(
+                f"the objective {type(objective).__name__} needs outputs at several depths",
+                got=f"{description}, whose members have one output",
+                fix="Leave the objective out, or take a method with exits: EarlyExit, DUN, MIMMO",
+            )
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
         """Every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.
 
-        In training mode this is still the prediction for shared inputs; the training objective is `loss`.
+        In training mode this is still the prediction for shared inputs; the training objective is `loss`. Where
+        members have exits at several depths it is their weighted average, as `Likelihood.average` takes it.
+
+        Raises:
+            InputError: for inputs that are not one batch of examples.
         """
-        return self._by_member(self.network(x), len(x))
+        return self._averaged(self._run(x, rows=len(x), members=self.members))
+
+    def forward_exits(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member depth out"]:
+        """Every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
+
+        Raises:
+            InputError: if the method has no exits, or for inputs that are not one batch of examples.
+        """
+        if not isinstance(self.network, Exits):
+            raise InputError(
+                "forward_exits needs outputs at several depths",
+                got=f"{self.description}, whose members have one output",
+                fix="Call the ensemble itself, or take a method with exits: EarlyExit, DUN, MIMMO",
+            )
+        return self._run(x, rows=len(x), members=self.members)
+
+    def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
+        """Each member's output for an input of its own, M different examples in one pass: throughput use.
+
+        Args:
+            x_BM: inputs, ``(B, M, ...)``: row b of member m.
+
+        Raises:
+            InputError: for inputs of another shape, on a folded ensemble, and where members have no inputs of their
+                own (a method with one input layer for all).
+        """
+        targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
+        return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
 
     def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
         """Every member's output for the rows that were dealt to it, ``(B, M, C)``.
@@ -72,22 +117,51 @@ class Ensemble(nn.Module):
         Raises:
             InputError: if the batch was dealt to another number of members, or the ensemble is folded.
         """
-        if not batch.distinct:
-            return self.forward(batch.inputs)
-        if self.is_folded:
-            raise self._folded_error("forward_batch with inputs of each member's own")
-        rows, members = batch.inputs.shape[:2]
-        if members != self.members:
+        return self._averaged(self._run_batch(batch))
+
+    def _run_batch(self, batch: Batch) -> Tensor:
+        members = batch.targets_BM.shape[1]
+        if batch.distinct:
+            if self.is_folded:
+                raise self._folded_error("forward_batch with inputs of each member's own")
+            members = batch.inputs.shape[1] if batch.inputs.ndim > 1 else 0
+        if members not in (self.members, self.members_in_training):
+            shape = tuple((batch.inputs if batch.distinct else batch.targets_BM).shape)
             raise InputError(
-                f"inputs of the members' own must have shape (batch, {self.members}, ...)",
-                got=f"shape {tuple(batch.inputs.shape)}",
+                f"{'inputs of the members own' if batch.distinct else 'targets'} must have shape "
+                f"(batch, {self.members}, ...)",
+                got=f"shape {shape}",
                 fix="Deal the batch with ensemble.grouping.deal(x, y, members=ensemble.members)",
             )
-        with self.layout.distinct_rows():
-            return self._by_member(self.network(batch.inputs.transpose(0, 1).flatten(0, 1)), rows)
+        rows = len(batch.inputs)
+        inputs = batch.inputs.transpose(0, 1).flatten(0, 1) if batch.distinct else batch.inputs
+        given = None if members == self.members else members
+        with self.layout.rows(distinct=batch.distinct, members=given, mixing=batch.mixing):
+            return self._run(inputs, rows=rows, members=members)
+
+    def _run(self, x: Tensor, *, rows: int, members: int) -> Tensor:
+        """Outputs ``(B, M, C)``, or ``(B, M, D, C)`` of members with exits."""
+        if self.input_axes is not None and x.ndim != self.input_axes:
+            raise InputError(
+                f"inputs must be one batch with {self.input_axes} axes, as the example was",
+                got=f"shape {tuple(x.shape)}",
+                fix="Pass examples (B, ...) to the ensemble; inputs of each member's own (B, M, ...) go to "
+                "forward_distinct",
+            )
+        return self._by_member(self.network(x), rows, members)
+
+    def _averaged(self, outputs: Tensor) -> Float[Tensor, "batch member out"]:
+        if not isinstance(self.network, Exits):
+            return outputs
+        return self.likelihood.average(outputs, self.network.weights().to(outputs.dtype))
 
     def loss(
-        self, x: Shaped[Tensor, "unique ..."], y: Shaped[Tensor, "unique ..."], *, generator: Generator | None = None
+        self,
+        x: Shaped[Tensor, "unique ..."],
+        y: Shaped[Tensor, "unique ..."],
+        *,
+        generator: Generator | None = None,
+        progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """The training objective on a batch of unique examples: a scalar to call ``backward`` on.
 
@@ -95,6 +169,7 @@ class Ensemble(nn.Module):
             x: inputs, ``(B, ...)``.
             y: class labels ``(B,)``, or real targets ``(B,)`` or ``(B, C)``.
             generator: draws the grouping; torch's default generator if None.
+            progress: how far training has come, for methods with warm starts and schedules; these are off if None.
 
         Raises:
             InputError: for an empty batch, inputs and targets of different lengths, targets that the likelihood
@@ -108,18 +183,18 @@ class Ensemble(nn.Module):
                 got=f"{len(x)} inputs and {len(y)} targets",
                 fix="Pass x and y of the same examples",
             )
-        batch = self.grouping.deal(x, y, members=self.members, generator=generator)
-        outputs_BMC = self.forward_batch(batch)
+        batch = self.grouping.deal(x, y, members=self.members_in_training, generator=generator, progress=progress)
+        outputs = self._run_batch(batch)
         # Looking at the targets' values at every step takes time, and makes an accelerator wait. It is done when
         # something went wrong, to say what.
-        self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1], values=False)
+        self.likelihood.check_targets(y, outputs=outputs.shape[-1], values=False)
         try:
-            loss = self.objective(outputs_BMC, batch.targets_BM, self.likelihood)
+            loss = self._objective_of(outputs, batch, progress)
         except IndexError:
-            self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1])
+            self.likelihood.check_targets(y, outputs=outputs.shape[-1])
             raise
         if loss.device.type == "cpu" and not math.isfinite(loss.item()):
-            self.likelihood.check_targets(y, outputs=outputs_BMC.shape[-1])
+            self.likelihood.check_targets(y, outputs=outputs.shape[-1])
         return loss
 
     @torch.no_grad()
@@ -156,33 +231,26 @@ class Ensemble(nn.Module):
             outputs_BMC=torch.cat(parts), likelihood=self.likelihood, combination=self.combination, targets=targets
         )
 
-    def parameter_groups(self, *, weight_decay: float = 0.0, decay_norm_and_bias: bool = True) -> list[dict[str, Any]]:
+    def parameter_groups(
+        self, *, weight_decay: float = 0.0, decay_norm_and_bias: bool = True, learning_rate: float | None = None
+    ) -> list[dict[str, Any]]:
         """Parameter groups for a torch optimiser.
 
         Args:
             weight_decay: the coefficient of the decayed group.
             decay_norm_and_bias: whether norm scales and shifts and all biases are decayed as well. The papers on
                 CIFAR decay every trainable variable, those on ImageNet all but these.
+            learning_rate: the optimiser's own. Needed where the method has parameters that learn at a multiple of
+                it (fast weights), so that their groups say so.
 
         Returns:
-            One group with `weight_decay` and, where it would not be empty, one without. What a layer declares in
-            its ``undecayed_parameters`` (fast weights, coefficients, depth logits) is never decayed.
+            One group with `weight_decay` and, where it would not be empty, one without; more where parameters learn
+            at a rate of their own. What a layer declares in its ``undecayed_parameters`` (fast weights,
+            coefficients, depth logits) is never decayed.
         """
-        decayed: list[nn.Parameter] = []
-        spared: list[nn.Parameter] = []
-        seen: set[int] = set()
-        for module in self.modules():
-            never: frozenset[str] = getattr(module, "undecayed_parameters", frozenset())
-            for name, parameter in module.named_parameters(recurse=False):
-                if id(parameter) in seen or not parameter.requires_grad:
-                    continue
-                seen.add(id(parameter))
-                # "bias" in the name: recurrent and attention layers have in_proj_bias, bias_ih_l0 and the like.
-                norm_or_bias = isinstance(module, _NORMS) or "bias" in name
-                spare = name in never or (norm_or_bias and not decay_norm_and_bias)
-                (spared if spare else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
+        return parameter_groups(
+            self, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias, learning_rate=learning_rate
+        )
 
     def fold(self) -> "Ensemble":
         """The cheapest equivalent ensemble for inference: a copy in evaluation mode that predicts the same.
@@ -202,10 +270,25 @@ class Ensemble(nn.Module):
         """Shown by ``print(ensemble)``."""
         return self.description + (", folded" if self.is_folded else "")
 
-    def _by_member(self, out_rows: Tensor, rows: int) -> Float[Tensor, "batch member out"]:
-        if not isinstance(out_rows, Tensor) or out_rows.ndim != 2 or len(out_rows) != self.members * rows:
+    def _objective_of(self, outputs: Tensor, batch: Batch, progress: Progress | None) -> Tensor:
+        if isinstance(self.objective, ExitObjective):
+            assert isinstance(self.network, Exits)  # checked when the ensemble was made
+            return self.objective(
+                outputs,
+                batch.targets_BM,
+                self.likelihood,
+                log_weights_MD=self.network.weights().to(outputs.dtype),
+                progress=progress,
+            )
+        return self.objective(
+            self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress
+        )
+
+    def _by_member(self, out_rows: Tensor, rows: int, members: int) -> Tensor:
+        axes = 3 if isinstance(self.network, Exits) else 2
+        if not isinstance(out_rows, Tensor) or out_rows.ndim != axes or len(out_rows) != members * rows:
             raise InputError(
-                f"the network must return {self.members} rows (members) for each of the {rows} inputs",
+                f"the network must return {members} rows (members) for each of the {rows} inputs",
                 # Some models return more than the logits, but in training only.
                 got=f"an output of shape {tuple(out_rows.shape)}"
                 if isinstance(out_rows, Tensor)
@@ -214,8 +297,8 @@ class Ensemble(nn.Module):
             )
         if out_rows.dtype in (torch.float16, torch.bfloat16):
             out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that NLL shows
-        outputs_BMC: Tensor = out_rows.unflatten(0, (self.members, rows)).transpose(0, 1)
-        return outputs_BMC
+        outputs: Tensor = out_rows.unflatten(0, (members, rows)).transpose(0, 1)
+        return outputs
 
     def _folded_error(self, what: str) -> InputError:
         return InputError(

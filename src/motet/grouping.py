@@ -9,7 +9,7 @@ from jaxtyping import Int, Shaped
 from torch import Generator, Tensor
 
 from motet.errors import InputError
-from motet.types import Batch
+from motet.types import Batch, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Grouping(ABC):
         *,
         members: int,
         generator: Generator | None = None,
+        progress: Progress | None = None,
     ) -> Batch:
         """The batch that the members train on."""
 
@@ -40,6 +41,7 @@ class Shared(Grouping):
         *,
         members: int,
         generator: Generator | None = None,
+        progress: Progress | None = None,
     ) -> Batch:
         """The examples as they are, each target repeated for every member."""
         return Batch(inputs=x, targets_BM=y.unsqueeze(1).expand(-1, members, *y.shape[1:]), distinct=False)
@@ -81,6 +83,7 @@ class Permuted(Grouping):
         *,
         members: int,
         generator: Generator | None = None,
+        progress: Progress | None = None,
     ) -> Batch:
         """Rows ``(u b, M, ...)``: row i of member m is the example ``indices_BM[i, m]``."""
         indices_BM = self.indices(len(x), members=members, generator=generator).to(x.device)

@@ -55,6 +55,16 @@ class Likelihood(ABC):
     def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
         """Mean of the members' mixture."""
 
+    @abstractmethod
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Natural parameter of the distribution whose mean is the weighted mean of the depths' means.
+
+        The weights, whose leading axes are the last ones of `eta`'s, add up to 1 over the depths. For classes this
+        is their mixture, exactly. Taken in logarithms, so that no probability is rounded to 0.
+        """
+
     def mixture_nll(
         self, eta_BMC: Float[Tensor, "batch member out"], y: Shaped[Tensor, "batch ..."]
     ) -> Float[Tensor, "batch"]:
@@ -104,6 +114,12 @@ class Categorical(Likelihood):
         """Mean of the members' probabilities."""
         return eta_BMC.softmax(dim=-1).mean(dim=1)
 
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``."""
+        return torch.logsumexp(eta.log_softmax(dim=-1) + log_weights.unsqueeze(-1), dim=-2)
+
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Labels must be whole numbers from 0 to ``outputs - 1``."""
         if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
@@ -146,6 +162,12 @@ class Gaussian(Likelihood):
     def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
         """Mean output: the mixture's mean is the mean of the members' means."""
         return eta_BMC.mean(dim=1)
+
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Weighted mean of the outputs."""
+        return (eta * log_weights.exp().unsqueeze(-1)).sum(dim=-2)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Targets must be finite floating-point numbers, `outputs` a row."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from motet.errors import InputError
 from motet.likelihoods import Likelihood
+from motet.types import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,44 @@ class Objective(ABC):
         outputs_BMC: Float[Tensor, "batch member out"],
         targets_BM: Shaped[Tensor, "batch member ..."],
         likelihood: Likelihood,
+        *,
+        weights_BM: Float[Tensor, "batch member"] | None = None,
+        progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss in nats, a scalar. Row b of member m has target ``targets_BM[b, m]``."""
+        """The loss in nats, a scalar. Row b of member m has target ``targets_BM[b, m]``.
+
+        Args:
+            outputs_BMC: natural parameters.
+            targets_BM: what they should have been.
+            likelihood: what the outputs mean.
+            weights_BM: multiplies each row's and member's loss; 1 if None.
+            progress: how far training has come; None for an objective without schedules.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitObjective(ABC):
+    """A training loss over the outputs of members that have an output at every depth."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        exits_BMDC: Float[Tensor, "batch member depth out"],
+        targets_BM: Shaped[Tensor, "batch member ..."],
+        likelihood: Likelihood,
+        *,
+        log_weights_MD: Float[Tensor, "member depth"],
+        progress: Progress | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss in nats, a scalar.
+
+        Args:
+            exits_BMDC: natural parameters of every exit, the deepest last.
+            targets_BM: what they should have been.
+            likelihood: what the outputs mean.
+            log_weights_MD: log of each member's weights over depths, connected to the parameters behind them.
+            progress: how far training has come; None when warm starts are over.
+        """
 
 
 @final
@@ -50,7 +87,14 @@ class Independent(Objective):
         outputs_BMC: Float[Tensor, "batch member out"],
         targets_BM: Shaped[Tensor, "batch member ..."],
         likelihood: Likelihood,
+        *,
+        weights_BM: Float[Tensor, "batch member"] | None = None,
+        progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """Sum or mean over members of the mean over rows of the NLL."""
-        mean, members = likelihood.mean_nll(outputs_BMC, targets_BM), outputs_BMC.shape[1]
+        """Sum or mean over members of the mean over rows of the (weighted) NLL."""
+        members = outputs_BMC.shape[1]
+        if weights_BM is None:
+            mean = likelihood.mean_nll(outputs_BMC, targets_BM)
+        else:
+            mean = (weights_BM * likelihood.nll(outputs_BMC, targets_BM)).mean()
         return mean * members if self.reduction == "sum" and members > 1 else mean

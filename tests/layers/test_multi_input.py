@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from motet.layers import Layout, MultiInput, member_kernels
+from motet.layers import Layout, MultiInput
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,3 @@ def test_a_subclass_of_another_signature_becomes_an_ordinary_layer() -> None:
 
 def test_it_shows_its_members() -> None:
     assert "members=3" in repr(MultiInput(nn.Linear(2, 2), torch.zeros(3, 2, 2), layout=Layout()))
-
-
-def test_initial_kernels_have_the_deviation_of_one_layer_over_all_inputs() -> None:
-    # One layer over M inputs has M times the fan-in, so He's deviation falls by the root of M.
-    members = 4
-    draws = torch.stack([nn.init.kaiming_normal_(torch.empty(64, 100)) for _ in range(members)])
-    whole = nn.init.kaiming_normal_(torch.empty(64, 100 * members))
-    # The standard error of the deviation of n normal numbers is 1 / sqrt(2 n) of it; five of them.
-    tolerance = 5 / (2 * whole.numel()) ** 0.5
-    assert (member_kernels(draws).std() / whole.std()).item() == pytest.approx(1, abs=2 * tolerance)
-    assert torch.equal(member_kernels(draws), draws / 2)
-    assert torch.equal(member_kernels(draws[:1]), draws[:1])

@@ -45,8 +45,8 @@ def share_memory(networks: Iterable[nn.Module]) -> bool:
 def test_members_share_neither_parameters_nor_buffers(init: str, given: str) -> None:
     model = Tokens()
     networks = (
-        DeepEnsemble(members=3, init=init)
-        .wrap(model if given == "module" else Tokens, example=torch.zeros(1, 5, 4))
+        DeepEnsemble(members=3)
+        .wrap(model if given == "module" else Tokens, example=torch.zeros(1, 5, 4), init=init)
         .network.networks
     )
     assert not share_memory([model, *networks])
@@ -82,13 +82,16 @@ def test_a_functions_members_have_the_initialisation_it_gives_them() -> None:
     assert [network.weight[0, 0].item() for network in networks] == [0.0, 1.0, 2.0]
 
 
-def test_kept_members_all_begin_where_the_model_is() -> None:
+def test_kept_members_begin_around_the_model_and_not_all_in_one_place() -> None:
     model, example = Tokens(), torch.randn(4, 5, 4)
+    before = copy.deepcopy(model).eval()(example)
     for given in (model, lambda: model):
-        ensemble = DeepEnsemble(members=3, init="keep").wrap(given, example=example).eval()
+        ensemble = DeepEnsemble(members=3).wrap(given, example=example, init="keep").eval()
         outputs = ensemble(example)
-        for member in range(3):
-            torch.testing.assert_close(outputs[:, member], copy.deepcopy(model).eval()(example))
+        # Only the linear output layers are nudged, by draws that add up to zero.
+        torch.testing.assert_close(outputs.mean(dim=1), before)
+        spread = (outputs - before.unsqueeze(1)).std() / before.std()
+        assert 0.01 < spread < 0.3
 
 
 def test_a_function_that_gives_one_module_again_and_again_is_refused() -> None:
@@ -176,7 +179,6 @@ def test_the_models_own_state_is_not_drawn_anew() -> None:
 
 def test_the_defaults_and_their_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert DeepEnsemble().members == 4
-    assert DeepEnsemble().init == "fresh"
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match="init must be 'fresh' or 'keep', but got 'warm'"):
-        DeepEnsemble(init="warm")
+        DeepEnsemble().wrap(nn.Linear(4, 3), example=torch.zeros(1, 4), init="warm")

@@ -241,9 +241,10 @@ def test_initial_input_kernels_are_scaled_and_differ() -> None:
     model = nn.Sequential(nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, K))
     ensemble = MIMO(members=members).wrap(model, example=torch.zeros(1, 8, 3, 3))
     kernels = ensemble.network[0].kernels
-    torch.testing.assert_close(kernels[0], model[0].weight / 2)
+    torch.testing.assert_close(kernels.sum(dim=0), model[0].weight)
     for m in range(members):
-        torch.testing.assert_close(kernels[m].std(), model[0].weight.std() / 2)
+        # Deviations of 2304 draws: five standard errors.
+        torch.testing.assert_close(kernels[m].std(), model[0].weight.std() / 2, rtol=5 / math.sqrt(2 * 2304), atol=0)
         for other in range(m):
             assert not torch.equal(kernels[m], kernels[other])
     # One he_normal layer over M times the channels has this deviation too (its fan-in is 9 * 8 * M).
@@ -424,3 +425,18 @@ def test_the_defaults_are_the_papers() -> None:
     assert method.grouping == Permuted(batch_repetition=4, input_repetition=0.0)
     assert method.default_objective.reduction == "sum"
     assert method.combination == "mixture"
+
+
+def test_a_trained_model_stays_trained() -> None:
+    model = motet.models.wide_resnet(depth=10, width=1, num_classes=K)
+    with torch.no_grad():
+        model.train()(torch.randn(16, 3, 8, 8))
+    model.eval()
+    x = torch.randn(5, 3, 8, 8)
+    ensemble = MIMO(members=3).wrap(model, example=x[:1]).eval()
+    # The kernels add up to the layer's own, and the heads' mean is its head.
+    torch.testing.assert_close(ensemble(x).mean(dim=1), model(x), rtol=1e-4, atol=1e-5)
+    assert (ensemble(x)[:, 0] - ensemble(x)[:, 1]).abs().max() > 1e-3
+    fresh = MIMO(members=3).wrap(model, example=x[:1], init="fresh").eval()
+    torch.testing.assert_close(fresh(x)[:, 0], model(x), rtol=1e-4, atol=1e-5)
+    assert (fresh(x).mean(dim=1) - model(x)).abs().max() > 1e-2

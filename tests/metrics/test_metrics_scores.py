@@ -124,7 +124,7 @@ class Neither(Likelihood):
     def nll(self, eta: Tensor, y: Tensor) -> Tensor:
         raise NotImplementedError
 
-    mean = geometric = mixture = check_targets = nll
+    mean = geometric = mixture = average = check_targets = nll
 
 
 @pytest.mark.parametrize("metric", [score, member_scores])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from motet.surgery import fresh_copy, fresh_like, fresh_stack
+from motet.surgery import fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
 
 
 @pytest.mark.parametrize("shape", [(50,), (8, 9), (4, 3, 3, 3), (1,), (), (0, 3)])
@@ -85,3 +85,50 @@ def test_the_padding_row_stays_the_padding_row(kind: type[nn.Embedding | nn.Embe
         assert not torch.equal(after, before)
     frozen = kind(6, 5, padding_idx=2).requires_grad_(False)
     assert torch.equal(fresh_copy(frozen).weight, frozen.weight)
+
+
+@pytest.mark.parametrize("members", [1, 2, 4])
+def test_kernels_add_up_to_the_layers_weight(members: int) -> None:
+    weight = torch.randn(6, 5, 3, 3, dtype=torch.float64)
+    kernels = split_kernel(weight, members)
+    assert kernels.shape == (members, 6, 5, 3, 3)
+    torch.testing.assert_close(kernels.sum(dim=0), weight, rtol=1e-12, atol=1e-12)
+
+
+def test_kernels_are_as_independent_draws_of_one_layer_over_all_inputs() -> None:
+    # One layer over M inputs has M times the fan-in, so He's deviation falls by the root of M.
+    members = 4
+    weight = nn.init.kaiming_normal_(torch.empty(64, 400))
+    kernels = split_kernel(weight, members)
+    # The standard error of the deviation of n normal numbers is 1 / sqrt(2 n) of it; five of them.
+    tolerance = 5 / (2 * weight.numel()) ** 0.5
+    for kernel in kernels:
+        assert (kernel.std() / weight.std()).item() == pytest.approx(members**-0.5, rel=2 * tolerance)
+    correlations = torch.corrcoef(kernels.flatten(1)) - torch.eye(members)
+    assert correlations.abs().max() < 5 / weight.numel() ** 0.5
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_a_kept_stack_is_near_the_tensor_and_its_mean_is_it(members: int) -> None:
+    tensor = torch.randn(30, 40, dtype=torch.float64)
+    stack = member_stack(tensor, members, "keep")
+    torch.testing.assert_close(stack.mean(dim=0), tensor, rtol=1e-12, atol=1e-12)
+    away = (stack - tensor).std() / tensor.std()
+    expected = 0.1 * ((members - 1) / members) ** 0.5
+    assert away.item() == pytest.approx(expected, rel=0.1, abs=1e-12)
+    assert torch.equal(member_stack(torch.zeros(3), members, "keep"), torch.zeros(members, 3))
+    assert torch.equal(member_stack(tensor, members, "fresh")[0], tensor)
+
+
+def test_a_trained_model_shows_in_its_norms() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.LayerNorm(8), nn.GroupNorm(2, 8))
+    nn.init.zeros_(model[1].weight)  # a common start of the last norm in a residual branch
+    assert not looks_trained(model)
+    assert not looks_trained(nn.Linear(4, 4))
+    assert not looks_trained(nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.LayerNorm(4, elementwise_affine=False)))
+    model.train()(torch.randn(6, 4))
+    assert looks_trained(model)
+    layer_norm = nn.LayerNorm(4)
+    with torch.no_grad():
+        layer_norm.weight[2] = 1.5
+    assert looks_trained(nn.Sequential(layer_norm))

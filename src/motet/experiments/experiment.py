@@ -7,7 +7,7 @@ from motet.errors import InputError
 from motet.methods import METHODS, Method
 from motet.models import CustomModel, ModelSettings
 from motet.models import settings as model_settings
-from motet.objectives import Independent, Objective
+from motet.objectives import ExitObjective, Objective
 from motet.records import from_record, to_record
 from motet.training import Training
 
@@ -17,7 +17,8 @@ _KNOWN: tuple[type, ...] = (
     model_settings.SmallCNN,
     model_settings.WideResNet,
     CustomModel,
-    Independent,
+    *Objective.__subclasses__(),
+    *ExitObjective.__subclasses__(),
     Training,
 )
 
@@ -41,7 +42,7 @@ class Experiment:
     data: str
     model: ModelSettings
     method: Method
-    objective: Objective | None = None
+    objective: Objective | ExitObjective | None = None
     training: Training = field(default_factory=Training)
     seed: int = 0
     first: tuple[str, ...] | None = None

@@ -2,8 +2,19 @@
 
 from motet.layers._layout import Layout
 from motet.layers._types import Convolution, Ordinary
+from motet.layers.depth_weights import DepthWeights
+from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
-from motet.layers.multi_input import MultiInput, member_kernels
+from motet.layers.multi_input import MultiInput
 
-__all__ = ["Convolution", "Layout", "Members", "MultiHead", "MultiInput", "Ordinary", "member_kernels"]
+__all__ = [
+    "Convolution",
+    "DepthWeights",
+    "Exits",
+    "Layout",
+    "Members",
+    "MultiHead",
+    "MultiInput",
+    "Ordinary",
+]

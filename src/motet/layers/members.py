@@ -28,3 +28,7 @@ class Members(nn.Module):
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
         return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])
+
+    def member(self, member: int) -> nn.Module:
+        """The member's own network."""
+        return self.networks[member]

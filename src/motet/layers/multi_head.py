@@ -1,6 +1,6 @@
 """The output layer of a network with one head per member."""
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,8 @@ class MultiHead(nn.Module):
         biases: the heads' biases, ``(M, K)``; None if the layer has none.
     """
 
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias"})
+
     def __init__(self, layer: Ordinary, weights: Tensor, biases: Tensor | None) -> None:
         super().__init__()
         self.members = len(weights)
@@ -44,6 +46,17 @@ class MultiHead(nn.Module):
         axis = out.ndim - 1 if isinstance(self.layer, nn.Linear) else 1
         rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
         return rows
+
+    @torch.no_grad()
+    def member(self, member: int) -> Ordinary:
+        """The ordinary layer that is the member's head."""
+        features = self.layer.in_features if isinstance(self.layer, nn.Linear) else self.layer.in_channels
+        layer = like(self.layer, inputs=features, outputs=len(self.layer.weight) // self.members)
+        layer.weight.copy_(self.layer.weight.unflatten(0, (self.members, -1))[member])
+        if self.layer.bias is not None:
+            assert layer.bias is not None
+            layer.bias.copy_(self.layer.bias.unflatten(0, (self.members, -1))[member])
+        return layer
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

@@ -1,7 +1,6 @@
 """The input layer of a multi-input network."""
 
-import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -26,6 +25,8 @@ class MultiInput(nn.Module):
         layout: says at each forward pass whether the rows are ``(M B)``, one input per member, or ``B``, the same
             input for all members.
     """
+
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight"})
 
     def __init__(self, layer: Ordinary, kernels: Tensor, *, layout: Layout) -> None:
         super().__init__()
@@ -72,16 +73,10 @@ class MultiInput(nn.Module):
             layer.bias.copy_(self.layer.bias)
         return layer
 
+    def member(self, member: int) -> Ordinary:
+        """For a shared input every member reads the same: see `folded`."""
+        return self.folded()
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
-
-
-def member_kernels(kernels: Tensor) -> Tensor:
-    """Scale M independent draws of one layer's weight to the initial kernels of a multi-input layer.
-
-    One layer over M inputs has M times the fan-in, so an initialiser that scales by ``1 / sqrt(fan_in)`` (all the
-    usual ones) makes its standard deviation ``1 / sqrt(M)`` of the single network's [uncertainty-baselines,
-    wide_resnet_mimo.py].
-    """
-    return kernels / math.sqrt(len(kernels))

@@ -4,7 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Shaped
@@ -16,11 +16,30 @@ from motet.grouping import Grouping, Shared
 from motet.layers import Layout
 from motet.likelihoods import Categorical, Combination, Likelihood
 from motet.modes import evaluating
-from motet.objectives import Independent, Objective
-from motet.surgery import LayerNames
+from motet.objectives import ExitObjective, Independent, Objective
+from motet.surgery import Init, LayerNames, looks_trained
 from motet.types import Batch
 
 Model = nn.Module | Callable[[], nn.Module]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a conversion is given beside the model.
+
+    Attributes:
+        example: an input batch of one row or more.
+        layout: the ensemble's; member layers that must know what their rows are hold it.
+        first, last: the model's input and output layers, where the user named them.
+        init: whether members draw initial weights of their own, or start from the model's.
+    """
+
+    example: Tensor
+    layout: Layout
+    first: LayerNames = None
+    last: LayerNames = None
+    init: Init = "fresh"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +57,11 @@ class Method(ABC):
     summary: ClassVar[str]
     """One line: who owns which weights and who sees what."""
     combination: ClassVar[Combination] = "mixture"
-    default_objective: ClassVar[Objective] = Independent(reduction="sum")
+
+    @property
+    def default_objective(self) -> Objective | ExitObjective:
+        """The training loss unless `wrap` is given another: the sum of the members' own losses."""
+        return Independent(reduction="sum")
 
     @property
     @abstractmethod
@@ -46,14 +69,17 @@ class Method(ABC):
         """The number of members M."""
 
     @property
+    def size_in_training(self) -> int:
+        """The number of members that a training step runs: all, unless a method says otherwise."""
+        return self.size
+
+    @property
     def grouping(self) -> Grouping:
         """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
         return Shared()
 
     @abstractmethod
-    def convert(
-        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
-    ) -> nn.Module:
+    def convert(self, model: Model, given: Given) -> nn.Module:
         """A network that maps rows to rows ``(M B, C)``, member-major, made from a model that is left as it is."""
 
     def wrap(
@@ -62,9 +88,10 @@ class Method(ABC):
         *,
         example: Shaped[Tensor, "batch ..."],
         likelihood: Likelihood | None = None,
-        objective: Objective | None = None,
+        objective: Objective | ExitObjective | None = None,
         first: LayerNames = None,
         last: LayerNames = None,
+        init: Init | None = None,
     ) -> Ensemble:
         """Turn a model into an ensemble of this method.
 
@@ -77,14 +104,20 @@ class Method(ABC):
             objective: the training loss; the method's own if None.
             first: name or names of the layers that read the input, where that is ambiguous.
             last: name or names of the layers that make the output, where that is ambiguous.
+            init: ``"fresh"``: members draw initial weights of their own, from the function that makes the model or,
+                for a module, as `motet.surgery.fresh_like` draws them. ``"keep"``: members start from the model's
+                weights, a little apart, to go on from a pretrained model. If None, a function gives fresh weights,
+                and a module keeps its own where its norms show that it has been trained.
 
         Raises:
             InputError: if the model or the example does not fit, with the candidates where layers are ambiguous.
         """
-        _check_model(model, example)
+        _check_model(model, example, init)
+        if init is None:
+            init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         layout = Layout()
         ensemble = Ensemble(
-            self.convert(model, example=example, layout=layout, first=first, last=last),
+            self.convert(model, Given(example=example, layout=layout, first=first, last=last, init=init)),
             members=self.size,
             description=str(self),
             likelihood=likelihood or Categorical(),
@@ -92,6 +125,8 @@ class Method(ABC):
             grouping=self.grouping,
             layout=layout,
             combination=self.combination,
+            members_in_training=self.size_in_training,
+            input_axes=example.ndim,
         )
         _rehearse(ensemble, example)
         return ensemble
@@ -124,7 +159,13 @@ def instance_of(model: Model) -> nn.Module:
     return made
 
 
-def _check_model(model: Model, example: Tensor) -> None:
+def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
+    if init not in (None, "fresh", "keep"):
+        raise InputError(
+            "init must be 'fresh' or 'keep'",
+            got=repr(init),
+            fix="Pass init='keep' to start every member from the model's weights",
+        )
     if isinstance(model, Ensemble):
         raise InputError(
             "a method wraps an ordinary model", got="an Ensemble", fix="Wrap the model that it was made of"
@@ -156,7 +197,7 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
         with torch.no_grad(), evaluating(ensemble):
             shared = ensemble(example)
             labels = torch.zeros(len(example), dtype=torch.long, device=example.device)
-            batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members)
+            batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members_in_training)
             if batch.distinct:
                 ensemble.forward_batch(batch)
                 _check_rows(ensemble, example, shared)

@@ -1,15 +1,17 @@
 """Deep ensembles: M whole networks (Lakshminarayanan et al. 2017), the upper baseline of the papers."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from motet.errors import InputError
-from motet.layers import Layout, Members
-from motet.methods._method import Method, Model, check_members, instance_of
-from motet.surgery import LayerNames, fresh_copy, probe
+from motet.layers import Members
+from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.surgery import Probe, fresh_copy, member_stack, probe
 
 
 @final
@@ -22,9 +24,6 @@ class DeepEnsemble(Method):
 
     Attributes:
         members: M; the papers use 4.
-        init: ``"fresh"``: members have initial weights of their own, from the function that makes the model or,
-            for a module, as `motet.surgery.fresh_like` draws them (the first member keeps the module's own).
-            ``"keep"``: every member starts from the module's weights, to fine-tune a pretrained model.
 
     >>> net = torch.nn.Linear(4, 3)
     >>> ensemble = DeepEnsemble(members=4).wrap(net, example=torch.zeros(1, 4))
@@ -37,35 +36,28 @@ class DeepEnsemble(Method):
     summary: ClassVar[str] = "M whole networks, nothing shared, M times the cost"
 
     members: int = 4
-    init: Literal["fresh", "keep"] = "fresh"
 
     def __post_init__(self) -> None:
         check_members(self.members)
-        if self.init not in ("fresh", "keep"):
-            raise InputError(
-                "init must be 'fresh' or 'keep'",
-                got=repr(self.init),
-                fix="Pass init='keep' to start every member from the model's weights",
-            )
 
     @property
     def size(self) -> int:
         """M."""
         return self.members
 
-    def convert(
-        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
-    ) -> nn.Module:
+    def convert(self, model: Model, given: Given) -> nn.Module:
         """M networks side by side."""
         network = instance_of(model)
-        if probe(network, example).changes_input and self.members > 1:
+        probed = probe(network, given.example)
+        if probed.changes_input and self.members > 1:
             raise InputError(
                 "members that share an input must not write on it",
                 got="a model that changes its input in place",
                 fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
             )
-        if self.init == "keep":
+        if given.init == "keep":
             others = [copy.deepcopy(network) for _ in range(self.members - 1)]
+            part_members([network, *others], probed)
         elif isinstance(model, nn.Module):
             others = [fresh_copy(network) for _ in range(self.members - 1)]
         else:
@@ -78,4 +70,17 @@ class DeepEnsemble(Method):
                 got="modules that share parameters",
                 fix="Build the model inside the function, or give the model itself",
             )
-        return Members(networks, layout=layout)
+        return Members(networks, layout=given.layout)
+
+
+def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
+    """Nudge the output layers of networks with the same weights, as `motet.surgery.member_stack` keeps them.
+
+    Members with the same weights that see the same batches would get the same gradients, and stay one network.
+    """
+    with torch.no_grad():
+        for name in probed.output_layers:
+            for index, parameter in enumerate(networks[0].get_submodule(name).parameters()):
+                stack = member_stack(parameter, len(networks), "keep")
+                for network, value in zip(networks, stack, strict=True):
+                    list(network.get_submodule(name).parameters())[index].copy_(value)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import nn
 
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
-from motet.layers import Layout, MultiInput, member_kernels
-from motet.methods._method import Method, Model, check_members, instance_of
+from motet.layers import MultiInput
+from motet.methods._method import Given, Method, Model, check_members, instance_of
 from motet.methods.multihead import heads
-from motet.surgery import LayerNames, fresh_stack, input_layers, output_layers, probe, replace_module
+from motet.surgery import input_layers, output_layers, probe, replace_module, split_kernel
 
 
 @final
@@ -59,14 +59,12 @@ class MIMO(Method):
         """Each member sees its own permutation of the repeated batch."""
         return Permuted(batch_repetition=self.batch_repetition, input_repetition=self.input_repetition)
 
-    def convert(
-        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
-    ) -> nn.Module:
+    def convert(self, model: Model, given: Given) -> nn.Module:
         """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
         network = instance_of(model)
-        probed = probe(network, example)
-        readers = input_layers(network, probed, first)
-        makers = output_layers(network, probed, last)
+        probed = probe(network, given.example)
+        readers = input_layers(network, probed, given.first)
+        makers = output_layers(network, probed, given.last)
         if any(reader is maker for reader in readers for maker in makers):
             raise InputError(
                 "MIMO needs a body between the input layer and the output layer",
@@ -74,8 +72,8 @@ class MIMO(Method):
                 fix="Use a model with at least two layers",
             )
         for layer in readers:
-            kernels = member_kernels(fresh_stack(layer.weight, self.members))
-            network = replace_module(network, layer, MultiInput(layer, kernels, layout=layout))
+            kernels = split_kernel(layer.weight, self.members)
+            network = replace_module(network, layer, MultiInput(layer, kernels, layout=given.layout))
         for layer in makers:
-            network = replace_module(network, layer, heads(layer, self.members))
+            network = replace_module(network, layer, heads(layer, self.members, given.init))
         return network

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import nn
 
-from motet.layers import Layout, MultiHead, Ordinary
-from motet.methods._method import Method, Model, check_members, instance_of
-from motet.surgery import LayerNames, fresh_stack, output_layers, probe, replace_module
+from motet.layers import MultiHead, Ordinary
+from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.surgery import Init, member_stack, output_layers, probe, replace_module
 
 
 @final
@@ -43,17 +43,15 @@ class Multihead(Method):
         """M."""
         return self.members
 
-    def convert(
-        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
-    ) -> nn.Module:
+    def convert(self, model: Model, given: Given) -> nn.Module:
         """The model with M heads in place of its output layer."""
         network = instance_of(model)
-        for layer in output_layers(network, probe(network, example), last):
-            network = replace_module(network, layer, heads(layer, self.members))
+        for layer in output_layers(network, probe(network, given.example), given.last):
+            network = replace_module(network, layer, heads(layer, self.members, given.init))
         return network
 
 
-def heads(layer: Ordinary, members: int) -> MultiHead:
-    """M heads like `layer`: the first with its weights, the others drawn like it."""
-    biases = None if layer.bias is None else fresh_stack(layer.bias, members)
-    return MultiHead(layer, fresh_stack(layer.weight, members), biases)
+def heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
+    """M heads like `layer`: fresh ones, the first with its weights, or all of them near it."""
+    biases = None if layer.bias is None else member_stack(layer.bias, members, init)
+    return MultiHead(layer, member_stack(layer.weight, members, init), biases)

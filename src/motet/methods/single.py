@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import nn
 
-from motet.layers import Layout
-from motet.methods._method import Method, Model, instance_of
-from motet.surgery import LayerNames, probe
+from motet.methods._method import Given, Method, Model, instance_of
+from motet.surgery import probe
 
 
 @final
@@ -29,10 +28,8 @@ class Single(Method):
         """One member."""
         return 1
 
-    def convert(
-        self, model: Model, *, example: Tensor, layout: Layout, first: LayerNames, last: LayerNames
-    ) -> nn.Module:
+    def convert(self, model: Model, given: Given) -> nn.Module:
         """A copy of the model."""
         network = instance_of(model)
-        probe(network, example)  # for its checks of what the model takes and returns
+        probe(network, given.example)  # for its checks of what the model takes and returns
         return network

@@ -1,18 +1,32 @@
 """Read and change somebody else's model."""
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
-from motet.surgery.fresh import fresh_copy, fresh_like, fresh_stack
+from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
+from motet.surgery.member import member_network
+from motet.surgery.ordinary import ordinary_layers
+from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
 
 __all__ = [
+    "Init",
     "LayerNames",
+    "Point",
     "Probe",
+    "after_point",
+    "check_points",
+    "cut_points",
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
     "input_layers",
+    "looks_trained",
+    "member_network",
+    "member_stack",
+    "ordinary_layers",
     "output_layers",
+    "points",
     "probe",
     "replace_module",
+    "split_kernel",
 ]

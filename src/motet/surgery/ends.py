@@ -73,10 +73,10 @@ def _replaceable(
             fix=nearest(name, (known for known, module in modules.items() if isinstance(module, _KINDS))),
         )
     layer = modules[name]
-    if (unusual := _unusual(layer)) is not None:
+    if (reason := unusual(layer)) is not None:
         raise InputError(
             f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d",
-            got=f"{name!r}, a {type(layer).__name__}{unusual}",
+            got=f"{name!r}, a {type(layer).__name__}{reason}",
             fix=f"Name another layer with {argument}=, or use an ordinary layer there",
         )
     calls = sum(probed.calls[known] for known, module in modules.items() if module is layer)
@@ -98,7 +98,7 @@ def _replaceable(
     return layer
 
 
-def _unusual(layer: nn.Module) -> str | None:
+def unusual(layer: nn.Module) -> str | None:
     """What keeps `layer` from being replaced by one that computes the same, if anything does.
 
     A layer that computes something else (padding of its own, standardised, normalised or pruned weights) is not

@@ -1,9 +1,19 @@
-"""New initial weights for a model whose initialiser is not known."""
+"""Initial weights for the members: drawn anew for a model that has not been trained, or near those of one that has."""
 
 import copy
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+Init = Literal["fresh", "keep"]
+"""Whether members draw initial weights of their own, or start from the model's."""
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+# Of the weights' own spread: small enough to keep what a trained model knows, large enough that members part.
+_NUDGE = 0.1
 
 
 @torch.no_grad()
@@ -23,6 +33,50 @@ def fresh_stack(tensor: Tensor, members: int) -> Tensor:
     """`tensor` and ``members - 1`` more draws like it, ``(M, *tensor.shape)``. Not connected to the graph."""
     tensor = tensor.detach()
     return torch.stack([tensor, *(fresh_like(tensor) for _ in range(members - 1))])
+
+
+def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
+    """Initial weights of M members for one tensor of the model, ``(M, *tensor.shape)``.
+
+    ``"fresh"``: see `fresh_stack`. ``"keep"``: the tensor plus a tenth of `fresh_like` draws, which add up to zero over
+    the members: their mean is the tensor, and so is that of whatever is linear in it (the logits of M heads).
+    """
+    stack = fresh_stack(tensor, members)
+    return stack if init == "fresh" else tensor.detach() + _NUDGE * _centred(stack)
+
+
+def split_kernel(weight: Tensor, members: int) -> Tensor:
+    """Initial kernels for M inputs from a layer's weight for one, ``(M, *weight.shape)``; they add up to `weight`.
+
+    So an input that goes to all members gives what the layer gave before, and a trained model stays trained. Each
+    kernel is ``W / M + (G_m - mean G) / sqrt(M)`` with `fresh_like` draws G. For independent Gaussian entries this is
+    M independent draws with 1 / sqrt(M) of W's standard deviation, given their sum: what one layer over M inputs is
+    initialised with, its fan-in being M times as large [uncertainty-baselines, wide_resnet_mimo.py].
+    """
+    draws = torch.stack([fresh_like(weight.detach()) for _ in range(members)])
+    return weight.detach() / members + _centred(draws) / math.sqrt(members)
+
+
+def looks_trained(model: nn.Module) -> bool:
+    """Whether a norm of the model has seen data or moved from where norms start.
+
+    A model without norms cannot show it, and counts as not trained.
+    """
+    for module in model.modules():
+        if not isinstance(module, _NORMS) or any(value.is_meta for value in module.state_dict().values()):
+            continue
+        batches = getattr(module, "num_batches_tracked", None)
+        if batches is not None and bool(batches > 0):
+            return True
+        weight = module.weight
+        # Zeros are a common start for the last norm of a residual branch.
+        if isinstance(weight, Tensor) and not bool((weight == weight.flatten()[0]).all()):
+            return True
+    return False
+
+
+def _centred(stack: Tensor) -> Tensor:
+    return stack - stack.mean(dim=0)
 
 
 def fresh_copy(model: nn.Module) -> nn.Module:

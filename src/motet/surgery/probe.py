@@ -65,7 +65,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
             got="lazy layers that have not run yet",
             fix="Run it once first: net(x[:1])",
         )
-    mixing = {name: module for name, module in model.named_modules() if _is_mixing(module)}
+    mixing = {name: module for name, module in model.named_modules() if is_mixing(module)}
     readers: list[str] = []
     calls: Counter[str] = Counter()
 
@@ -83,16 +83,16 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         made.append((name, leaf.requires_grad_()))
         return leaf.clone()  # an in-place activation may not write on a leaf
 
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), _frozen(model):
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
         watched = example.detach().clone()
         if watched.is_floating_point() or watched.is_complex():
             watched.requires_grad_()
         with _hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
-            _run(model, watched.clone())
+            run_model(model, watched.clone())
         with _hooks(mixing, before=lambda *_: None, after=cut_and_watch):
             given = example.detach().clone()
             version = given._version
-            output = _run(model, given)
+            output = run_model(model, given)
             changes_input = given._version != version
         makers: list[str] = []
         if output.requires_grad:
@@ -102,7 +102,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
     return Probe(tuple(readers), tuple(makers), calls, output.detach(), changes_input)
 
 
-def _run(model: nn.Module, example: Tensor) -> Tensor:
+def run_model(model: nn.Module, example: Tensor) -> Tensor:
     try:
         output = model(example)
     except Exception as error:
@@ -126,7 +126,7 @@ def _run(model: nn.Module, example: Tensor) -> Tensor:
     return output
 
 
-def _is_mixing(module: nn.Module) -> bool:
+def is_mixing(module: nn.Module) -> bool:
     if isinstance(module, _ALWAYS_MIXING):
         return True
     if isinstance(module, _NEVER_MIXING) or any(True for _ in module.children()):
@@ -135,7 +135,7 @@ def _is_mixing(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """No parameter requires a gradient: what does so inside depends on the watched tensors alone."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:

@@ -24,6 +24,7 @@ from motet.training.progress import ProgressBar
 from motet.training.schedules import learning_rate
 from motet.training.settings import Training
 from motet.training.signals import StopRequest, stop_requests
+from motet.types import Progress
 
 # Losses are looked at this often, not at every step: reading one waits for the device.
 _LOOK_EVERY = 16
@@ -134,6 +135,10 @@ class _Fit:
         return self.position.epoch * self.steps_per_epoch + self.position.step_in_epoch
 
     @property
+    def progress(self) -> Progress:
+        return Progress(epoch=self.steps_done / self.steps_per_epoch, epochs=self.training.epochs)
+
+    @property
     def finished(self) -> bool:
         patience = self.training.early_stopping
         waited = self.position.epoch - self.position.best_epoch
@@ -180,7 +185,9 @@ class _Fit:
         try:
             # Fabric applies the precision to forward() alone where it wraps no data-parallel module.
             with self.fabric.autocast():
-                loss: Tensor = self.model.loss(self.dataset.prepare(x) if self.as_bytes else x, y)
+                loss: Tensor = self.model.loss(
+                    self.dataset.prepare(x) if self.as_bytes else x, y, progress=self.progress
+                )
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

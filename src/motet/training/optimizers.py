@@ -13,7 +13,9 @@ from motet.training.settings import Training
 def make_optimizer(ensemble: Ensemble, training: Training) -> Optimizer:
     """SGD or AdamW over the ensemble's parameter groups, which must be on the device they are trained on."""
     groups = ensemble.parameter_groups(
-        weight_decay=training.weight_decay, decay_norm_and_bias=training.decay_norm_and_bias
+        weight_decay=training.weight_decay,
+        decay_norm_and_bias=training.decay_norm_and_bias,
+        learning_rate=training.learning_rate,
     )
     # One kernel for all parameters: the same arithmetic, and on small networks a step costs a third less.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in ensemble.parameters()) or None

@@ -1,0 +1,43 @@
+"""Weights over the depths of a network that predicts at several of them."""
+
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@final
+class DepthWeights(nn.Module):
+    """Each member's weights over D depths: the softmax of logits that start at zero, so from equal weights.
+
+    Learned, they are the categorical depth posterior of DUN (Antoran et al. 2020) and MIMMO (appendix A). The logits
+    are never decayed: that would pull the posterior to the uniform one beside the objective's own prior.
+
+    Args:
+        members: M.
+        depths: D, at least 1.
+        learned: whether the logits are parameters; the weights stay ``1 / D`` if not.
+    """
+
+    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"logits_MD"})
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"logits_MD"})
+
+    logits_MD: Tensor
+
+    def __init__(self, members: int, depths: int, *, learned: bool) -> None:
+        super().__init__()
+        logits_MD = torch.zeros(members, depths)
+        if learned and depths > 1:  # one depth has weight 1, and nothing to learn
+            self.logits_MD = nn.Parameter(logits_MD)
+        else:
+            self.register_buffer("logits_MD", logits_MD)
+
+    def forward(self) -> Float[Tensor, "member depth"]:
+        """Log of the weights, which add up to 1 over the depths."""
+        return self.logits_MD.log_softmax(dim=-1)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        members, depths = self.logits_MD.shape
+        return f"members={members}, depths={depths}, learned={isinstance(self.logits_MD, nn.Parameter)}"
