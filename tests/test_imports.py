@@ -24,6 +24,7 @@ ORDER = [
     "grouping",
     "prediction",
     "objectives",
+    "exit_objectives",
     "layers",
     "surgery",
     "parameter_groups",

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import DUN, MIMMO, MIMO, DeepEnsemble, EarlyExit, Method, Multihead, Single
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
-    from motet.types import Batch
+    from motet.types import Batch, Progress
 
 __version__ = "0.1.0"
 
@@ -32,18 +32,22 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "Categorical": "likelihoods",
+    "DUN": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
+    "EarlyExit": "methods",
     "Ensemble": "ensemble",
     "Experiment": "experiments",
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "MIMMO": "methods",
     "MIMO": "methods",
     "Method": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
+    "Progress": "types",
     "Shared": "grouping",
     "Single": "methods",
     "Training": "training",
@@ -54,11 +58,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "DUN",
+    "MIMMO",
     "MIMO",
     "Batch",
     "Categorical",
     "Dataset",
     "DeepEnsemble",
+    "EarlyExit",
     "Ensemble",
     "Experiment",
     "Gaussian",
@@ -68,6 +75,7 @@ __all__ = [
     "Multihead",
     "Permuted",
     "Prediction",
+    "Progress",
     "Shared",
     "Single",
     "Training",

@@ -2,6 +2,7 @@
 
 from motet.layers._layout import Layout
 from motet.layers._types import Convolution, Ordinary
+from motet.layers.adapter import Adapter, mean_over_positions
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
 from motet.layers.members import Members
@@ -9,6 +10,7 @@ from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
 
 __all__ = [
+    "Adapter",
     "Convolution",
     "DepthWeights",
     "Exits",
@@ -17,4 +19,5 @@ __all__ = [
     "MultiHead",
     "MultiInput",
     "Ordinary",
+    "mean_over_positions",
 ]

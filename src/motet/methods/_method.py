@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import torch
@@ -33,6 +33,7 @@ class Given:
         layout: the ensemble's; member layers that must know what their rows are hold it.
         first, last: the model's input and output layers, where the user named them.
         init: whether members draw initial weights of their own, or start from the model's.
+        likelihood: what the outputs mean.
     """
 
     example: Tensor
@@ -40,6 +41,7 @@ class Given:
     first: LayerNames = None
     last: LayerNames = None
     init: Init = "fresh"
+    likelihood: Likelihood = field(default_factory=Categorical)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +117,13 @@ class Method(ABC):
         _check_model(model, example, init)
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
-        layout = Layout()
+        layout, likelihood = Layout(), likelihood or Categorical()
+        given = Given(example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood)
         ensemble = Ensemble(
-            self.convert(model, Given(example=example, layout=layout, first=first, last=last, init=init)),
+            self.convert(model, given),
             members=self.size,
             description=str(self),
-            likelihood=likelihood or Categorical(),
+            likelihood=likelihood,
             objective=objective or self.default_objective,
             grouping=self.grouping,
             layout=layout,

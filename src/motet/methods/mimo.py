@@ -10,7 +10,7 @@ from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
 from motet.methods._method import Given, Method, Model, check_members, instance_of
 from motet.methods.multihead import heads
-from motet.surgery import input_layers, output_layers, probe, replace_module, split_kernel
+from motet.surgery import Probe, input_layers, output_layers, probe, replace_module, split_kernel
 
 
 @final
@@ -62,18 +62,26 @@ class MIMO(Method):
     def convert(self, model: Model, given: Given) -> nn.Module:
         """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
         network = instance_of(model)
-        probed = probe(network, given.example)
-        readers = input_layers(network, probed, given.first)
-        makers = output_layers(network, probed, given.last)
-        if any(reader is maker for reader in readers for maker in makers):
-            raise InputError(
-                "MIMO needs a body between the input layer and the output layer",
-                got="a model whose input layer is also its output layer",
-                fix="Use a model with at least two layers",
-            )
-        for layer in readers:
-            kernels = split_kernel(layer.weight, self.members)
-            network = replace_module(network, layer, MultiInput(layer, kernels, layout=given.layout))
-        for layer in makers:
-            network = replace_module(network, layer, heads(layer, self.members, given.init))
-        return network
+        return split_ends(network, given, probe(network, given.example), self.members)
+
+
+def split_ends(network: nn.Module, given: Given, probed: Probe, members: int) -> nn.Module:
+    """`network`, changed, with a multi-input layer in place of its input layer and M heads for its output layer.
+
+    Raises:
+        InputError: if the two layers cannot be told, or are one.
+    """
+    readers = input_layers(network, probed, given.first)
+    makers = output_layers(network, probed, given.last)
+    if any(reader is maker for reader in readers for maker in makers):
+        raise InputError(
+            "MIMO needs a body between the input layer and the output layer",
+            got="a model whose input layer is also its output layer",
+            fix="Use a model with at least two layers",
+        )
+    for layer in readers:
+        kernels = split_kernel(layer.weight, members)
+        network = replace_module(network, layer, MultiInput(layer, kernels, layout=given.layout))
+    for layer in makers:
+        network = replace_module(network, layer, heads(layer, members, given.init))
+    return network
