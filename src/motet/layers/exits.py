@@ -85,7 +85,7 @@ class Exits(nn.Module):
 
     def log_weights(self, depths: tuple[int, ...] | None = None) -> Float[Tensor, "member depth"]:
         """Log of the members' weights over all depths, or over those in `depths`; they add up to 1."""
-        log_weights_MD = self.weights()
+        log_weights_MD: Tensor = self.weights()
         return log_weights_MD if depths is None else log_weights_MD[:, list(depths)].log_softmax(dim=-1)
 
     def train(self, mode: bool = True) -> "Exits":

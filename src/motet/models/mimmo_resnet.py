@@ -105,7 +105,7 @@ def mimmo_resnet(
 
     >>> net = mimmo_resnet(num_classes=100)
     >>> sum(parameter.numel() for parameter in net.parameters())
-    1756324
+    1756340
     """
     if len(planes) != len(blocks) or not planes:
         raise InputError(
