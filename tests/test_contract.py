@@ -4,7 +4,7 @@ import copy
 import math
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import jaxtyping
 import pytest
@@ -15,9 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.layers import Exits
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import METHODS, MIMO, DeepEnsemble, Method, Multihead, Single
-from motet.objectives import Independent
+from motet.methods import DUN, METHODS, MIMMO, MIMO, DeepEnsemble, EarlyExit, Method, Multihead, Single
+from motet.objectives import ExitObjective, Independent
 from motet.records import from_record, to_record
 from motet.types import Batch
 
@@ -33,6 +34,15 @@ EVERY_METHOD = [
     MIMO(members=1),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MIMO(members=2, batch_repetition=3, input_repetition=1.0),
+    EarlyExit(),
+    EarlyExit(exits=()),
+    EarlyExit(gamma=0.0),
+    DUN(),
+    DUN(exits=()),
+    DUN(objective="mll"),
+    MIMMO(members=2),
+    MIMMO(members=1, exits=()),
+    MIMMO(members=3, learn_depth=False),
 ]
 ACROSS_MODELS = [
     Single(),
@@ -40,8 +50,12 @@ ACROSS_MODELS = [
     Multihead(members=3),
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
+    EarlyExit(),
+    DUN(),
+    MIMMO(members=2),
 ]
-ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1]
+# With exits a member is more than the network; without, it is the network again.
+ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1 and getattr(method, "exits", ()) == ()]
 
 
 class Conv1dNet(nn.Module):
@@ -136,6 +150,12 @@ def wrap(method: Method, case: Case, *, dtype: torch.dtype = torch.float64) -> E
 
 def data(case: Case, rows: int = 6) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, *case.shape, dtype=torch.float64), torch.randint(CLASSES, (rows,))
+
+
+def exit_parts(ensemble: Ensemble) -> list[nn.Module]:
+    """What exits add to a model."""
+    network = ensemble.network
+    return [network.heads, network.weights] if isinstance(network, Exits) else []
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
@@ -351,8 +371,11 @@ def test_frozen_parameters_stay_frozen(method: Method, case: Case) -> None:
         value.requires_grad_(False)
     ensemble = method.wrap(model, example=torch.randn(1, *case.shape))
     assert names
-    assert not any(value.requires_grad for value in ensemble.parameters())
-    assert ensemble.parameter_groups(weight_decay=1.0) == []
+    # Exits bring layers and weights of their own, which must learn.
+    own = {id(value) for part in exit_parts(ensemble) for value in part.parameters()}
+    assert not any(value.requires_grad for value in ensemble.parameters() if id(value) not in own)
+    if not own:
+        assert ensemble.parameter_groups(weight_decay=1.0) == []
 
 
 @every_method
@@ -366,7 +389,7 @@ def test_the_generator_alone_decides_the_grouping(method: Method) -> None:
     assert torch.equal(torch.get_rng_state(), random)
     # Members that each see their own rows notice how the rows were dealt; rho = 1 or one member leaves no choice.
     # (Not exactly equal then: the mean over rows is taken in another order.)
-    deals = isinstance(method, MIMO) and method.members > 1 and method.input_repetition < 1
+    deals = isinstance(method, MIMO | MIMMO) and method.members > 1 and method.input_repetition < 1
     assert (abs(first - other) > 1e-9) == deals
 
 
@@ -381,6 +404,7 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     for name, value in ensemble.named_parameters():
         spared = not decay_norm_and_bias and (value.ndim == 1 or "bias" in name)
+        spared = spared or name.endswith("logits_MD")  # weights over depths are never decayed
         assert decays[id(value)] == (0.0 if spared else 0.1), name
     torch.optim.SGD(groups, lr=0.1)
 
@@ -463,7 +487,9 @@ def test_nan_inputs_show_in_the_loss_and_in_their_own_rows(method: Method) -> No
 def test_regression_with_every_method(method: Method, targets: int) -> None:
     model = motet.models.mlp(input_shape=(4,), num_classes=targets, hidden=(5,)).double()
     x, y = torch.randn(6, 4).double(), torch.randn(6, targets).double()
-    ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian())
+    # The objectives of exits at several depths have references of their own, in tests/test_exit_objectives.py.
+    objective = Independent() if isinstance(method.default_objective, ExitObjective) else None
+    ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian(), objective=objective)
     batch = ensemble.grouping.deal(x, y, members=method.size, generator=torch.Generator().manual_seed(0))
     outputs = ensemble.forward_batch(batch).detach()
     expected = 0.0
@@ -575,7 +601,7 @@ def test_a_method_is_a_frozen_record_of_its_settings(method: Method) -> None:
 
 @pytest.mark.parametrize("kind", METHODS.values())
 def test_a_method_needs_a_member(kind: type[Method]) -> None:
-    if kind is Single:
+    if "members" not in {field.name for field in fields(kind)}:
         return
     for members in (0, -1):
         with pytest.raises(InputError, match=f"members={members}"):

@@ -33,7 +33,7 @@ class DepthELBO(ExitObjective):
     """
 
     alpha: float = 1.0
-    warm_start_epochs: float = 0
+    warm_start_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         _check_number("alpha", self.alpha)
@@ -76,7 +76,7 @@ class DepthMarginalLikelihood(ExitObjective):
         warm_start_epochs: for this long the depths count equally, and the posterior stays uniform.
     """
 
-    warm_start_epochs: float = 0
+    warm_start_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         _check_number("warm_start_epochs", self.warm_start_epochs)

@@ -48,7 +48,7 @@ class DUN(Method):
     exits: tuple[str, ...] | None = None
     objective: Literal["vi", "mll"] = "vi"
     alpha: float = 1.0
-    warm_start_epochs: int = 5
+    warm_start_epochs: float = 5.0
     skip_below: float = 0.01
 
     def __post_init__(self) -> None:

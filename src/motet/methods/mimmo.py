@@ -51,7 +51,7 @@ class MIMMO(Method):
     batch_repetition: int = 2
     input_repetition: float = 0.25
     alpha: float = 1.0
-    warm_start_epochs: int = 5
+    warm_start_epochs: float = 5.0
     learn_depth: bool = True
 
     def __post_init__(self) -> None:
