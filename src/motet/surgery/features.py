@@ -119,16 +119,17 @@ def default_exits(found: list[Features], layers: int) -> list[Features]:
             stages[-1].append(features)
         else:
             stages.append([features])
-    ends: list[Features] = []
-    for *_, end in stages:
-        if not ends or end.point.mixing > ends[-1].point.mixing:
-            ends.append(end)
-    if len(ends) > 1:
-        return ends[:-1][-_MOST_EXITS:]
-    last = {features.point.mixing: features for features in found}
+    # What only pools, flattens or selects is no stage.
+    mixing: list[list[Features]] = []
+    for stage in stages:
+        if not mixing or stage[-1].point.mixing > mixing[-1][-1].point.mixing:
+            mixing.append(stage)
+    if len(mixing) > 1:
+        return [stage[-1] for stage in mixing[:-1]][-_MOST_EXITS:]
+    last = {features.point.mixing: features for stage in mixing for features in stage}
     quarters = range(1, _MOST_EXITS + 1)
-    nearest = {min(last, key=lambda mixing: abs(mixing - quarter * layers / 4)) for quarter in quarters if last}
-    return [last[mixing] for mixing in sorted(nearest)]
+    nearest = {min(last, key=lambda count: abs(count - quarter * layers / 4)) for quarter in quarters if last}
+    return [last[count] for count in sorted(nearest)]
 
 
 def unknown_axis(point: Point) -> InputError:
