@@ -158,12 +158,12 @@ def test_early_exits_equal_a_loop(gamma: float, alpha: float, beta: float) -> No
     fast = ensemble.loss(x, y)
     *points, last = slow_features(network, F.conv2d(x, network.conv1.weight, network.conv1.bias, padding=1))
     exits = []
-    for i, h in enumerate(points, start=1):
-        head, h = heads[i - 1], h.mean((2, 3))
+    for i, features in enumerate(points, start=1):
+        head, h = heads[i - 1], features.mean((2, 3))
         if gamma:
             assert head.hidden.out_features == int(math.sqrt(1 + gamma) ** (3 - i) * 5)
-            h = (h @ head.hidden.weight.T + head.hidden.bias).relu()
-        exits.append(h @ head.out.weight.T + head.out.bias)
+        hidden = (h @ head.hidden.weight.T + head.hidden.bias).relu() if gamma else h
+        exits.append(hidden @ head.out.weight.T + head.out.bias)
     exits.append(last @ network.fc.weight.T + network.fc.bias)
     slow = torch.zeros((), dtype=torch.float64)
     for b in range(5):

@@ -191,7 +191,7 @@ def test_exits_that_the_user_names() -> None:
         with pytest.raises(InputError, match=message):
             wrap(*names)
     normed = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, K))
-    with pytest.raises(InputError, match="behind the layers that read the input.*'0'"):
+    with pytest.raises(InputError, match=r"behind the layers that read the input.*'0'"):
         MIMMO(exits=("0",)).wrap(normed, example=torch.zeros(1, 4))
     volumes = nn.Sequential(nn.Conv3d(2, 3, 1), nn.Flatten(), nn.Linear(81, K))
     with pytest.raises(InputError, match=r"cannot be told.*Name another point"):
