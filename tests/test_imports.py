@@ -27,6 +27,7 @@ ORDER = [
     "layers",
     "surgery",
     "parameter_groups",
+    "summary",
     "ensemble",
     "methods",
     "models",
