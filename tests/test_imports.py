@@ -28,6 +28,7 @@ ORDER = [
     "layers",
     "surgery",
     "parameter_groups",
+    "summary",
     "ensemble",
     "methods",
     "models",

@@ -17,6 +17,7 @@ from motet.modes import evaluating
 from motet.objectives import ExitObjective, Objective
 from motet.parameter_groups import parameter_groups
 from motet.prediction import Prediction
+from motet.summary import Summary, summarise_network
 from motet.surgery import replace_module
 from motet.types import Batch, Progress
 
@@ -265,6 +266,10 @@ class Ensemble(nn.Module):
                 replace_module(twin, layer, folded())
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
+
+    def summary(self) -> Summary:
+        """What was converted, what is shared and what belongs to each member, with counts; print it."""
+        return summarise_network(self.network, description=self.description, members=self.members)
 
     def extra_repr(self) -> str:
         """Shown by ``print(ensemble)``."""
