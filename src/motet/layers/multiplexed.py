@@ -14,6 +14,7 @@ from motet.layers._types import Convolution
 Kind = Literal["convolve", "scale", "rotate"]
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d}
 
+
 @final
 class SummedTransforms(nn.Module):
     """A fixed linear transform of each member's input, and their sum: ``sum_m phi_m(x_m)`` (DataMUX).

@@ -124,7 +124,7 @@ class DataMUX(Method):
         if (size := pixels(example, axes)) > _MOST_ROTATED:
             raise InputError(
                 f"transform='orthogonal' rotates at most {_MOST_ROTATED} numbers",
-                got=f"{size} of inputs of shape {tuple(example.shape[1:])}, for a matrix of {size:,} x {size:,} a member",
+                got=f"{size} of inputs of shape {tuple(example.shape[1:])}, for {size:,} x {size:,} matrices",
                 fix="Pass transform='gaussian' or 'learned'",
             )
         return "rotate", random_rotations(self.members, size, like=example)
