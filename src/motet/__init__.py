@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import DUN, MIMMO, MIMO, DeepEnsemble, EarlyExit, Method, Multihead, Single
+    from motet.methods import (
+        DUN,
+        MIMMO,
+        MIMO,
+        DataMUX,
+        DeepEnsemble,
+        EarlyExit,
+        Method,
+        MixMo,
+        Multihead,
+        Single,
+    )
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -33,6 +45,7 @@ _HOMES = {
     "Batch": "types",
     "Categorical": "likelihoods",
     "DUN": "methods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
     "EarlyExit": "methods",
@@ -44,6 +57,8 @@ _HOMES = {
     "MIMMO": "methods",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -63,6 +78,7 @@ __all__ = [
     "MIMO",
     "Batch",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
     "EarlyExit",
@@ -72,6 +88,8 @@ __all__ = [
     "Independent",
     "InputError",
     "Method",
+    "MixMo",
+    "Mixed",
     "Multihead",
     "Permuted",
     "Prediction",

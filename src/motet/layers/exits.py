@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.multi_head import MultiHead
-from motet.likelihoods import Likelihood
+from motet.likelihoods import Categorical, Likelihood
 
 
 @final
@@ -27,7 +27,7 @@ class Exits(nn.Module):
         heads: for each point, what maps its output to rows ``(M B, C)``; or, with `output`, to what that layer reads.
         output: name of the network's output layer, where all depths share it; None where heads have their own.
         weights: the members' weights over the ``D = len(points) + 1`` depths.
-        likelihood: what the outputs mean, to average them for one member (`member`).
+        likelihood: what the outputs mean, to average them for one member (`member`); `Categorical` if None.
         skip_below: in evaluation a depth to which every member gives less weight is left out, and what only such
             depths need is not run. The others' weights are scaled up to add up to 1 again.
         written: those of the `points` whose output the network goes on to write on; the heads' copy is kept.
@@ -40,7 +40,7 @@ class Exits(nn.Module):
         heads: Sequence[nn.Module],
         weights: DepthWeights,
         *,
-        likelihood: Likelihood,
+        likelihood: Likelihood | None = None,
         output: str | None = None,
         skip_below: float = 0.0,
         written: Collection[str] = (),
@@ -50,7 +50,7 @@ class Exits(nn.Module):
         self.points = tuple(points)
         self.heads = nn.ModuleList(heads)
         self.weights = weights
-        self.likelihood = likelihood
+        self.likelihood = likelihood or Categorical()
         self.output = output
         self.skip_below = skip_below
         self.written = frozenset(written)

@@ -7,6 +7,8 @@ from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
 from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
 from motet.methods.early_exit import EarlyExit
 from motet.methods.dun import DUN
 from motet.methods.mimmo import MIMMO
@@ -15,4 +17,17 @@ from motet.methods.mimmo import MIMMO
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["DUN", "METHODS", "MIMMO", "MIMO", "DeepEnsemble", "EarlyExit", "Method", "Model", "Multihead", "Single"]
+__all__ = [
+    "DUN",
+    "METHODS",
+    "MIMMO",
+    "MIMO",
+    "DataMUX",
+    "DeepEnsemble",
+    "EarlyExit",
+    "Method",
+    "MixMo",
+    "Model",
+    "Multihead",
+    "Single",
+]

@@ -58,7 +58,11 @@ class Method(ABC):
     """The method's name in tables and figures."""
     summary: ClassVar[str]
     """One line: who owns which weights and who sees what."""
-    combination: ClassVar[Combination] = "mixture"
+
+    @property
+    def combination(self) -> Combination:
+        """How members are combined: as a mixture, unless a method says otherwise. A setting may take its place."""
+        return "mixture"
 
     @property
     def default_objective(self) -> Objective | ExitObjective:
@@ -79,6 +83,10 @@ class Method(ABC):
     def grouping(self) -> Grouping:
         """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
         return Shared()
+
+    def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
+        """The grouping of an ensemble with this `network`: `grouping`, unless the model decides what can be dealt."""
+        return self.grouping
 
     @abstractmethod
     def convert(self, model: Model, given: Given) -> nn.Module:
@@ -119,13 +127,14 @@ class Method(ABC):
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         layout, likelihood = Layout(), likelihood or Categorical()
         given = Given(example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood)
+        network = self.convert(model, given)
         ensemble = Ensemble(
-            self.convert(model, given),
+            network,
             members=self.size,
             description=str(self),
             likelihood=likelihood,
             objective=objective or self.default_objective,
-            grouping=self.grouping,
+            grouping=self.grouping_for(network, example),
             layout=layout,
             combination=self.combination,
             members_in_training=self.size_in_training,

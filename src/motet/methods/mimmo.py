@@ -7,9 +7,10 @@ from torch import nn
 
 from motet.exit_objectives import DepthELBO
 from motet.grouping import Grouping, Permuted
+from motet.layers import MultiInput
 from motet.methods._exits import check_exits, plan_exits
 from motet.methods._method import Given, Method, Model, check_members, instance_of
-from motet.methods.mimo import split_ends
+from motet.methods.mimo import replace_ends
 from motet.objectives import ExitObjective
 from motet.surgery import probe
 
@@ -79,5 +80,7 @@ class MIMMO(Method):
         network = instance_of(model)
         probed = probe(network, given.example)
         plan = plan_exits(network, given, probed, self.exits)
-        network = split_ends(network, given, probed, self.members)
+        network = replace_ends(
+            self, network, probed, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
+        )
         return plan.exits(network, given, members=self.members, learned=self.learn_depth)
