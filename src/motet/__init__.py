@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from motet.ensemble import Ensemble
     from motet.errors import InputError
     from motet.experiments import Experiment
-    from motet.grouping import Permuted, Shared
+    from motet.grouping import Permuted, Shared, Split
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import MIMO, BatchEnsemble, DeepEnsemble, Method, Multihead, Single
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 # Names are imported when they are first used: the command line's --help then never waits for torch.
 _HOMES = {
     "Batch": "types",
+    "BatchEnsemble": "methods",
     "Categorical": "likelihoods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
@@ -46,6 +47,7 @@ _HOMES = {
     "Prediction": "prediction",
     "Shared": "grouping",
     "Single": "methods",
+    "Split": "grouping",
     "Training": "training",
     "data": "",
     "fit": "training",
@@ -56,6 +58,7 @@ _HOMES = {
 __all__ = [
     "MIMO",
     "Batch",
+    "BatchEnsemble",
     "Categorical",
     "Dataset",
     "DeepEnsemble",
@@ -70,6 +73,7 @@ __all__ = [
     "Prediction",
     "Shared",
     "Single",
+    "Split",
     "Training",
     "data",
     "fit",

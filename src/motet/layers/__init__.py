@@ -4,6 +4,8 @@ from motet.layers._layout import Layout
 from motet.layers._types import Convolution, Ordinary
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
+from motet.layers.fast_weights import FastWeights
+from motet.layers.member_batch_norm import MemberBatchNorm
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
@@ -12,7 +14,9 @@ __all__ = [
     "Convolution",
     "DepthWeights",
     "Exits",
+    "FastWeights",
     "Layout",
+    "MemberBatchNorm",
     "Members",
     "MultiHead",
     "MultiInput",

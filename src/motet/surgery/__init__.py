@@ -2,20 +2,24 @@
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
 from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
-from motet.surgery.member import member_network
+from motet.surgery.member import SharedNetwork, member_network
 from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
+from motet.surgery.tiling import Tiling, find_tiling
 
 __all__ = [
     "Init",
     "LayerNames",
     "Point",
     "Probe",
+    "SharedNetwork",
+    "Tiling",
     "after_point",
     "check_points",
     "cut_points",
+    "find_tiling",
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
