@@ -64,24 +64,20 @@ class FastWeights(nn.Module):
         """Rows ``(M B, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
         shared = self.layout is not None and not self.layout.distinct
         x_MB = x.unsqueeze(0) if shared else x.unflatten(0, (self.members, -1))
-        if self.rank > 1:
+        if self.rank > 1 or self._writing_out_is_cheaper(x_MB):
             parts = x_MB.expand(self.members, *x_MB.shape[1:]).unbind()
-            weights = self.weights().unbind()
-            out = torch.cat([apply(self.slow, part, weight) for part, weight in zip(parts, weights, strict=True)])
+            out = torch.cat([apply(self.slow, part, self.weight_of(m)) for m, part in enumerate(parts)])
             if self.bias is None:
                 return out
-            out_MB = out.unflatten(0, (self.members, -1))
-            return (out_MB + self._spread(self.bias, out_MB)).flatten(0, 1)
+            out_MB: Tensor = out.unflatten(0, (self.members, -1))
+            out_MB = out_MB + self._spread(self.bias, out_MB)
+            return out_MB.flatten(0, 1)
         scaled_MB = x_MB * self._spread(self.fast_in[:, 0], x_MB)
         out_MB = self.slow(scaled_MB.flatten(0, 1)).unflatten(0, (self.members, -1))
         gamma = self._spread(self.fast_out[:, 0], out_MB)
         out_MB = out_MB * gamma if self.bias is None else torch.addcmul(self._spread(self.bias, out_MB), out_MB, gamma)
         rows: Tensor = out_MB.flatten(0, 1)
         return rows
-
-    def weights(self) -> Float[Tensor, "member ..."]:
-        """The members' weights written out, ``(M, *slow.weight.shape)``."""
-        return torch.stack([self.weight_of(member) for member in range(self.members)])
 
     def weight_of(self, member: int) -> Float[Tensor, "..."]:
         """The member's weight written out: ``W * sum_r gamma_r alpha_r^T``, the same for every tap of a kernel."""
@@ -106,6 +102,11 @@ class FastWeights(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}, rank={self.rank}"
+
+    def _writing_out_is_cheaper(self, x_MB: Tensor) -> bool:
+        # Without gradients, on a CPU, which waits for its memory, and where there are more features than weights.
+        few = self.slow.weight.numel() <= x_MB[0].numel()
+        return few and x_MB.device.type == "cpu" and not torch.is_grad_enabled()
 
     def _spread(self, values: Tensor, like: Tensor) -> Tensor:
         """``(M, features)`` values in the axes of ``(M, B, ...)`` rows: along the last for Linear, else the channels.
