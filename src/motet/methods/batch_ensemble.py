@@ -164,10 +164,10 @@ class BatchEnsemble(Method):
         """Initial fast weights for so many features, ``(M, r, features)``."""
         shape = (self.members, self.rank, features)
         if self.fast_init == "signs":
-            draws = 2.0 * (torch.rand(shape) < self.fast_positive) - 1.0
+            draws = 2.0 * (torch.rand(shape, dtype=torch.float64) < self.fast_positive).double() - 1.0
             mean, square = 2 * self.fast_positive - 1, 1.0
         else:
-            draws = 1.0 + self.fast_std * torch.randn(shape)
+            draws = 1.0 + self.fast_std * torch.randn(shape, dtype=torch.float64)
             mean, square = 1.0, 1 + self.fast_std**2
         if init == "keep":
             return (1.0 + _NUDGE * (draws - draws.mean(dim=0))) / math.sqrt(self.rank)

@@ -36,9 +36,9 @@ def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tili
     """Find out by trial where the rows of a model can part into members' rows, member-major.
 
     The model runs with the named layers as they are, but each that meets shared rows hands on two members' rows: its
-    own, and the same in reverse. All that follows must then be what it was in the plain pass, and its reverse.
-    Where it is not (the model adds its raw input to something later, or reshapes by its length) the input itself is
-    doubled.
+    own, and as many copies of its last. All that follows must then be what it was in the plain pass, and copies of its
+    last row. Where it is not (the model adds its raw input to something later, or reshapes by its length) the input
+    itself is doubled in this way.
 
     Args:
         model: maps ``(B, ...)`` to ``(B, C)``.
@@ -90,7 +90,7 @@ class _Pass:
 
 @final
 class _Trial:
-    """A pass with two members' rows, the second's in reverse."""
+    """A pass with two members' rows, the second's all the last of the first's."""
 
     def __init__(self, plain: _Pass, *, at_entrance: bool) -> None:
         self.plain, self.at_entrance = plain, at_entrance
@@ -128,7 +128,8 @@ class _Trial:
 
     def doubled(self, x: Tensor) -> Tensor:
         # A layer may read several rows for every example, as steps of a sequence.
-        return torch.cat([x, x.unflatten(0, (self.plain.rows, -1)).flip(0).flatten(0, 1)])
+        parted = x.unflatten(0, (self.plain.rows, -1))
+        return torch.cat([x, parted[-1:].expand_as(parted).flatten(0, 1)])
 
     def compare(self, found: Tensor, expected: Tensor, what: str) -> None:
         if found.shape != expected.shape:
