@@ -143,15 +143,15 @@ def test_outputs_and_gradients_equal_the_obvious_network(settings: dict[str, obj
             network.zero_grad()
             value.backward()
         found, wanted = grads_by_name(ensemble.network.network), grads_by_name(slow)
-        for name, grad in found.items():
-            if name not in wanted:
-                layer, _, own = name.rpartition(".")
+        for key, grad in found.items():
+            if key not in wanted:
+                layer, _, own = key.rpartition(".")
                 of_layer = slow.get_submodule(layer)
                 if isinstance(of_layer, SlowNorm):
-                    wanted[name] = torch.stack([getattr(norm, own).grad for norm in of_layer.norms])
+                    wanted[key] = torch.stack([getattr(norm, own).grad for norm in of_layer.norms])
                 else:  # the slow weight is the layer's inside
-                    wanted[name] = of_layer.layer.weight.grad
-            torch.testing.assert_close(grad, wanted[name], rtol=1e-9, atol=1e-11)
+                    wanted[key] = of_layer.layer.weight.grad
+            torch.testing.assert_close(grad, wanted[key], rtol=1e-9, atol=1e-11)
     tiled = slow(x.repeat(members, *[1] * len(shape))).unflatten(0, (members, -1)).transpose(0, 1)
     torch.testing.assert_close(ensemble(x), tiled, rtol=1e-11, atol=1e-11)
     with torch.no_grad():
