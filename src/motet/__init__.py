@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared, Split
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, BatchEnsemble, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import MIMO, BatchEnsemble, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -33,6 +34,7 @@ _HOMES = {
     "Batch": "types",
     "BatchEnsemble": "methods",
     "Categorical": "likelihoods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
     "Ensemble": "ensemble",
@@ -42,6 +44,8 @@ _HOMES = {
     "InputError": "errors",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -60,6 +64,7 @@ __all__ = [
     "Batch",
     "BatchEnsemble",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
     "Ensemble",
@@ -68,6 +73,8 @@ __all__ = [
     "Independent",
     "InputError",
     "Method",
+    "MixMo",
+    "Mixed",
     "Multihead",
     "Permuted",
     "Prediction",

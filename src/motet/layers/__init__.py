@@ -8,17 +8,22 @@ from motet.layers.fast_weights import FastWeights
 from motet.layers.member_batch_norm import MemberBatchNorm
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
-from motet.layers.multi_input import MultiInput
+from motet.layers.multi_input import ConcatenatedInput, MultiInput
+from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
 
 __all__ = [
+    "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
     "Exits",
     "FastWeights",
     "Layout",
+    "LearnedTransforms",
     "MemberBatchNorm",
     "Members",
     "MultiHead",
     "MultiInput",
+    "Multiplexed",
     "Ordinary",
+    "SummedTransforms",
 ]

@@ -6,11 +6,24 @@ from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
-from motet.methods.mimo import MIMO
 from motet.methods.batch_ensemble import BatchEnsemble
+from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "BatchEnsemble", "DeepEnsemble", "Method", "Model", "Multihead", "Single"]
+__all__ = [
+    "METHODS",
+    "MIMO",
+    "BatchEnsemble",
+    "DataMUX",
+    "DeepEnsemble",
+    "Method",
+    "MixMo",
+    "Model",
+    "Multihead",
+    "Single",
+]
