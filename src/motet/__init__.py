@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from motet.ensemble import Ensemble
     from motet.errors import InputError
     from motet.experiments import Experiment
-    from motet.grouping import Permuted, Shared
+    from motet.grouping import Permuted, Shared, Split
     from motet.likelihoods import Categorical, Gaussian
     from motet.methods import (
         DUN,
         MIMMO,
         MIMO,
+        BatchEnsemble,
         DataMUX,
         DeepEnsemble,
         EarlyExit,
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 # Names are imported when they are first used: the command line's --help then never waits for torch.
 _HOMES = {
     "Batch": "types",
+    "BatchEnsemble": "methods",
     "Categorical": "likelihoods",
     "DUN": "methods",
     "DataMUX": "methods",
@@ -65,6 +67,7 @@ _HOMES = {
     "Progress": "types",
     "Shared": "grouping",
     "Single": "methods",
+    "Split": "grouping",
     "Training": "training",
     "data": "",
     "fit": "training",
@@ -77,6 +80,7 @@ __all__ = [
     "MIMMO",
     "MIMO",
     "Batch",
+    "BatchEnsemble",
     "Categorical",
     "DataMUX",
     "Dataset",
@@ -96,6 +100,7 @@ __all__ = [
     "Progress",
     "Shared",
     "Single",
+    "Split",
     "Training",
     "data",
     "fit",

@@ -5,6 +5,8 @@ from motet.layers._types import Convolution, Ordinary
 from motet.layers.adapter import Adapter, mean_over_positions
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
+from motet.layers.fast_weights import FastWeights
+from motet.layers.member_batch_norm import MemberBatchNorm
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import ConcatenatedInput, MultiInput
@@ -16,8 +18,10 @@ __all__ = [
     "Convolution",
     "DepthWeights",
     "Exits",
+    "FastWeights",
     "Layout",
     "LearnedTransforms",
+    "MemberBatchNorm",
     "Members",
     "MultiHead",
     "MultiInput",

@@ -18,13 +18,15 @@ def apply(layer: Ordinary, x: Tensor, weight: Tensor, *, bias: bool = True) -> T
     return cast(Tensor, layer._conv_forward(x, weight, added))
 
 
-def like(layer: Ordinary, *, inputs: int, outputs: int) -> Ordinary:
+def like(layer: Ordinary, *, inputs: int, outputs: int, bias: bool | None = None) -> Ordinary:
     """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs.
+
+    With a bias if `layer` has one, unless `bias` says otherwise.
 
     Its weights hold what torch initialises them with; the caller fills them.
     """
     place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-    bias = layer.bias is not None
+    bias = layer.bias is not None if bias is None else bias
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs, bias=bias, **place)
     # Not type(layer): a subclass may take other arguments.

@@ -6,6 +6,7 @@ from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
+from motet.methods.batch_ensemble import BatchEnsemble
 from motet.methods.mimo import MIMO
 from motet.methods.mixmo import MixMo
 from motet.methods.datamux import DataMUX
@@ -22,6 +23,7 @@ __all__ = [
     "METHODS",
     "MIMMO",
     "MIMO",
+    "BatchEnsemble",
     "DataMUX",
     "DeepEnsemble",
     "EarlyExit",
