@@ -7,8 +7,12 @@ from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
+from motet.layers.stack import TOGETHER_AT_MOST, Stack
+from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
+from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
 
 __all__ = [
+    "TOGETHER_AT_MOST",
     "Convolution",
     "DepthWeights",
     "Exits",
@@ -17,4 +21,13 @@ __all__ = [
     "MultiHead",
     "MultiInput",
     "Ordinary",
+    "Stack",
+    "StackedBatchNorm",
+    "StackedConvolution",
+    "StackedGroupNorm",
+    "StackedLayer",
+    "StackedLayerNorm",
+    "StackedLinear",
+    "StackedPReLU",
+    "Turn",
 ]

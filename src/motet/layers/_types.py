@@ -17,8 +17,18 @@ def apply(layer: Ordinary, x: Tensor, weight: Tensor) -> Tensor:
     return cast(Tensor, layer._conv_forward(x, weight, layer.bias))
 
 
-def like(layer: Ordinary, *, inputs: int, outputs: int) -> Ordinary:
-    """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs.
+def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int) -> Tensor:
+    """What `layer` computes on `x`, with other weights and another number of groups than its own."""
+    padding = layer.padding
+    if layer.padding_mode != "zeros":
+        x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
+    if isinstance(layer, nn.Conv1d):
+        return F.conv1d(x, weight, bias, layer.stride, padding, layer.dilation, groups)  # type: ignore[arg-type]
+    return F.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, groups)  # type: ignore[arg-type]
+
+
+def like(layer: Ordinary, *, inputs: int, outputs: int, groups: int | None = None) -> Ordinary:
+    """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs (and groups).
 
     Its weights hold what torch initialises them with; the caller fills them.
     """
@@ -35,7 +45,7 @@ def like(layer: Ordinary, *, inputs: int, outputs: int) -> Ordinary:
         stride=layer.stride,  # type: ignore[arg-type]
         padding=layer.padding,  # type: ignore[arg-type]
         dilation=layer.dilation,  # type: ignore[arg-type]
-        groups=layer.groups,
+        groups=layer.groups if groups is None else groups,
         bias=bias,
         padding_mode=layer.padding_mode,
         **place,

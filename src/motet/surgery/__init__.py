@@ -7,8 +7,10 @@ from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
+from motet.surgery.stack import CannotStackError, stack
 
 __all__ = [
+    "CannotStackError",
     "Init",
     "LayerNames",
     "Point",
@@ -29,4 +31,5 @@ __all__ = [
     "probe",
     "replace_module",
     "split_kernel",
+    "stack",
 ]
