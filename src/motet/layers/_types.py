@@ -1,6 +1,6 @@
 """The ordinary layers that can be given a member axis."""
 
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -19,12 +19,14 @@ def apply(layer: Ordinary, x: Tensor, weight: Tensor) -> Tensor:
 
 def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int) -> Tensor:
     """What `layer` computes on `x`, with other weights and another number of groups than its own."""
-    padding = layer.padding
+    padding: Any = layer.padding
+    stride: Any = layer.stride
+    dilation: Any = layer.dilation
     if layer.padding_mode != "zeros":
         x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
     if isinstance(layer, nn.Conv1d):
-        return F.conv1d(x, weight, bias, layer.stride, padding, layer.dilation, groups)  # type: ignore[arg-type]
-    return F.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, groups)  # type: ignore[arg-type]
+        return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def like(layer: Ordinary, *, inputs: int, outputs: int, groups: int | None = None) -> Ordinary:

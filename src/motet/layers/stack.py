@@ -13,7 +13,7 @@ from motet.layers.stacked import StackedConvolution, StackedLayer, Turn
 # channels of one layer outgrow the processor's cache, a loop is faster, whose tensors are M times smaller. The number
 # is where the two met on the machine of benchmarks/results/deep_ensemble.json, in entries of the largest convolution's
 # output, all members'. Products of matrices are never slower together (benchmarks/results/member_layers.json).
-TOGETHER_AT_MOST = 300_000
+TOGETHER_AT_MOST = 500_000
 
 
 @final

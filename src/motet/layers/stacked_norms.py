@@ -1,20 +1,28 @@
 """Norms and learned activations of M networks that stand side by side in the channels of one network."""
 
-from typing import final
+from typing import Any, TypeVar, final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.layers.stacked import BatchNorm, StackedLayer, Turn
 
+Norm = TypeVar("Norm", bound=nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm)
 
-def _place(layer: nn.Module) -> dict[str, torch.device | torch.dtype]:
+
+def _place(layer: nn.Module) -> dict[str, Any]:
     for tensor in (*layer.parameters(), *layer.buffers()):
         if tensor.is_floating_point():
             return {"device": tensor.device, "dtype": tensor.dtype}
     return {}
+
+
+def _with_bias_like(made: Norm, layer: Norm) -> Norm:
+    # Newer torch's norms may have a scale and no shift; older torch's constructors cannot be asked for that.
+    if layer.bias is None:
+        made.register_parameter("bias", None)
+    return made
 
 
 @final
@@ -73,14 +81,15 @@ class StackedBatchNorm(StackedLayer):
 
 def _batch_norm(layer: BatchNorm, features: int) -> BatchNorm:
     kind = nn.BatchNorm1d if isinstance(layer, nn.BatchNorm1d) else nn.BatchNorm2d
-    return kind(
+    made = kind(
         features,
         eps=layer.eps,
         momentum=layer.momentum,
         affine=layer.affine,
         track_running_stats=layer.track_running_stats,
-        **_place(layer),  # type: ignore[arg-type]
+        **_place(layer),
     )
+    return _with_bias_like(made, layer)
 
 
 @final
@@ -110,7 +119,8 @@ class StackedGroupNorm(StackedLayer):
 
 
 def _group_norm(layer: nn.GroupNorm, groups: int, channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(groups, channels, eps=layer.eps, affine=layer.affine, **_place(layer))  # type: ignore[arg-type]
+    made = nn.GroupNorm(groups, channels, eps=layer.eps, affine=layer.affine, **_place(layer))
+    return _with_bias_like(made, layer)
 
 
 @final
@@ -143,13 +153,12 @@ class StackedLayerNorm(StackedLayer):
 
 
 def _layer_norm(layer: nn.LayerNorm, features: int) -> nn.LayerNorm:
-    # The bias is asked for by None-ness: a layer without scale has none either.
     return nn.LayerNorm(
         features,
         eps=layer.eps,
         elementwise_affine=layer.elementwise_affine,
         bias=layer.bias is not None,
-        **_place(layer),  # type: ignore[arg-type]
+        **_place(layer),
     )
 
 
@@ -167,7 +176,7 @@ class StackedPReLU(StackedLayer):
 
     def __init__(self, layer: nn.PReLU, members: int, turn: Turn) -> None:
         super().__init__(members, turn)
-        self.layer = nn.PReLU(members * layer.num_parameters, **_place(layer))  # type: ignore[arg-type]
+        self.layer = nn.PReLU(members * layer.num_parameters, **_place(layer))
 
     def together(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """``(B, M C, ...)``."""
@@ -183,4 +192,4 @@ class StackedPReLU(StackedLayer):
     def member(self, member: int) -> nn.Module:
         """The member's own PReLU."""
         slopes = self.layer.num_parameters // self.members
-        return self.empty(nn.PReLU(slopes, **_place(self.layer)), member)  # type: ignore[arg-type]
+        return self.empty(nn.PReLU(slopes, **_place(self.layer)), member)

@@ -92,14 +92,14 @@ class DeepEnsemble(Method):
                 given.example,
                 probed,
                 layout=given.layout,
-                at_most=float("inf") if together else TOGETHER_AT_MOST,
+                at_most=None if together else TOGETHER_AT_MOST,
                 always=together,
             )
         except CannotStackError as reason:
             if together:
                 raise InputError(
                     "execution='stacked' needs a model that works with the members in its channels",
-                    got=f"one of which {reason}",
+                    got=f"a model that {reason}",
                     fix="Pass execution='auto', which runs such a model in a loop",
                 ) from reason
             return Members(networks, layout=given.layout)

@@ -36,7 +36,7 @@ _TOLERANCE = 1e-8
 
 
 class CannotStackError(Exception):
-    """Networks cannot be stacked. The message is the reason, as a clause."""
+    """Networks cannot be stacked. The message says what the model does or has that forbids it: "has ..."."""
 
 
 def stack(
@@ -45,7 +45,7 @@ def stack(
     probed: Probe,
     *,
     layout: Layout,
-    at_most: float = float("inf"),
+    at_most: int | None = None,
     always: bool = False,
 ) -> Stack:
     """One network that computes what M networks compute, for shared inputs and for each member's own.
@@ -68,12 +68,12 @@ def stack(
         CannotStackError: with the reason.
     """
     if example.is_meta or any(tensor.is_meta for tensor in networks[0].parameters()):
-        raise CannotStackError("tensors on the meta device cannot be compared")
+        raise CannotStackError("is on the meta device, where nothing can be compared")
     _check_alike(networks)
     plan = _plan(networks[0], probed)
     entries, entries_in = _largest_output(networks[0], plan, example)
-    if entries * len(networks) > at_most:
-        raise CannotStackError("its convolutions are so large that a loop is faster")
+    if at_most is not None and entries * len(networks) > at_most:
+        raise CannotStackError("has convolutions so large that a loop is faster")
     widening = entries * len(networks) / max(1, entries_in)
     generator = torch.Generator().manual_seed(0)
     strangers = [_with_random_weights(network, generator) for network in networks]
@@ -86,7 +86,7 @@ def stack(
 def _check_alike(networks: Sequence[nn.Module]) -> None:
     first = _structure(networks[0])
     if any(_structure(network) != first for network in networks[1:]):
-        raise CannotStackError("the members' networks differ in their layers, or in what is frozen")
+        raise CannotStackError("differs from member to member in its layers, or in what is frozen")
 
 
 def _structure(network: nn.Module) -> list[object]:
@@ -105,23 +105,23 @@ def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
     for name, module in network.named_modules():
         kind = type(module)
         if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-            raise CannotStackError(f"{name!r} has hooks")
+            raise CannotStackError(f"has hooks at {name!r}")
         if kind in _MIXING and unusual(module) is not None:
-            raise CannotStackError(f"{name!r} is a {kind.__name__}{unusual(module)}")
+            raise CannotStackError(f"has {name!r}, a {kind.__name__}{unusual(module)}")
         if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
-            raise CannotStackError(f"{name!r}, a {kind.__name__}, may drop what members share")
+            raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
         if kind is nn.LayerNorm and len(module.normalized_shape) != 1:
-            raise CannotStackError(f"{name!r} normalises several axes at once")
+            raise CannotStackError(f"has {name!r}, a {kind.__name__} over several axes")
         if kind in (*_MIXING, *_OTHERS):
             plan[name] = name in probed.input_layers, name in probed.output_layers
         elif any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
-            raise CannotStackError(f"{name!r} is a {kind.__name__}, which has weights or state of its own kind")
+            raise CannotStackError(f"has {name!r}, a {kind.__name__} with weights or state of its own kind")
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if owners.setdefault(id(tensor), name) != name:
-                raise CannotStackError(f"{name!r} shares a weight with {owners[id(tensor)]!r}")
+                raise CannotStackError(f"shares a weight between {name!r} and {owners[id(tensor)]!r}")
     for name in (*probed.input_layers, *probed.output_layers):
         if name not in plan:
-            raise CannotStackError(f"{name!r} is no Linear, Conv1d or Conv2d")
+            raise CannotStackError(f"has {name!r} at its input or output, which is no Linear, Conv1d or Conv2d")
     return plan
 
 
@@ -155,9 +155,7 @@ def _stacked(
     return Stack(network, len(networks), turn, layout=layout, widening=widening, always=always)
 
 
-def _layer(
-    layer: nn.Module, members: int, turn: Turn, *, layout: Layout, reads: bool, writes: bool
-) -> StackedLayer:
+def _layer(layer: nn.Module, members: int, turn: Turn, *, layout: Layout, reads: bool, writes: bool) -> StackedLayer:
     if isinstance(layer, nn.Linear):
         return StackedLinear(layer, members, turn, layout=layout, reads=reads, writes=writes)
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
@@ -191,9 +189,7 @@ def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.M
 @torch.no_grad()
 def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, generator: torch.Generator) -> None:
     """Raise `CannotStackError` unless `whole` computes what a loop over `networks` does, and leaves the same state."""
-    rows = 2
-    # Each member's own rows; all read the first ones where they share.
-    shape = (len(networks), rows, *example.shape[1:])
+    shape = (len(networks), 2, *example.shape[1:])
     if example.is_floating_point():
         inputs = example[:1].double() + torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
     else:
@@ -204,33 +200,36 @@ def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, ge
             for part in module.modules():
                 if isinstance(part, _DropoutNd):
                     part.eval()
+        own = [inputs[member if distinct else 0].clone() for member in range(len(networks))]
+        random = torch.get_rng_state()
         try:
-            random = torch.get_rng_state()
-            expected = torch.cat(
-                [network(inputs[m if distinct else 0].clone()) for m, network in enumerate(networks)]
-            )
-            if not torch.equal(torch.get_rng_state(), random):
-                raise CannotStackError("it draws random numbers, which stacked members would share")
-            given = inputs.flatten(0, 1) if distinct else inputs[0]
-            with whole.layout.distinct_rows() if distinct else nullcontext():
-                results = [whole.network(given.clone())]
-                if not training:  # a second pass in training would change the state once more
-                    results.append(whole.in_turn(given.clone()))
-        except CannotStackError:
-            raise
+            expected = torch.cat([network(x) for network, x in zip(networks, own, strict=True)])
+            draws = not torch.equal(torch.get_rng_state(), random)
+            results = _results(whole, inputs.flatten(0, 1) if distinct else inputs[0], distinct, training)
         except Exception as error:
-            raise CannotStackError(f"it fails with the members in its channels ({error})") from error
-        for result in results:
-            if result.shape != expected.shape or not _close(result, expected):
-                raise CannotStackError("it computes something else with the members in its channels")
+            raise CannotStackError(f"fails with the members in its channels ({error})") from error
+        if draws:
+            raise CannotStackError("draws random numbers, which its members would share")
+        if any(result.shape != expected.shape or not _close(result, expected) for result in results):
+            raise CannotStackError("computes something else with the members in its channels")
     for name, layer in whole.network.named_modules():
         if isinstance(layer, StackedLayer):
-            own = layer.layer.state_dict()
-            states = [network.get_submodule(name.removesuffix(".layer")).state_dict() for network in networks]
-            for key, value in own.items():
-                parts = [state[key] for state in states]
-                if not _close(value, torch.cat(parts) if value.ndim else parts[0]):
-                    raise CannotStackError(f"{name!r} is left in another state with the members in its channels")
+            _check_same_state(name, layer, [network.get_submodule(name) for network in networks])
+
+
+def _results(whole: Stack, given: Tensor, distinct: bool, training: bool) -> list[Tensor]:
+    with whole.layout.distinct_rows() if distinct else nullcontext():
+        together = whole.network(given.clone())
+        # A second pass in training would change the state once more.
+        return [together] if training else [together, whole.in_turn(given.clone())]
+
+
+def _check_same_state(name: str, layer: StackedLayer, alone: Sequence[nn.Module]) -> None:
+    states = [module.state_dict() for module in alone]
+    for key, value in layer.layer.state_dict().items():
+        parts = [state[key] for state in states]
+        if not _close(value, torch.cat(parts) if value.ndim else parts[0]):
+            raise CannotStackError(f"leaves {name!r} in another state with the members in its channels")
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
