@@ -15,6 +15,37 @@ from motet.surgery import member_network
 
 CLASSES = 10
 MEMBERS = 4
+
+
+def resnet_stem() -> nn.Module:
+    """ResNet-18 up to its second group, with the stem that is used on CIFAR."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+            self.short = (
+                nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+            return (h + self.short(x)).relu()
+
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        Block(64, 64, 1),
+        Block(64, 128, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, CLASSES),
+    )
+
+
 # name: (model, input shape, rows, rounds)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
     "mlp_256": (lambda: mlp(input_shape=(784,), num_classes=CLASSES, hidden=(256,)), (784,), 100, 41),
@@ -22,7 +53,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] =
     "wrn_16_1_cifar": (lambda: wide_resnet(depth=16, width=1, num_classes=CLASSES), (3, 32, 32), 16, 21),
     "wrn_16_1_cifar_4": (lambda: wide_resnet(depth=16, width=1, num_classes=CLASSES), (3, 32, 32), 4, 21),
     "wrn_10_4_cifar": (lambda: wide_resnet(depth=10, width=4, num_classes=CLASSES), (3, 32, 32), 16, 9),
-    "resnet_18_stem": (lambda: resnet_stem(), (3, 32, 32), 32, 9),
+    "resnet_18_stem": (resnet_stem, (3, 32, 32), 32, 9),
 }
 
 
@@ -133,35 +164,6 @@ def peak_memory(once: Callable[[], None]) -> int:
         held += event.nbytes()
         most = max(most, held)
     return most
-
-
-def resnet_stem() -> nn.Module:
-    """ResNet-18 up to its second group, with the stem that is used on CIFAR."""
-
-    class Block(nn.Module):
-        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-            super().__init__()
-            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
-            self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-            self.short = (
-                nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            )
-
-        def forward(self, x: Tensor) -> Tensor:
-            h = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-            return (h + self.short(x)).relu()
-
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 3, padding=1, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        Block(64, 64, 1),
-        Block(64, 128, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(128, CLASSES),
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -39,6 +39,7 @@ _HOMES = {
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "MCDropout": "methods",
     "MIMO": "methods",
     "Method": "methods",
     "Multihead": "methods",
@@ -64,6 +65,7 @@ __all__ = [
     "Gaussian",
     "Independent",
     "InputError",
+    "MCDropout",
     "Method",
     "Multihead",
     "Permuted",

@@ -7,20 +7,24 @@ from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
+from motet.layers.sample_dropout import MASKS, Masks, SampleDropout, TileSamples
 from motet.layers.stack import TOGETHER_AT_MOST, Stack
 from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
 from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
 
 __all__ = [
+    "MASKS",
     "TOGETHER_AT_MOST",
     "Convolution",
     "DepthWeights",
     "Exits",
     "Layout",
+    "Masks",
     "Members",
     "MultiHead",
     "MultiInput",
     "Ordinary",
+    "SampleDropout",
     "Stack",
     "StackedBatchNorm",
     "StackedConvolution",
@@ -29,5 +33,6 @@ __all__ = [
     "StackedLayerNorm",
     "StackedLinear",
     "StackedPReLU",
+    "TileSamples",
     "Turn",
 ]
