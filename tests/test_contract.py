@@ -16,7 +16,7 @@ import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import METHODS, MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single
+from motet.methods import METHODS, MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single, TreeNet
 from motet.objectives import Independent
 from motet.records import from_record, to_record
 from motet.types import Batch
@@ -36,6 +36,8 @@ EVERY_METHOD = [
     # Without masks: laws of one training step cannot hold where it draws them.
     MCDropout(samples=3, rate=0.0),
     MCDropout(samples=1, rate=0.0),
+    TreeNet(members=3),
+    TreeNet(members=1),
 ]
 ACROSS_MODELS = [
     Single(),
@@ -44,6 +46,7 @@ ACROSS_MODELS = [
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MCDropout(samples=2),
+    TreeNet(members=2),
 ]
 ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1]
 
@@ -599,7 +602,7 @@ def test_a_function_may_make_the_model(method: Method) -> None:
 
     ensemble = method.wrap(build, example=torch.zeros(1, 4))
     assert ensemble(torch.zeros(2, 4)).shape == (2, method.size, CLASSES)
-    assert len(made) == (method.members if isinstance(method, DeepEnsemble) else 1)
+    assert len(made) == (method.members if isinstance(method, DeepEnsemble | TreeNet) else 1)
     assert isinstance(method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4)), Ensemble)
 
 

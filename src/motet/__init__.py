@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single
+    from motet.methods import MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single, TreeNet
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -48,6 +48,7 @@ _HOMES = {
     "Shared": "grouping",
     "Single": "methods",
     "Training": "training",
+    "TreeNet": "methods",
     "data": "",
     "fit": "training",
     "metrics": "",
@@ -73,6 +74,7 @@ __all__ = [
     "Shared",
     "Single",
     "Training",
+    "TreeNet",
     "data",
     "fit",
     "metrics",

@@ -2,12 +2,13 @@
 
 from motet.layers._layout import Layout
 from motet.layers._types import Convolution, Ordinary
+from motet.layers.branches import Branches, Tile
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
-from motet.layers.sample_dropout import MASKS, Masks, SampleDropout, TileSamples
+from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.stack import TOGETHER_AT_MOST, Stack
 from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
 from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
@@ -15,6 +16,7 @@ from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, Stack
 __all__ = [
     "MASKS",
     "TOGETHER_AT_MOST",
+    "Branches",
     "Convolution",
     "DepthWeights",
     "Exits",
@@ -33,6 +35,6 @@ __all__ = [
     "StackedLayerNorm",
     "StackedLinear",
     "StackedPReLU",
-    "TileSamples",
+    "Tile",
     "Turn",
 ]

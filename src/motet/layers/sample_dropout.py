@@ -3,7 +3,7 @@
 from typing import Literal, final, get_args
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -11,37 +11,6 @@ from motet.layers._layout import Layout
 
 Masks = Literal["fixed", "fresh"]
 MASKS: tuple[Masks, ...] = get_args(Masks)
-
-
-@final
-class TileSamples(nn.Module):
-    """Rows ``B`` that all samples share become ``(S B)``, sample-major.
-
-    Args:
-        samples: S.
-        layout: says whether rows are shared, and how many samples run.
-    """
-
-    def __init__(self, samples: int, *, layout: Layout) -> None:
-        super().__init__()
-        self.samples = samples
-        self.layout = layout
-
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "out_rows ..."]:
-        """``(B, ...)`` to ``(S B, ...)``; rows of the samples' own are left as they are."""
-        samples = self.layout.members or self.samples
-        if self.layout.distinct or samples == 1:
-            return x
-        tiled: Tensor = x.unsqueeze(0).expand(samples, *x.shape).flatten(0, 1)
-        return tiled
-
-    def member(self, member: int) -> nn.Module:
-        """One sample needs no tiling."""
-        return nn.Identity()
-
-    def extra_repr(self) -> str:
-        """Shown by ``print(module)``."""
-        return f"samples={self.samples}"
 
 
 @final
@@ -94,7 +63,7 @@ class SampleDropout(nn.Module):
 
     def member(self, member: int) -> nn.Module:
         """The sample's own mask alone, for rows ``B``; with fresh masks, a sample like any other."""
-        return _OneSample(self, member)
+        return _OneSample(self, member).train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

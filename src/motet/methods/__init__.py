@@ -6,6 +6,7 @@ from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.mc_dropout import MCDropout
+from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
 from motet.methods.mimo import MIMO
 # isort: on
@@ -13,4 +14,4 @@ from motet.methods.mimo import MIMO
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "MCDropout", "Method", "Model", "Multihead", "Single"]
+__all__ = ["METHODS", "MIMO", "DeepEnsemble", "MCDropout", "Method", "Model", "Multihead", "Single", "TreeNet"]

@@ -60,29 +60,7 @@ class DeepEnsemble(Method):
 
     def convert(self, model: Model, given: Given) -> nn.Module:
         """M networks side by side."""
-        network = instance_of(model)
-        probed = probe(network, given.example)
-        if probed.changes_input and self.members > 1:
-            raise InputError(
-                "members that share an input must not write on it",
-                got="a model that changes its input in place",
-                fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
-            )
-        if given.init == "keep":
-            others = [copy.deepcopy(network) for _ in range(self.members - 1)]
-            part_members([network, *others], probed)
-        elif isinstance(model, nn.Module):
-            others = [fresh_copy(network) for _ in range(self.members - 1)]
-        else:
-            others = [instance_of(model) for _ in range(self.members - 1)]
-        networks = [network, *others]
-        parameters = [parameter for member in networks for parameter in member.parameters()]
-        if len({id(parameter) for parameter in parameters}) < len(parameters):
-            raise InputError(
-                "a function given as the model must make a new module each time",
-                got="modules that share parameters",
-                fix="Build the model inside the function, or give the model itself",
-            )
+        networks, probed = member_networks(model, given, self.members)
         if self.execution == "loop" or (self.execution == "auto" and self.members == 1):
             return Members(networks, layout=given.layout)
         together = self.execution == "stacked"
@@ -116,3 +94,35 @@ def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
                 stack = member_stack(parameter, len(networks), "keep")
                 for network, value in zip(networks, stack, strict=True):
                     list(network.get_submodule(name).parameters())[index].copy_(value)
+
+
+def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.Module], Probe]:
+    """M networks with initial weights of their own, the first with the model's, and what the first showed.
+
+    Raises:
+        InputError: for a model that writes on its input, and for a function that gives one module again and again.
+    """
+    network = instance_of(model)
+    probed = probe(network, given.example)
+    if probed.changes_input and members > 1:
+        raise InputError(
+            "members that share an input must not write on it",
+            got="a model that changes its input in place",
+            fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
+        )
+    if given.init == "keep":
+        others = [copy.deepcopy(network) for _ in range(members - 1)]
+        part_members([network, *others], probed)
+    elif isinstance(model, nn.Module):
+        others = [fresh_copy(network) for _ in range(members - 1)]
+    else:
+        others = [instance_of(model) for _ in range(members - 1)]
+    networks = [network, *others]
+    parameters = [parameter for member in networks for parameter in member.parameters()]
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise InputError(
+            "a function given as the model must make a new module each time",
+            got="modules that share parameters",
+            fix="Build the model inside the function, or give the model itself",
+        )
+    return networks, probed

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, Masks, Ordinary, SampleDropout, TileSamples
+from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile
 from motet.methods._method import Given, Method, Model, instance_of
 from motet.modes import evaluating
 from motet.surgery import cut_points, ordinary_layers, probe, replace_module
@@ -87,7 +87,7 @@ class MCDropout(Method):
         probe(network, given.example)  # for its checks of what the model takes and returns
         layers = self._layers(network)
         cut = _last_cut_before(network, given.example, list(layers.values()))
-        tile = TileSamples(self.samples, layout=given.layout)
+        tile = Tile(self.samples, layout=given.layout)
         if cut is not None:
             module = network.get_submodule(cut)
             network = replace_module(network, module, nn.Sequential(module, tile))
