@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, MCDropout, Method, Multihead, Single, TreeNet
+    from motet.methods import MIMO, DataMUX, DeepEnsemble, MCDropout, Method, MixMo, Multihead, Single, TreeNet
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "Categorical": "likelihoods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
     "Ensemble": "ensemble",
@@ -42,6 +44,8 @@ _HOMES = {
     "MCDropout": "methods",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -59,6 +63,7 @@ __all__ = [
     "MIMO",
     "Batch",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
     "Ensemble",
@@ -68,6 +73,8 @@ __all__ = [
     "InputError",
     "MCDropout",
     "Method",
+    "MixMo",
+    "Mixed",
     "Multihead",
     "Permuted",
     "Prediction",

@@ -343,3 +343,10 @@ def test_execution_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match=r"auto, stacked, loop, but got 'stack'.*mean 'stacked'"):
         DeepEnsemble(execution="stack")  # type: ignore[arg-type]
+
+
+@every_model
+def test_the_summary_gives_all_parameters_to_the_members(name: str) -> None:
+    ensemble, _ = wrapped(name)
+    assert ensemble.summary().shared == 0
+    assert ensemble.summary().own == sum(value.numel() for value in ensemble.parameters())

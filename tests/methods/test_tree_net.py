@@ -177,3 +177,10 @@ def test_points_that_do_not_divide_the_model_are_refused() -> None:
     ensemble = TreeNet(members=2).wrap(model, example=example)
     assert not any(isinstance(part, Branches) for part in ensemble.modules())
     assert copy.deepcopy(ensemble)(example).shape == (2, 2, K)
+
+
+def test_the_summary_tells_trunk_from_branches() -> None:
+    model = motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(5, 6))
+    summary = TreeNet(members=3, branch="2").wrap(model, example=torch.zeros(1, 4)).summary()
+    assert summary.shared == 4 * 5 + 5
+    assert summary.own == 3 * (5 * 6 + 6 + 6 * K + K)

@@ -7,7 +7,8 @@ from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
-from motet.layers.multi_input import MultiInput
+from motet.layers.multi_input import ConcatenatedInput, MultiInput
+from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.stack import TOGETHER_AT_MOST, Stack
 from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
@@ -17,14 +18,17 @@ __all__ = [
     "MASKS",
     "TOGETHER_AT_MOST",
     "Branches",
+    "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
     "Exits",
     "Layout",
+    "LearnedTransforms",
     "Masks",
     "Members",
     "MultiHead",
     "MultiInput",
+    "Multiplexed",
     "Ordinary",
     "SampleDropout",
     "Stack",
@@ -35,6 +39,7 @@ __all__ = [
     "StackedLayerNorm",
     "StackedLinear",
     "StackedPReLU",
+    "SummedTransforms",
     "Tile",
     "Turn",
 ]

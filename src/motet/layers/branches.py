@@ -53,6 +53,11 @@ class Branches(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(modules)
 
+    @property
+    def member_parameters(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(name for name, _ in self.named_parameters())
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the members' modules return, their rows one member after another."""
         members = len(self.branches)

@@ -9,9 +9,23 @@ from motet.methods.mc_dropout import MCDropout
 from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
 from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "MCDropout", "Method", "Model", "Multihead", "Single", "TreeNet"]
+__all__ = [
+    "METHODS",
+    "MIMO",
+    "DataMUX",
+    "DeepEnsemble",
+    "MCDropout",
+    "Method",
+    "MixMo",
+    "Model",
+    "Multihead",
+    "Single",
+    "TreeNet",
+]
