@@ -1,6 +1,6 @@
 """The ordinary layers that can be given a member axis."""
 
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -18,8 +18,22 @@ def apply(layer: Ordinary, x: Tensor, weight: Tensor, *, bias: bool = True) -> T
     return cast(Tensor, layer._conv_forward(x, weight, added))
 
 
-def like(layer: Ordinary, *, inputs: int, outputs: int, bias: bool | None = None) -> Ordinary:
-    """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs.
+def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int) -> Tensor:
+    """What `layer` computes on `x`, with other weights and another number of groups than its own."""
+    padding: Any = layer.padding
+    stride: Any = layer.stride
+    dilation: Any = layer.dilation
+    if layer.padding_mode != "zeros":
+        x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
+    if isinstance(layer, nn.Conv1d):
+        return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def like(
+    layer: Ordinary, *, inputs: int, outputs: int, groups: int | None = None, bias: bool | None = None
+) -> Ordinary:
+    """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs (and groups).
 
     With a bias if `layer` has one, unless `bias` says otherwise.
 
@@ -38,7 +52,7 @@ def like(layer: Ordinary, *, inputs: int, outputs: int, bias: bool | None = None
         stride=layer.stride,  # type: ignore[arg-type]
         padding=layer.padding,  # type: ignore[arg-type]
         dilation=layer.dilation,  # type: ignore[arg-type]
-        groups=layer.groups,
+        groups=layer.groups if groups is None else groups,
         bias=bias,
         padding_mode=layer.padding_mode,
         **place,

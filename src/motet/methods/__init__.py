@@ -5,6 +5,8 @@
 from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
+from motet.methods.mc_dropout import MCDropout
+from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
 from motet.methods.batch_ensemble import BatchEnsemble
 from motet.methods.mimo import MIMO
@@ -27,9 +29,11 @@ __all__ = [
     "DataMUX",
     "DeepEnsemble",
     "EarlyExit",
+    "MCDropout",
     "Method",
     "MixMo",
     "Model",
     "Multihead",
     "Single",
+    "TreeNet",
 ]

@@ -8,10 +8,12 @@ from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
+from motet.surgery.stack import CannotStackError, stack
 from motet.surgery.tiling import Tiling, find_tiling
 from motet.surgery.written import written_points
 
 __all__ = [
+    "CannotStackError",
     "Features",
     "Init",
     "LayerNames",
@@ -39,6 +41,7 @@ __all__ = [
     "probe",
     "replace_module",
     "split_kernel",
+    "stack",
     "unknown_axis",
     "written_points",
 ]
