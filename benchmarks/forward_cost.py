@@ -14,7 +14,6 @@ from _harness import ratios_in_turn, record
 from _resnet18 import resnet18
 from torch import nn
 
-import motet
 from motet.methods import METHODS, Method
 
 ROUNDS = 15
