@@ -11,7 +11,7 @@ from torch import nn
 from motet.errors import InputError
 from motet.layers import Members
 from motet.methods._method import Given, Method, Model, check_members, instance_of
-from motet.surgery import Probe, fresh_copy, member_stack, probe
+from motet.surgery import Probe, fresh_copy, head_stack, member_stack, probe
 
 
 @final
@@ -81,6 +81,7 @@ def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
     with torch.no_grad():
         for name in probed.output_layers:
             for index, parameter in enumerate(networks[0].get_submodule(name).parameters()):
-                stack = member_stack(parameter, len(networks), "keep")
+                draw = head_stack if parameter.ndim > 1 else member_stack
+                stack = draw(parameter, len(networks), "keep")
                 for network, value in zip(networks, stack, strict=True):
                     list(network.get_submodule(name).parameters())[index].copy_(value)

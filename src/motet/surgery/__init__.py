@@ -1,7 +1,16 @@
 """Read and change somebody else's model."""
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
-from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
+from motet.surgery.fresh import (
+    Init,
+    fresh_copy,
+    fresh_like,
+    fresh_stack,
+    head_stack,
+    looks_trained,
+    member_stack,
+    split_kernel,
+)
 from motet.surgery.member import member_network
 from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
@@ -19,6 +28,7 @@ __all__ = [
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
+    "head_stack",
     "input_layers",
     "looks_trained",
     "member_network",
