@@ -27,9 +27,11 @@ from motet.methods import METHODS  # noqa: E402
 
 def main() -> int:
     outcomes: dict[str, dict[str, str | None]] = {}
+    millions: dict[str, float] = {}
     for case in CASES:
         begin, model = time.perf_counter(), case.make()
         outcomes[str(case)] = {name: outcome(name, model, case) for name in METHODS}
+        millions[str(case)] = round(sum(value.numel() for value in model.parameters()) / 1e6, 2)
         refused = [name for name, reason in outcomes[str(case)].items() if reason is not None]
         print(
             f"{case}: {time.perf_counter() - begin:.1f} s; refused by {', '.join(refused) or 'no method'}", flush=True
@@ -41,16 +43,11 @@ def main() -> int:
         "classes": CLASSES,
         "members": 2,
         "pixels": {str(case): case.size for case in CASES},
-        "parameters_millions": {str(case): _millions(case) for case in CASES},
+        "parameters_millions": millions,
         "outcomes": outcomes,
     }
     write_json(ROOT / "results" / "zoo" / "zoo.json", record)
     return 0
-
-
-def _millions(case) -> float:
-    with torch.device("meta"):
-        return round(sum(value.numel() for value in case.make().parameters()) / 1e6, 2)
 
 
 if __name__ == "__main__":
