@@ -1,17 +1,17 @@
 """The input layer of a multi-input network."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet.layers._layout import Layout
-from motet.layers._types import Ordinary, apply, like
+from motet.layers._types import Ordinary, StandIn, apply, like
 
 
 @final
-class MultiInput(nn.Module):
+class MultiInput(StandIn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass one ordinary layer. Channel c of member
@@ -61,6 +61,13 @@ class MultiInput(nn.Module):
         # (M, B, ..., F, ...) -> (B, ..., F, M, ...) -> (B, ..., F M, ...)
         concatenated: Tensor = self.layer(x_MB.movedim(0, axis + 1).flatten(axis, axis + 1))
         return concatenated
+
+    def as_one(self, name: str) -> Any:
+        """Of the layer for one input that all members share, whose weight is the sum of the kernels."""
+        if name == "weight":
+            return self.kernels.sum(dim=0)
+        value = getattr(self.layer, name)
+        return value // self.members if name in ("in_features", "in_channels") else value
 
     @torch.no_grad()
     def folded(self) -> Ordinary:
