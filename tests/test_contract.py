@@ -15,8 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.layers import LearnedTransforms
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import METHODS, MIMO, DeepEnsemble, Method, Multihead, Single
+from motet.methods import METHODS, MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
 from motet.objectives import Independent
 from motet.records import from_record, to_record
 from motet.types import Batch
@@ -33,6 +34,14 @@ EVERY_METHOD = [
     MIMO(members=1),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MIMO(members=2, batch_repetition=3, input_repetition=1.0),
+    MixMo(),
+    MixMo(members=3, alpha=0.5, weight_root=1.0, test_scale=1.5, combination="mixture"),
+    MixMo(members=1),
+    DataMUX(),
+    DataMUX(members=3, norm=False),
+    DataMUX(members=3, transform="gaussian"),
+    DataMUX(members=2, transform="orthogonal"),
+    DataMUX(members=1, transform="identity"),
 ]
 ACROSS_MODELS = [
     Single(),
@@ -40,6 +49,9 @@ ACROSS_MODELS = [
     Multihead(members=3),
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
+    MixMo(members=3, cut_probability=1.0),
+    DataMUX(members=3),
+    DataMUX(members=2, transform="gaussian"),
 ]
 ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1]
 
@@ -197,7 +209,10 @@ def test_predict_is_a_distribution_and_leaves_no_trace(method: Method, case: Cas
     ones = torch.ones(len(x), dtype=torch.float64)
     torch.testing.assert_close(prediction.probs.sum(dim=-1), ones)
     torch.testing.assert_close(prediction.member_probs.sum(dim=-1), ones.unsqueeze(1).expand(-1, method.size))
-    torch.testing.assert_close(prediction.probs, prediction.member_probs.mean(dim=1))
+    if method.combination == "mixture":
+        torch.testing.assert_close(prediction.probs, prediction.member_probs.mean(dim=1))
+    else:
+        torch.testing.assert_close(prediction.probs, prediction.outputs_BMC.mean(dim=1).softmax(dim=-1))
     assert (prediction.probs >= 0).all()
     assert not prediction.outputs_BMC.requires_grad
     assert prediction.targets is y
@@ -281,7 +296,8 @@ def test_loss_equals_a_slow_loop(method: Method, case: Case, reduction: str) -> 
     total = 0.0
     for row, members in enumerate(outputs):
         for member, logits in enumerate(members):
-            total += slow_nll(logits, int(batch.targets_BM[row, member])) / len(outputs)
+            weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
+            total += weight * slow_nll(logits, int(batch.targets_BM[row, member])) / len(outputs)
     expected = total if reduction == "sum" else total / method.size
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
@@ -351,8 +367,13 @@ def test_frozen_parameters_stay_frozen(method: Method, case: Case) -> None:
         value.requires_grad_(False)
     ensemble = method.wrap(model, example=torch.randn(1, *case.shape))
     assert names
-    assert not any(value.requires_grad for value in ensemble.parameters())
-    assert ensemble.parameter_groups(weight_decay=1.0) == []
+    # What a method puts in front of the model is new: nobody has frozen it.
+    added = {
+        id(value) for part in ensemble.modules() if isinstance(part, LearnedTransforms) for value in part.parameters()
+    }
+    assert {id(value) for value in ensemble.parameters() if value.requires_grad} == added
+    groups = ensemble.parameter_groups(weight_decay=1.0)
+    assert {id(value) for group in groups for value in group["params"]} == added
 
 
 @every_method
@@ -366,7 +387,7 @@ def test_the_generator_alone_decides_the_grouping(method: Method) -> None:
     assert torch.equal(torch.get_rng_state(), random)
     # Members that each see their own rows notice how the rows were dealt; rho = 1 or one member leaves no choice.
     # (Not exactly equal then: the mean over rows is taken in another order.)
-    deals = isinstance(method, MIMO) and method.members > 1 and method.input_repetition < 1
+    deals = isinstance(method, MIMO | MixMo | DataMUX) and method.members > 1 and method.input_repetition < 1
     assert (abs(first - other) > 1e-9) == deals
 
 
@@ -471,7 +492,8 @@ def test_regression_with_every_method(method: Method, targets: int) -> None:
         for member in range(method.size):
             for k in range(targets):
                 error = float(outputs[row, member, k] - batch.targets_BM[row, member, k])
-                expected += (error**2 / 2 + math.log(2 * math.pi) / 2) / len(outputs)
+                weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
+                expected += weight * (error**2 / 2 + math.log(2 * math.pi) / 2) / len(outputs)
     loss = ensemble.loss(x, y, generator=torch.Generator().manual_seed(0))
     assert loss.item() == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(ensemble.predict(x).mean, ensemble(x).mean(dim=1))

@@ -22,6 +22,7 @@ ORDER = [
     "records",
     "likelihoods",
     "grouping",
+    "mixing",
     "prediction",
     "objectives",
     "layers",

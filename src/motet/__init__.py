@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "Categorical": "likelihoods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
     "Ensemble": "ensemble",
@@ -41,6 +43,8 @@ _HOMES = {
     "InputError": "errors",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -57,6 +61,7 @@ __all__ = [
     "MIMO",
     "Batch",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
     "Ensemble",
@@ -65,6 +70,8 @@ __all__ = [
     "Independent",
     "InputError",
     "Method",
+    "MixMo",
+    "Mixed",
     "Multihead",
     "Permuted",
     "Prediction",

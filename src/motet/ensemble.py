@@ -102,6 +102,9 @@ class Ensemble(nn.Module):
     def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
         """Each member's output for an input of its own, M different examples in one pass: throughput use.
 
+        In the mode that the ensemble is in, as its forward pass: call ``eval()`` first, or norms take their statistics
+        from these rows and learn them. `motet.training.predict_split_distinct` predicts a whole split in this way.
+
         Args:
             x_BM: inputs, ``(B, M, ...)``: row b of member m.
 
@@ -109,8 +112,34 @@ class Ensemble(nn.Module):
             InputError: for inputs of another shape, on a folded ensemble, and where members have no inputs of their
                 own (a method with one input layer for all).
         """
+        if self.is_folded:
+            raise self._folded_error("forward_distinct")
+        if not self.has_distinct_inputs:
+            raise InputError(
+                "different examples for the members need members with inputs of their own",
+                got=f"{self.description}, whose members share one input",
+                fix="Call the ensemble itself, or take a method with an input for each member: MIMO, MixMo, DataMUX",
+            )
+        if x_BM.ndim < 2 or x_BM.shape[1] != self.members:
+            raise InputError(
+                f"different examples for the members must have shape (batch, {self.members}, ...)",
+                got=f"shape {tuple(x_BM.shape)}",
+                fix=f"Lay {self.members} examples side by side: x.unflatten(0, (-1, {self.members})), or call the "
+                "ensemble itself for one input to all members",
+            )
         targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
         return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
+
+    @property
+    def has_distinct_inputs(self) -> bool:
+        """Whether members can be given different examples: `forward_distinct`.
+
+        They can where a layer asks the layout whose rows it sees: before it, rows are only rows. A folded ensemble's
+        layers are made for one input to all.
+        """
+        if self.is_folded:
+            return False
+        return self.members == 1 or any(getattr(part, "layout", None) is self.layout for part in self.network.modules())
 
     def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
         """Every member's output for the rows that were dealt to it, ``(B, M, C)``.

@@ -6,15 +6,20 @@ from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
-from motet.layers.multi_input import MultiInput
+from motet.layers.multi_input import ConcatenatedInput, MultiInput
+from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
 
 __all__ = [
+    "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
     "Exits",
     "Layout",
+    "LearnedTransforms",
     "Members",
     "MultiHead",
     "MultiInput",
+    "Multiplexed",
     "Ordinary",
+    "SummedTransforms",
 ]

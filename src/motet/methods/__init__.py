@@ -7,9 +7,11 @@ from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
 from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "Model", "Multihead", "Single"]
+__all__ = ["METHODS", "MIMO", "DataMUX", "DeepEnsemble", "Method", "MixMo", "Model", "Multihead", "Single"]

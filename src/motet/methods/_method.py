@@ -56,7 +56,11 @@ class Method(ABC):
     """The method's name in tables and figures."""
     summary: ClassVar[str]
     """One line: who owns which weights and who sees what."""
-    combination: ClassVar[Combination] = "mixture"
+
+    @property
+    def combination(self) -> Combination:
+        """How members are combined: as a mixture, unless a method says otherwise. A setting may take its place."""
+        return "mixture"
 
     @property
     def default_objective(self) -> Objective | ExitObjective:
@@ -77,6 +81,10 @@ class Method(ABC):
     def grouping(self) -> Grouping:
         """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
         return Shared()
+
+    def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
+        """The grouping of an ensemble with this `network`: `grouping`, unless the model decides what can be dealt."""
+        return self.grouping
 
     @abstractmethod
     def convert(self, model: Model, given: Given) -> nn.Module:
@@ -116,13 +124,14 @@ class Method(ABC):
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         layout = Layout()
+        network = self.convert(model, Given(example=example, layout=layout, first=first, last=last, init=init))
         ensemble = Ensemble(
-            self.convert(model, Given(example=example, layout=layout, first=first, last=last, init=init)),
+            network,
             members=self.size,
             description=str(self),
             likelihood=likelihood or Categorical(),
             objective=objective or self.default_objective,
-            grouping=self.grouping,
+            grouping=self.grouping_for(network, example),
             layout=layout,
             combination=self.combination,
             members_in_training=self.size_in_training,
