@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from motet.layers import Layout, MultiHead, MultiInput
+from motet.layers import ConcatenatedInput, Layout, MultiHead, MultiInput
 
 READ = ["in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation"]
 READ += ["groups", "padding_mode"]
@@ -24,6 +24,8 @@ def stand_ins(layer: nn.Module) -> list[nn.Module]:
     biases = None if layer.bias is None else torch.stack([layer.bias, 3 * layer.bias]).detach()
     return [
         MultiInput(layer, weights / 4, layout=Layout()),
+        MultiInput(layer, weights / 8, layout=Layout(), scale=2.0),
+        ConcatenatedInput(layer, weights / 4),
         MultiHead(layer, weights / 2, None if biases is None else biases / 2),
     ]
 

@@ -45,8 +45,7 @@ class MultiInput(StandIn):
     @property
     def kernels(self) -> Tensor:
         """The members' kernels, ``(M, out, in, ...)``: a view of the weight."""
-        weight = self.layer.weight
-        return weight.view(len(weight), -1, self.members, *weight.shape[2:]).movedim(2, 0)
+        return _kernels(self.layer, self.members)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ...)`` out."""
@@ -88,10 +87,8 @@ class MultiInput(StandIn):
 
     def as_one(self, name: str) -> Any:
         """Of the layer for one input that all members share, whose weight is the sum of the kernels."""
-        if name == "weight":
-            return self.kernels.sum(dim=0)
-        value = getattr(self.layer, name)
-        return value // self.members if name in ("in_features", "in_channels") else value
+        value = _of_one_input(self.layer, self.members, name)
+        return self._scaled(value) if name == "weight" else value
 
     @torch.no_grad()
     def folded(self) -> Ordinary:
@@ -114,7 +111,7 @@ class MultiInput(StandIn):
 
 
 @final
-class ConcatenatedInput(nn.Module):
+class ConcatenatedInput(StandIn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which are never the same.
 
     As `MultiInput`, but for members whose rows differ even where they share the model's input, because something
@@ -137,9 +134,25 @@ class ConcatenatedInput(nn.Module):
         concatenated: Tensor = self.layer(side_by_side(self.layer, x, self.members))
         return concatenated
 
+    def as_one(self, name: str) -> Any:
+        """Of the layer for one input, whose weight is the sum of the kernels."""
+        return _of_one_input(self.layer, self.members, name)
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
+
+
+def _kernels(layer: Ordinary, members: int) -> Tensor:
+    weight = layer.weight
+    return weight.view(len(weight), -1, members, *weight.shape[2:]).movedim(2, 0)
+
+
+def _of_one_input(layer: Ordinary, members: int, name: str) -> Any:
+    if name == "weight":
+        return _kernels(layer, members).sum(dim=0)
+    value = getattr(layer, name)
+    return value // members if name in ("in_features", "in_channels") else value
 
 
 @torch.no_grad()
