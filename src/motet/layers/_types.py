@@ -1,5 +1,6 @@
 """The ordinary layers that can be given a member axis."""
 
+from abc import abstractmethod
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -57,3 +58,32 @@ def like(
         padding_mode=layer.padding_mode,
         **place,
     )
+
+
+def _of_one(name: str) -> Any:
+    return property(lambda layer: layer.as_one(name))
+
+
+class StandIn(nn.Module):
+    """A layer in an ordinary layer's place, of which a model can read what it read of that layer.
+
+    Models read ``self.fc.in_features`` to reshape, ``self.conv.weight.dtype`` to cast, ``self.conv.stride`` to pad.
+    They get what one ordinary layer would say, with M inputs or outputs counted once.
+    """
+
+    weight = _of_one("weight")
+    bias = _of_one("bias")
+    in_features = _of_one("in_features")
+    out_features = _of_one("out_features")
+    in_channels = _of_one("in_channels")
+    out_channels = _of_one("out_channels")
+    kernel_size = _of_one("kernel_size")
+    stride = _of_one("stride")
+    padding = _of_one("padding")
+    dilation = _of_one("dilation")
+    groups = _of_one("groups")
+    padding_mode = _of_one("padding_mode")
+
+    @abstractmethod
+    def as_one(self, name: str) -> Any:
+        """The attribute `name` of the ordinary layer in whose place this one is; `AttributeError` if it has none."""

@@ -11,7 +11,7 @@ from torch import nn
 from motet.errors import InputError, nearest
 from motet.layers import TOGETHER_AT_MOST, Members
 from motet.methods._method import Given, Method, Model, check_members, instance_of
-from motet.surgery import CannotStackError, Probe, fresh_copy, member_stack, probe, stack
+from motet.surgery import CannotStackError, Probe, fresh_copy, head_stack, member_stack, probe, stack
 
 Execution = Literal["auto", "stacked", "loop"]
 
@@ -91,7 +91,8 @@ def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
     with torch.no_grad():
         for name in probed.output_layers:
             for index, parameter in enumerate(networks[0].get_submodule(name).parameters()):
-                stack = member_stack(parameter, len(networks), "keep")
+                draw = head_stack if parameter.ndim > 1 else member_stack
+                stack = draw(parameter, len(networks), "keep")
                 for network, value in zip(networks, stack, strict=True):
                     list(network.get_submodule(name).parameters())[index].copy_(value)
 

@@ -2,7 +2,16 @@
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
 from motet.surgery.features import Features, default_exits, features_at, mixing_calls, unknown_axis
-from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
+from motet.surgery.fresh import (
+    Init,
+    fresh_copy,
+    fresh_like,
+    fresh_stack,
+    head_stack,
+    looks_trained,
+    member_stack,
+    split_kernel,
+)
 from motet.surgery.member import SharedNetwork, member_network
 from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
@@ -30,6 +39,7 @@ __all__ = [
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
+    "head_stack",
     "input_layers",
     "looks_trained",
     "member_network",
