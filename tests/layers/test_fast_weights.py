@@ -67,7 +67,7 @@ def by_loop(layer: nn.Module, slow: Tensor, own: FastWeights, parts: list[Tensor
     outputs = []
     for m, part in enumerate(parts):
         weight = written_out(slow, own.fast_out[m], own.fast_in[m], getattr(layer, "groups", 1))
-        values = {"weight": weight} | ({} if own.bias is None else {"bias": own.bias[m]})
+        values = {"weight": weight} | ({} if own.biases is None else {"bias": own.biases[m]})
         outputs.append(torch.func.functional_call(layer, values, part))
     return torch.cat(outputs)
 
@@ -127,9 +127,9 @@ def test_the_slow_weight_is_the_layers_own_parameter() -> None:
     layer = nn.Linear(4, 5)
     own = fast(layer)
     assert own.slow.weight is layer.weight
-    assert {name for name, _ in own.named_parameters()} == {"slow.weight", "fast_in", "fast_out", "bias"}
+    assert {name for name, _ in own.named_parameters()} == {"slow.weight", "fast_in", "fast_out", "biases"}
     assert layer.bias is not None
-    assert own.bias.shape == (M, 5)
+    assert own.biases.shape == (M, 5)
 
 
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
@@ -139,14 +139,14 @@ def test_frozen_weights_and_biases_stay_frozen(frozen: tuple[str, ...]) -> None:
         getattr(layer, name).requires_grad_(False)
     trained = {name: value.requires_grad for name, value in fast(layer).named_parameters()}
     weight, bias = "weight" not in frozen, "bias" not in frozen
-    assert trained == {"slow.weight": weight, "fast_in": weight, "fast_out": weight, "bias": bias}
+    assert trained == {"slow.weight": weight, "fast_in": weight, "fast_out": weight, "biases": bias}
 
 
 def test_it_declares_what_is_special_about_its_parameters() -> None:
     own = fast(nn.Conv1d(4, 5, 3), learning_rate=0.25)
     assert own.undecayed_parameters == {"fast_in", "fast_out"}
-    assert own.member_parameters == {"fast_in", "fast_out", "bias"}
-    assert own.lr_scales == {"fast_in": 0.25, "fast_out": 0.25, "bias": 0.25}
+    assert own.member_parameters == {"fast_in", "fast_out", "biases"}
+    assert own.lr_scales == {"fast_in": 0.25, "fast_out": 0.25, "biases": 0.25}
     assert "members=3, rank=1" in repr(own)
 
 

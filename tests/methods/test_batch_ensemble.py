@@ -71,7 +71,7 @@ class SlowLayer(nn.Module):
         super().__init__()
         self.layer = layer
         self.fast_in, self.fast_out = (nn.Parameter(v.detach().clone()) for v in (fast.fast_in, fast.fast_out))
-        self.bias = None if fast.bias is None else nn.Parameter(fast.bias.detach().clone())
+        self.biases = None if fast.biases is None else nn.Parameter(fast.biases.detach().clone())
 
     def forward(self, rows: Tensor) -> Tensor:
         weight, groups, outputs = self.layer.weight, getattr(self.layer, "groups", 1), []
@@ -82,7 +82,7 @@ class SlowLayer(nn.Module):
                 per_group = alpha.view(groups, -1).repeat_interleave(len(weight) // groups, dim=0)
                 scales = scales + gamma[:, None] * per_group
             own = {"weight": weight * scales.view(*scales.shape, *[1] * (weight.ndim - 2))}
-            own |= {} if self.bias is None else {"bias": self.bias[m]}
+            own |= {} if self.biases is None else {"bias": self.biases[m]}
             outputs.append(torch.func.functional_call(self.layer, own, part))
         return torch.cat(outputs)
 
@@ -383,7 +383,7 @@ def test_the_optimiser_of_fit_knows_the_fast_weights() -> None:
         group, own = found[id(value)], name.rpartition(".")[2]
         norm, fast = name.startswith("1."), own.startswith("fast")
         assert group["weight_decay"] == (0.0 if fast or norm else 0.1), name
-        assert group["lr"] == pytest.approx(0.05 if fast or (own == "bias" and not norm) else 0.2), name
+        assert group["lr"] == pytest.approx(0.05 if fast or (own == "biases" and not norm) else 0.2), name
     set_learning_rate(optimizer, 0.1)
     assert {group["lr"] for group in optimizer.param_groups} == {0.1, 0.025}
     plain = BatchEnsemble(members=2, fast_lr=1.0).wrap(mlp(), example=torch.zeros(1, 5))
@@ -422,9 +422,9 @@ def test_slow_weights_are_the_models_own_and_biases_are_drawn_like_its() -> None
     model = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, K))
     network = BatchEnsemble(members=3).wrap(model, example=torch.zeros(1, 5)).network.network
     assert torch.equal(network[0].slow.weight, model[0].weight)
-    assert torch.equal(network[0].bias[0], model[0].bias)
-    assert torch.equal(network[0].bias[1].sort().values, model[0].bias.sort().values)
-    assert not torch.equal(network[0].bias[1], model[0].bias)
+    assert torch.equal(network[0].biases[0], model[0].bias)
+    assert torch.equal(network[0].biases[1].sort().values, model[0].bias.sort().values)
+    assert not torch.equal(network[0].biases[1], model[0].bias)
 
 
 @pytest.mark.parametrize("settings", [{}, {"rank": 3}, {"fast_init": "signs"}, {"norm": "per-member"}], ids=str)
@@ -437,7 +437,7 @@ def test_a_trained_model_stays_trained(settings: dict[str, object]) -> None:
     ensemble = BatchEnsemble(members=4, **settings).wrap(model, example=x[:1]).eval()
     network = ensemble.network.network
     assert torch.equal(network.stem.slow.weight, model.stem.weight)
-    assert torch.equal(network.head.bias, model.head.bias.expand(4, -1))
+    assert torch.equal(network.head.biases, model.head.bias.expand(4, -1))
     scales = network.stem.fast_in.mean(dim=0) * math.sqrt(ensemble.network.network.stem.rank)
     torch.testing.assert_close(scales, torch.ones_like(scales))
     away = (ensemble(x) - expected.unsqueeze(1)).std() / expected.std()

@@ -121,7 +121,7 @@ def test_rows_are_tiled_as_late_as_can_be() -> None:
     model = MODELS["wrn"][0]()
     ensemble = MCDropout(samples=3, where=("group3", "head")).wrap(model, example=torch.zeros(1, 1, 4, 4))
     network = ensemble.network
-    assert isinstance(network.group2[-1], Tile)
+    assert isinstance(network.group2.behind, Tile)
     for part in (network.group1, network.group3):
         part.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     ensemble(torch.zeros(2, 1, 4, 4))

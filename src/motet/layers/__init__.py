@@ -3,6 +3,7 @@
 from motet.layers._layout import Layout
 from motet.layers._types import Convolution, Ordinary
 from motet.layers.adapter import Adapter, mean_over_positions
+from motet.layers.around import Around
 from motet.layers.branches import Branches, Tile
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
@@ -21,6 +22,7 @@ __all__ = [
     "MASKS",
     "TOGETHER_AT_MOST",
     "Adapter",
+    "Around",
     "Branches",
     "ConcatenatedInput",
     "Convolution",

@@ -1,18 +1,18 @@
 """BatchEnsemble's layer: one slow weight for all members, and rank-one fast weights for each."""
 
 from collections.abc import Mapping
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet.layers._layout import Layout
-from motet.layers._types import Ordinary, apply, like
+from motet.layers._types import Ordinary, StandIn, apply, like
 
 
 @final
-class FastWeights(nn.Module):
+class FastWeights(StandIn):
     """A Linear, Conv1d or Conv2d layer whose weight members scale by vectors of their own (BatchEnsemble, section 3).
 
     Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``: the slow weight W is shared; the fast weights alpha (one
@@ -33,7 +33,7 @@ class FastWeights(nn.Module):
     """
 
     undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out"})
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out", "bias"})
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out", "biases"})
     shared_parameters: ClassVar[frozenset[str]] = frozenset({"slow.weight"})
 
     def __init__(
@@ -54,11 +54,11 @@ class FastWeights(nn.Module):
         trained = layer.weight.requires_grad
         self.fast_in = nn.Parameter(fast_in.to(layer.weight), requires_grad=trained)
         self.fast_out = nn.Parameter(fast_out.to(layer.weight), requires_grad=trained)
-        self.bias: nn.Parameter | None = None
+        self.biases: nn.Parameter | None = None
         if layer.bias is not None:
             assert biases is not None
-            self.bias = nn.Parameter(biases.to(layer.bias), requires_grad=layer.bias.requires_grad)
-        self.lr_scales: Mapping[str, float] = dict.fromkeys(("fast_in", "fast_out", "bias"), learning_rate)
+            self.biases = nn.Parameter(biases.to(layer.bias), requires_grad=layer.bias.requires_grad)
+        self.lr_scales: Mapping[str, float] = dict.fromkeys(("fast_in", "fast_out", "biases"), learning_rate)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
@@ -67,15 +67,17 @@ class FastWeights(nn.Module):
         if self.rank > 1 or self._writing_out_is_cheaper(x_MB):
             parts = x_MB.expand(self.members, *x_MB.shape[1:]).unbind()
             out = torch.cat([apply(self.slow, part, self.weight_of(m)) for m, part in enumerate(parts)])
-            if self.bias is None:
+            if self.biases is None:
                 return out
             out_MB: Tensor = out.unflatten(0, (self.members, -1))
-            out_MB = out_MB + self._spread(self.bias, out_MB)
+            out_MB = out_MB + self._spread(self.biases, out_MB)
             return out_MB.flatten(0, 1)
         scaled_MB = x_MB * self._spread(self.fast_in[:, 0], x_MB)
         out_MB = self.slow(scaled_MB.flatten(0, 1)).unflatten(0, (self.members, -1))
         gamma = self._spread(self.fast_out[:, 0], out_MB)
-        out_MB = out_MB * gamma if self.bias is None else torch.addcmul(self._spread(self.bias, out_MB), out_MB, gamma)
+        out_MB = (
+            out_MB * gamma if self.biases is None else torch.addcmul(self._spread(self.biases, out_MB), out_MB, gamma)
+        )
         rows: Tensor = out_MB.flatten(0, 1)
         return rows
 
@@ -92,12 +94,18 @@ class FastWeights(nn.Module):
     @torch.no_grad()
     def member(self, member: int) -> Ordinary:
         """The ordinary layer that computes the same for the member."""
-        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.bias is not None)
+        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None)
         layer.weight.copy_(self.weight_of(member))
-        if self.bias is not None:
+        if self.biases is not None:
             assert layer.bias is not None
-            layer.bias.copy_(self.bias[member])
+            layer.bias.copy_(self.biases[member])
         return layer
+
+    def as_one(self, name: str) -> Any:
+        """Of the slow layer, whose bias is the mean over the members."""
+        if name == "bias":
+            return None if self.biases is None else self.biases.mean(dim=0)
+        return getattr(self.slow, name)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile
+from motet.layers import MASKS, Around, Masks, Ordinary, SampleDropout, Tile
 from motet.methods._method import Given, Method, Model, instance_of
 from motet.modes import evaluating
 from motet.surgery import cut_points, ordinary_layers, probe, replace_module
@@ -90,12 +90,12 @@ class MCDropout(Method):
         tile = Tile(self.samples, layout=given.layout)
         if cut is not None:
             module = network.get_submodule(cut)
-            network = replace_module(network, module, nn.Sequential(module, tile))
+            network = replace_module(network, module, Around(module, behind=tile))
         for index, layer in enumerate(layers.values()):
             dropout = SampleDropout(
                 self.rate, self.samples, masks=self.masks, seed=self.seed, index=index, layout=given.layout
             )
-            network = replace_module(network, layer, nn.Sequential(dropout, layer))
+            network = replace_module(network, layer, Around(layer, before=dropout))
         return nn.Sequential(tile, network) if cut is None else network
 
     def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
