@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from motet.layers._layout import Layout
+from motet.layers._types import StandIn
 
 
 @final
@@ -42,7 +43,7 @@ class Tile(nn.Module):
 
 
 @final
-class Branches(nn.Module):
+class Branches(StandIn):
     """M modules behind a branching point, each applied to its own of the rows ``(M B)``.
 
     Args:
@@ -52,6 +53,10 @@ class Branches(nn.Module):
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(modules)
+
+    def as_one(self, name: str) -> Any:
+        """The first member's own."""
+        return getattr(self.branches[0], name)
 
     @property
     def member_parameters(self) -> frozenset[str]:
