@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import MIMO, DeepEnsemble, Method, MixtureEnsembles, Multihead, Single
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
@@ -41,6 +41,7 @@ _HOMES = {
     "InputError": "errors",
     "MIMO": "methods",
     "Method": "methods",
+    "MixtureEnsembles": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -65,6 +66,7 @@ __all__ = [
     "Independent",
     "InputError",
     "Method",
+    "MixtureEnsembles",
     "Multihead",
     "Permuted",
     "Prediction",

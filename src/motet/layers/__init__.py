@@ -7,14 +7,24 @@ from motet.layers.exits import Exits
 from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import MultiInput
+from motet.layers.template_bank import Bank, TemplateBank
+from motet.layers.template_blob import Filling, ParameterBlob
+from motet.layers.template_layer import TemplateLayer
+from motet.layers.template_members import TemplateMembers
 
 __all__ = [
+    "Bank",
     "Convolution",
     "DepthWeights",
     "Exits",
+    "Filling",
     "Layout",
     "Members",
     "MultiHead",
     "MultiInput",
     "Ordinary",
+    "ParameterBlob",
+    "TemplateBank",
+    "TemplateLayer",
+    "TemplateMembers",
 ]

@@ -6,10 +6,11 @@ from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
+from motet.methods.mixture_ensembles import MixtureEnsembles
 from motet.methods.mimo import MIMO
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "Model", "Multihead", "Single"]
+__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "MixtureEnsembles", "Model", "Multihead", "Single"]
