@@ -122,5 +122,6 @@ def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
 
 def _enlarging(few: int, many: int, like: Tensor) -> Float[Tensor, "few many"]:
     """The matrix of linear interpolation, scaled so that independent entries keep their mean variance."""
-    matrix = F.interpolate(torch.eye(few, device=like.device).unsqueeze(0), size=many, mode="linear")[0]
+    eye = torch.eye(few, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
+    matrix = F.interpolate(eye.unsqueeze(0), size=many, mode="linear")[0]
     return (matrix * (many / matrix.square().sum()).sqrt()).to(like.dtype)

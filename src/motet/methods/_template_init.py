@@ -22,8 +22,10 @@ def draw_entries(weights: Sequence[Tensor], number: int) -> Tensor:
     Layers may have been drawn with different deviations. Each is brought to that of all of them together, and its
     coefficients take it back (`draw_coefficients`).
     """
+    if weights[0].is_meta:
+        return weights[0].new_empty(number)
     scales = _scales(weights)
-    live = [(w, s) for w, s in zip(weights, scales, strict=True) if w.is_meta or bool(s > 0)]
+    live = [(weight, scale) for weight, scale in zip(weights, scales, strict=True) if scale > 0]
     if not live:  # all zeros, as some models start their last layers
         return weights[0].new_zeros(number)
     pool = torch.cat([(weight / scale).flatten() for weight, scale in live])
