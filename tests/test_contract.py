@@ -15,8 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.layers import Bank
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import METHODS, MIMO, DeepEnsemble, Method, Multihead, Single
+from motet.methods import METHODS, MIMO, DeepEnsemble, Method, MixtureEnsembles, Multihead, Single
 from motet.objectives import Independent
 from motet.records import from_record, to_record
 from motet.types import Batch
@@ -33,6 +34,9 @@ EVERY_METHOD = [
     MIMO(members=1),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MIMO(members=2, batch_repetition=3, input_repetition=1.0),
+    MixtureEnsembles(members=3),
+    MixtureEnsembles(members=1),
+    MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True, assignment="disjoint"),
 ]
 ACROSS_MODELS = [
     Single(),
@@ -40,8 +44,11 @@ ACROSS_MODELS = [
     Multihead(members=3),
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
+    MixtureEnsembles(members=2),
+    MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True),
 ]
-ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1]
+# One member of MixtureEnsembles is not the single network, but soft sharing between its layers.
+ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1 and not isinstance(method, MixtureEnsembles)]
 
 
 class Conv1dNet(nn.Module):
@@ -247,7 +254,8 @@ def test_fold_equals_forward(method: Method, case: Case) -> None:
     assert all(value.requires_grad for value in ensemble.parameters())
     assert all(torch.equal(value, before[name]) for name, value in ensemble.state_dict().items())
     sizes = [sum(value.numel() for value in each.parameters()) for each in (folded, ensemble)]
-    assert sizes[0] <= sizes[1]
+    # Members whose weights are composed from fewer parameters hold them all when folded.
+    assert sizes[0] <= sizes[1] or isinstance(method, MixtureEnsembles)
 
 
 @every_method
@@ -380,7 +388,10 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     assert sorted(held) == sorted(id(value) for value in ensemble.parameters())
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     for name, value in ensemble.named_parameters():
-        spared = not decay_norm_and_bias and (value.ndim == 1 or "bias" in name)
+        owner = ensemble.get_submodule(name.rpartition(".")[0])
+        never = name.rpartition(".")[2] in getattr(owner, "undecayed_parameters", ())
+        vector = value.ndim == 1 and not isinstance(owner, Bank)  # a bank holds weights, though it is one vector
+        spared = never or (not decay_norm_and_bias and (vector or "bias" in name))
         assert decays[id(value)] == (0.0 if spared else 0.1), name
     torch.optim.SGD(groups, lr=0.1)
 
