@@ -20,11 +20,24 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, MixtureEnsembles, Multihead, Single
+    from motet.methods import (
+        DUN,
+        MIMMO,
+        MIMO,
+        DataMUX,
+        DeepEnsemble,
+        EarlyExit,
+        Method,
+        MixMo,
+        MixtureEnsembles,
+        Multihead,
+        Single,
+    )
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
-    from motet.types import Batch
+    from motet.types import Batch, Progress
 
 __version__ = "0.1.0"
 
@@ -32,19 +45,26 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "Categorical": "likelihoods",
+    "DUN": "methods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
+    "EarlyExit": "methods",
     "Ensemble": "ensemble",
     "Experiment": "experiments",
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "MIMMO": "methods",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "MixtureEnsembles": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
+    "Progress": "types",
     "Shared": "grouping",
     "Single": "methods",
     "Training": "training",
@@ -55,21 +75,28 @@ _HOMES = {
 }
 
 __all__ = [
+    "DUN",
+    "MIMMO",
     "MIMO",
     "Batch",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
+    "EarlyExit",
     "Ensemble",
     "Experiment",
     "Gaussian",
     "Independent",
     "InputError",
     "Method",
+    "MixMo",
+    "Mixed",
     "MixtureEnsembles",
     "Multihead",
     "Permuted",
     "Prediction",
+    "Progress",
     "Shared",
     "Single",
     "Training",

@@ -117,7 +117,9 @@ class Categorical(Likelihood):
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
     ) -> Float[Tensor, "*axes out"]:
-        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``."""
+        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``; logits as they are where D is 1."""
+        if eta.shape[-2] == 1:
+            return eta.squeeze(-2)
         return torch.logsumexp(eta.log_softmax(dim=-1) + log_weights.unsqueeze(-1), dim=-2)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:

@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_a_comparison_to_go_on_with(motet: Motet, here: Path) -> N
         (["fashion_mnist"], "Did you mean 'fashion-mnist'?"),
         (["../../etc"], "Known: digits, fashion-mnist, mnist"),
         (["digits", "--methods", "mino"], "Did you mean 'mimo'?"),
-        (["digits", "--methods", "single,mimmo"], "Did you mean 'mimo'?"),
+        (["digits", "--methods", "single,mimoo"], "Did you mean 'mimo'?"),
         (["digits", "--methods"], "at least one method must be named"),
         (["digits", "--model", "small-cn"], "Did you mean 'small_cnn'?"),
         (["digits", "--model", "wrn-9-1"], "depth"),

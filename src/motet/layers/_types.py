@@ -9,12 +9,13 @@ Convolution = nn.Conv1d | nn.Conv2d
 Ordinary = nn.Linear | Convolution
 
 
-def apply(layer: Ordinary, x: Tensor, weight: Tensor) -> Tensor:
-    """What `layer` computes on `x`, with `weight` in place of its own."""
+def apply(layer: Ordinary, x: Tensor, weight: Tensor, *, bias: bool = True) -> Tensor:
+    """What `layer` computes on `x`, with `weight` in place of its own, and without its bias if that is not wanted."""
+    added = layer.bias if bias else None
     if isinstance(layer, nn.Linear):
-        return F.linear(x, weight, layer.bias)
+        return F.linear(x, weight, added)
     # The one entry point that honours padding_mode; torch's own quantised layers call it in the same way.
-    return cast(Tensor, layer._conv_forward(x, weight, layer.bias))
+    return cast(Tensor, layer._conv_forward(x, weight, added))
 
 
 def like(layer: Ordinary, *, inputs: int, outputs: int) -> Ordinary:

@@ -125,17 +125,23 @@ class TemplateBank(Bank):
 
     def compose(self, entries: Tensor, coefficients_MR: Tensor) -> list[Sequence[Tensor]]:
         """One matrix product: (layers members, T) coefficients, zero where not read, times (T, size) templates."""
+        matrix_LMT = self.matrix(coefficients_MR)
+        layers, members, _ = matrix_LMT.shape
+        templates = circular(entries, self.number * self.size).view(self.number, self.size)
+        weights = (matrix_LMT.flatten(0, 1) @ templates).view(layers * members, *self.shapes[0]).unbind()
+        return [weights[layer * members : (layer + 1) * members] for layer in range(layers)]
+
+    def matrix(self, coefficients_MR: Float[Tensor, "member reads"]) -> Float[Tensor, "layer member template"]:
+        """Every layer's and member's coefficient of every template, zero where it is not read."""
         members, layers, count = len(coefficients_MR), len(self.shapes), self.counts[0]
-        start_LM = torch.arange(layers, device=entries.device).unsqueeze(1)
+        device = coefficients_MR.device
+        turns_LM = torch.arange(layers, device=device).unsqueeze(1)
         if self.disjoint:
-            start_LM = start_LM * members + torch.arange(members, device=entries.device)
-        reads_LMT = (start_LM.unsqueeze(2) * count + torch.arange(count, device=entries.device)) % self.number
-        coefficients_LMT = coefficients_MR.unflatten(1, (layers, count)).transpose(0, 1)
-        matrix = coefficients_MR.new_zeros(layers, members, self.number)
-        matrix = matrix.scatter(2, reads_LMT.expand(-1, members, -1), coefficients_LMT)
-        weights = matrix.flatten(0, 1) @ circular(entries, self.number * self.size).view(self.number, self.size)
-        each = weights.view(layers * members, *self.shapes[0]).unbind()
-        return [each[layer * members : (layer + 1) * members] for layer in range(layers)]
+            turns_LM = turns_LM * members + torch.arange(members, device=device)
+        reads_LMT = (turns_LM.unsqueeze(2) * count + torch.arange(count, device=device)) % self.number
+        own_LMT = coefficients_MR.unflatten(1, (layers, count)).transpose(0, 1)
+        matrix_LMT = coefficients_MR.new_zeros(layers, members, self.number)
+        return matrix_LMT.scatter(2, reads_LMT.expand(-1, members, -1), own_LMT)
 
     def reads(self, layer: int, member: int) -> list[int]:
         """Which templates a member's layer mixes, in the order of its coefficients."""

@@ -8,9 +8,28 @@ from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.multihead import Multihead
 from motet.methods.mixture_ensembles import MixtureEnsembles
 from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
+from motet.methods.early_exit import EarlyExit
+from motet.methods.dun import DUN
+from motet.methods.mimmo import MIMMO
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "MixtureEnsembles", "Model", "Multihead", "Single"]
+__all__ = [
+    "DUN",
+    "METHODS",
+    "MIMMO",
+    "MIMO",
+    "DataMUX",
+    "DeepEnsemble",
+    "EarlyExit",
+    "Method",
+    "MixMo",
+    "MixtureEnsembles",
+    "Model",
+    "Multihead",
+    "Single",
+]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from motet.layers import Bank
+from motet.layers import Bank, TemplateBank
 from motet.surgery import fresh_like
 
 # How far members start from a model that is kept, in all their layers together; of the weights' own spread.
 _NUDGE = 0.1
 _STEPS = 100
+_DRAWS = 32
 _TOLERANCE = 1e-12
 
 
@@ -63,39 +64,54 @@ def draw_coefficients(weights: Sequence[Tensor], counts: Sequence[int], members:
 
 
 @torch.no_grad()
-def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> None:
+def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
     """Make a bank's mixtures the model's own weights, as nearly as its size allows, and part the members a little.
 
-    Members that read the same templates all take the first one's coefficients; the entries are then the least-squares
+    Members that read the same templates all take the same coefficients; the entries are then the least-squares
     solution nearest to the fresh draws, exact where there are as many templates as layers. The coefficients are
-    nudged by draws that add up to zero over the members, so that the mean of their weights stays the model's: by a
-    tenth of their spread in all, that is by ``0.1 / sqrt(layers)`` in each of the model's layers.
+    nudged by draws that add up to zero over the members, so that the mean of their weights stays the model's (where
+    members read the same): by a tenth of their spread in all, that is by ``0.1 / sqrt(layers)`` in each of the model's
+    layers.
+
+    Returns:
+        How much of the weights is kept: 1 less the squared distance from them over their squared length.
     """
     if bank.entries.is_meta:
-        return
+        return 1.0
     members = len(bank.coefficients_MR)
     if not bank.disjoint:
-        bank.coefficients_MR.copy_(bank.coefficients_MR[:1].expand(members, -1).clone())
-    distinct_MR = bank.coefficients_MR if bank.disjoint else bank.coefficients_MR[:1]
-    target = [weight.expand(len(distinct_MR), *weight.shape) for weight in weights]
-    bank.entries.copy_(_least_squares(bank, distinct_MR.detach(), target))
+        bank.coefficients_MR.copy_(_well_conditioned(bank, weights).expand(members, -1))
+    distinct_MR = (bank.coefficients_MR if bank.disjoint else bank.coefficients_MR[:1]).detach()
+    target = torch.cat([weight.expand(len(distinct_MR), *weight.shape).flatten() for weight in weights]).double()
+    entries, residual = _least_squares(bank, distinct_MR.double(), target)
+    bank.entries.copy_(entries)
     noise = torch.randn_like(bank.coefficients_MR)
     noise = noise - noise.mean(dim=0)
-    spread = torch.cat([part.detach().square().mean().sqrt().expand(part.shape[1])
-                        for part in bank.coefficients_MR.split(list(bank.counts), dim=1)])  # fmt: skip
+    parts = bank.coefficients_MR.detach().split(list(bank.counts), dim=1)
+    spread = torch.cat([part.square().mean().sqrt().expand(part.shape[1]) for part in parts])
     bank.coefficients_MR.add_(_NUDGE / math.sqrt(layers) * spread * noise)
+    length = float(target.square().sum())
+    return 1.0 - float(residual.square().sum()) / length if length > 0 else 1.0
 
 
-def _least_squares(bank: Bank, coefficients_MR: Tensor, targets: Sequence[Tensor]) -> Tensor:
-    """Conjugate gradients on the normal equations of entries -> weights, from the bank's entries, in double precision.
+def _well_conditioned(bank: Bank, weights: Sequence[Tensor]) -> Tensor:
+    """One member's coefficients, ``(1, R)``: of some draws those with which templates need be least large."""
+    draws = [draw_coefficients(weights, bank.counts, 1) for _ in range(_DRAWS)]
+    if not isinstance(bank, TemplateBank):
+        return draws[0]
+    singular = [torch.linalg.svdvals(bank.matrix(draw)[:, 0].float())[-1] for draw in draws]
+    return draws[int(torch.stack(singular).argmax())]
 
-    For whole templates that are all read alike the operator has as many different singular values as there are
-    templates, so as many steps suffice.
+
+def _least_squares(bank: Bank, coefficients_MR: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Entries, and what their mixtures leave of what is wanted.
+
+    Conjugate gradients on the normal equations of entries -> weights, from the bank's entries, in double precision.
+    For whole templates the operator has as many different singular values as there are templates, so as many steps
+    suffice.
     """
-    coefficients_MR = coefficients_MR.double()
     solution = bank.entries.detach().double()
     leaf = solution.clone().requires_grad_()
-    wanted = torch.cat([target.flatten() for target in targets]).double()
 
     def compose(entries: Tensor) -> Tensor:
         return torch.cat([torch.stack(list(own)).flatten() for own in bank.compose(entries, coefficients_MR)])
@@ -119,7 +135,7 @@ def _least_squares(bank: Bank, coefficients_MR: Tensor, targets: Sequence[Tensor
         gradient = transposed(residual)
         previous, squared = squared, gradient @ gradient
         direction = gradient + squared / previous * direction
-    return solution.to(bank.entries.dtype)
+    return solution.to(bank.entries.dtype), residual
 
 
 def _scales(weights: Sequence[Tensor]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """MixtureEnsembles: Leveraging parameter sharing for efficient ensembles (ICLR 2022 submission)."""
 
 import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
@@ -13,6 +14,9 @@ from motet.methods._method import Given, Method, Model, check_members, instance_
 from motet.methods._template_init import draw_coefficients, draw_entries, start_near
 from motet.methods._template_plan import Group, Sharing, count, plan_templates
 from motet.surgery import Init, fresh_like, probe, replace_module
+
+# A model of which less is kept has to be trained again.
+_MOST = 0.9
 
 
 @final
@@ -44,6 +48,9 @@ class MixtureEnsembles(Method):
     for comes with products of different members' coefficients, of random sign. The mean would make that 1/M. Layers
     shared whole get the sum of all members' gradients, though: ``Independent(reduction="mean")`` keeps theirs, and
     makes the members slower.
+
+    **A trained model** (``init="keep"``) starts as the mean of the members' weights, exactly with as many templates as
+    layers and ``assignment="same"``; with less it is the nearest there is, and a warning says how near.
 
     Attributes:
         members: M; 4, the best of those tried (section 5.2).
@@ -127,13 +134,20 @@ class MixtureEnsembles(Method):
         )
         mixtures = sum(len(group.layers) for group in plan.groups)
         banks: list[Bank] = []
+        kept: list[float] = []
         for group in plan.groups:
             bank = self._bank(group, is_blob=plan.is_blob)
             if given.init == "keep":
-                start_near(bank, [layer.weight.detach() for layer in group.layers], layers=mixtures)
+                kept.append(start_near(bank, [layer.weight.detach() for layer in group.layers], layers=mixtures))
             for index, layer in enumerate(group.layers):
                 network = replace_module(network, layer, TemplateLayer(layer, bank, layer_index=index))
             banks.append(bank)
+        if min(kept, default=1.0) < _MOST:
+            warnings.warn(
+                f"the budget keeps {min(kept):.0%} of a trained model's weights: templates are too few, or members "
+                "have to read different ones. Pass a larger params, assignment='same', or init='fresh' to train anew",
+                stacklevel=3,
+            )
         shared = [*banks, *plan.shared]
         networks = [network, *(_member(network, index, shared, given.init) for index in range(1, self.members))]
         own = count([network]) - count(plan.shared) + sum(bank.coefficients_MR.shape[1] for bank in banks)

@@ -10,6 +10,7 @@ from torch import nn
 
 from motet.errors import InputError, nearest
 from motet.loading import load_function
+from motet.models.mimmo_resnet import mimmo_resnet
 from motet.models.mlp import mlp
 from motet.models.small_cnn import small_cnn
 from motet.models.wide_resnet import wide_resnet
@@ -70,6 +71,23 @@ class WideResNet(ModelSettings):
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class MIMMOResNet(ModelSettings):
+    """See `motet.models.mimmo_resnet`."""
+
+    planes: tuple[int, ...] = (16, 32, 64, 128)
+    blocks: tuple[int, ...] = (1, 2, 3, 1)
+    width: int = 2
+
+    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """For images ``(channels, H, W)`` of at least 4x4 pixels."""
+        channels = _channels(input_shape, "mimmo_resnet")
+        return mimmo_resnet(
+            num_classes=outputs, in_channels=channels, planes=self.planes, blocks=self.blocks, width=self.width
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class CustomModel(ModelSettings):
     """The user's own model.
 
@@ -119,7 +137,9 @@ class CustomModel(ModelSettings):
 
 
 def model_named(name: str) -> ModelSettings:
-    """Settings of the model called `name`: mlp, small_cnn, wrn-DEPTH-WIDTH, or the user's ``file.py:function``.
+    """Settings of the model called `name`.
+
+    mlp, small_cnn, wrn-DEPTH-WIDTH, mimmo-resnet, or the user's ``file.py:function``.
 
     Raises:
         InputError: if there is no such model.
@@ -132,9 +152,14 @@ def model_named(name: str) -> ModelSettings:
     folded = name.lower().replace("_", "-")
     if match := re.fullmatch(r"(?:wrn|wide-resnet)-(\d+)-(\d+)", folded):
         return WideResNet(depth=int(match[1]), width=int(match[2]))
-    known: dict[str, ModelSettings] = {"mlp": MLP(), "small-cnn": SmallCNN(), "wide-resnet": WideResNet()}
+    known: dict[str, ModelSettings] = {
+        "mlp": MLP(),
+        "small-cnn": SmallCNN(),
+        "wide-resnet": WideResNet(),
+        "mimmo-resnet": MIMMOResNet(),
+    }
     if folded not in known:
-        names = ["mlp", "small_cnn", "wrn-28-10", "wide_resnet"]
+        names = ["mlp", "small_cnn", "wrn-28-10", "wide_resnet", "mimmo-resnet"]
         raise InputError(
             "the model must be one of motet's or module:function", got=repr(name), fix=nearest(name, names)
         )

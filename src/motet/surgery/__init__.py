@@ -1,14 +1,17 @@
 """Read and change somebody else's model."""
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
+from motet.surgery.features import Features, default_exits, features_at, mixing_calls, unknown_axis
 from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
 from motet.surgery.member import member_network
 from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
+from motet.surgery.written import written_points
 
 __all__ = [
+    "Features",
     "Init",
     "LayerNames",
     "Point",
@@ -16,6 +19,8 @@ __all__ = [
     "after_point",
     "check_points",
     "cut_points",
+    "default_exits",
+    "features_at",
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
@@ -23,10 +28,13 @@ __all__ = [
     "looks_trained",
     "member_network",
     "member_stack",
+    "mixing_calls",
     "ordinary_layers",
     "output_layers",
     "points",
     "probe",
     "replace_module",
     "split_kernel",
+    "unknown_axis",
+    "written_points",
 ]
