@@ -355,7 +355,7 @@ def test_a_kept_model_is_the_members_mean_and_they_part() -> None:
         for name in names:
             weights = torch.stack([network.get_submodule(name).weight for network in networks])
             weight = model.get_submodule(name).weight
-            if True:
+            if "assignment" not in settings:  # elsewhere members read different templates, and nudges do not cancel
                 torch.testing.assert_close(weights.mean(dim=0), weight, rtol=1e-8, atol=1e-8)
             apart = (weights - weight).square().mean().sqrt() / weight.square().mean().sqrt()
             assert 0.01 < apart < 0.3
