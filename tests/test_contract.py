@@ -22,14 +22,17 @@ from motet.methods import (
     METHODS,
     MIMMO,
     MIMO,
+    BatchEnsemble,
     DataMUX,
     DeepEnsemble,
     EarlyExit,
+    MCDropout,
     Method,
     MixMo,
     MixtureEnsembles,
     Multihead,
     Single,
+    TreeNet,
 )
 from motet.objectives import ExitObjective, Independent
 from motet.records import from_record, to_record
@@ -47,6 +50,14 @@ EVERY_METHOD = [
     MIMO(members=1),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MIMO(members=2, batch_repetition=3, input_repetition=1.0),
+    BatchEnsemble(members=3),
+    BatchEnsemble(members=2, rank=2, fast_init="signs"),
+    BatchEnsemble(members=2, training_batches="split"),
+    # Without masks: laws of one training step cannot hold where it draws them.
+    MCDropout(samples=3, rate=0.0),
+    MCDropout(samples=1, rate=0.0),
+    TreeNet(members=3),
+    TreeNet(members=1),
     MixtureEnsembles(members=3),
     MixtureEnsembles(members=1),
     MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True, assignment="disjoint"),
@@ -74,6 +85,10 @@ ACROSS_MODELS = [
     Multihead(members=3),
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
+    BatchEnsemble(members=3),
+    BatchEnsemble(members=2, training_batches="split"),
+    MCDropout(samples=2),
+    TreeNet(members=2),
     MixtureEnsembles(members=2),
     MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True),
     MixMo(members=3, cut_probability=1.0),
@@ -304,8 +319,8 @@ def test_fold_equals_forward(method: Method, case: Case) -> None:
     assert all(value.requires_grad for value in ensemble.parameters())
     assert all(torch.equal(value, before[name]) for name, value in ensemble.state_dict().items())
     sizes = [sum(value.numel() for value in each.parameters()) for each in (folded, ensemble)]
-    # Members whose weights are composed from fewer parameters hold them all when folded.
-    assert sizes[0] <= sizes[1] or isinstance(method, MixtureEnsembles)
+    # Members whose weights are scaled from shared ones, or mixed from templates, hold them all when folded.
+    assert isinstance(method, BatchEnsemble | MixtureEnsembles) or sizes[0] <= sizes[1]
 
 
 @every_method
@@ -334,14 +349,15 @@ def test_loss_equals_a_slow_loop(method: Method, case: Case, reduction: str) -> 
     model = case.make().double()
     ensemble = method.wrap(model, example=x[:1], objective=Independent(reduction=reduction)).eval()
     loss = ensemble.loss(x, y, generator=torch.Generator().manual_seed(3))
-    batch = ensemble.grouping.deal(x, y, members=ensemble.members, generator=torch.Generator().manual_seed(3))
+    members = ensemble.members_in_training
+    batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(3))
     outputs = ensemble.forward_batch(batch).tolist()
     total = 0.0
     for row, members in enumerate(outputs):
         for member, logits in enumerate(members):
             weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
             total += weight * slow_nll(logits, int(batch.targets_BM[row, member])) / len(outputs)
-    expected = total if reduction == "sum" else total / method.size
+    expected = total if reduction == "sum" else total / method.size_in_training
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -444,11 +460,11 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     assert sorted(held) == sorted(id(value) for value in ensemble.parameters())
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     for name, value in ensemble.named_parameters():
-        owner = ensemble.get_submodule(name.rpartition(".")[0])
-        vector = value.ndim == 1 and not isinstance(owner, Bank)  # a bank holds weights, though it is one vector
-        spared = not decay_norm_and_bias and (vector or "bias" in name)
-        # Weights over depths and coefficients of templates are never decayed.
-        spared = spared or name.endswith(("logits_MD", "coefficients_MR"))
+        owner, _, own_name = name.rpartition(".")
+        never = own_name in getattr(ensemble.get_submodule(owner), "undecayed_parameters", ())
+        # A bank holds weights, though it is one vector.
+        vector = value.ndim == 1 and not isinstance(ensemble.get_submodule(owner), Bank)
+        spared = never or (not decay_norm_and_bias and (vector or "bias" in name))
         assert decays[id(value)] == (0.0 if spared else 0.1), name
     torch.optim.SGD(groups, lr=0.1)
 
@@ -534,15 +550,18 @@ def test_regression_with_every_method(method: Method, targets: int) -> None:
     # The objectives of exits at several depths have references of their own, in tests/test_exit_objectives.py.
     objective = Independent() if isinstance(method.default_objective, ExitObjective) else None
     ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian(), objective=objective)
-    batch = ensemble.grouping.deal(x, y, members=method.size, generator=torch.Generator().manual_seed(0))
+    members = method.size_in_training
+    batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(0))
     outputs = ensemble.forward_batch(batch).detach()
     expected = 0.0
     for row in range(len(outputs)):
-        for member in range(method.size):
+        for member in range(members):
             for k in range(targets):
                 error = float(outputs[row, member, k] - batch.targets_BM[row, member, k])
                 weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
                 expected += weight * (error**2 / 2 + math.log(2 * math.pi) / 2) / len(outputs)
+    if ensemble.objective == Independent(reduction="mean"):
+        expected /= method.size
     loss = ensemble.loss(x, y, generator=torch.Generator().manual_seed(0))
     assert loss.item() == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(ensemble.predict(x).mean, ensemble(x).mean(dim=1))
@@ -648,9 +667,10 @@ def test_a_method_is_a_frozen_record_of_its_settings(method: Method) -> None:
 def test_a_method_needs_a_member(kind: type[Method]) -> None:
     if "members" not in {field.name for field in fields(kind)}:
         return
+    setting = "samples" if kind is MCDropout else "members"
     for members in (0, -1):
-        with pytest.raises(InputError, match=f"members={members}"):
-            kind(members=members)  # type: ignore[call-arg]
+        with pytest.raises(InputError, match=f"{setting}={members}"):
+            kind(**{setting: members})  # type: ignore[call-arg]
 
 
 @every_method
@@ -663,7 +683,7 @@ def test_a_function_may_make_the_model(method: Method) -> None:
 
     ensemble = method.wrap(build, example=torch.zeros(1, 4))
     assert ensemble(torch.zeros(2, 4)).shape == (2, method.size, CLASSES)
-    assert len(made) == (method.members if isinstance(method, DeepEnsemble) else 1)
+    assert len(made) == (method.members if isinstance(method, DeepEnsemble | TreeNet) else 1)
     assert isinstance(method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4)), Ensemble)
 
 

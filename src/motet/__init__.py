@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from motet.ensemble import Ensemble
     from motet.errors import InputError
     from motet.experiments import Experiment
-    from motet.grouping import Permuted, Shared
+    from motet.grouping import Permuted, Shared, Split
     from motet.likelihoods import Categorical, Gaussian
     from motet.methods import (
         DUN,
         MIMMO,
         MIMO,
+        BatchEnsemble,
         DataMUX,
         DeepEnsemble,
         EarlyExit,
+        MCDropout,
         Method,
         MixMo,
         MixtureEnsembles,
         Multihead,
         Single,
+        TreeNet,
     )
     from motet.mixing import Mixed
     from motet.objectives import Independent
@@ -44,6 +47,7 @@ __version__ = "0.1.0"
 # Names are imported when they are first used: the command line's --help then never waits for torch.
 _HOMES = {
     "Batch": "types",
+    "BatchEnsemble": "methods",
     "Categorical": "likelihoods",
     "DUN": "methods",
     "DataMUX": "methods",
@@ -55,6 +59,7 @@ _HOMES = {
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "MCDropout": "methods",
     "MIMMO": "methods",
     "MIMO": "methods",
     "Method": "methods",
@@ -67,7 +72,9 @@ _HOMES = {
     "Progress": "types",
     "Shared": "grouping",
     "Single": "methods",
+    "Split": "grouping",
     "Training": "training",
+    "TreeNet": "methods",
     "data": "",
     "fit": "training",
     "metrics": "",
@@ -79,6 +86,7 @@ __all__ = [
     "MIMMO",
     "MIMO",
     "Batch",
+    "BatchEnsemble",
     "Categorical",
     "DataMUX",
     "Dataset",
@@ -89,6 +97,7 @@ __all__ = [
     "Gaussian",
     "Independent",
     "InputError",
+    "MCDropout",
     "Method",
     "MixMo",
     "Mixed",
@@ -99,7 +108,9 @@ __all__ = [
     "Progress",
     "Shared",
     "Single",
+    "Split",
     "Training",
+    "TreeNet",
     "data",
     "fit",
     "metrics",

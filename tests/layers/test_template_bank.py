@@ -164,6 +164,10 @@ def test_a_template_layer_computes_what_the_ordinary_layer_does(layer: nn.Module
     bank = bank_of(3 * size - 1, shapes=[tuple(layer.weight.shape)] * 2, members=2)
     own = TemplateLayer(layer, bank, layer_index=1, member_index=1)
     assert layer.bias is None or own.bias is not layer.bias
+    for name in ("in_features", "out_features") if isinstance(layer, nn.Linear) else ("in_channels", "stride"):
+        assert getattr(own, name) == getattr(layer, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = own.nothing
     x = torch.randn(shape).double().requires_grad_()
     ordinary = copy.deepcopy(layer)
     ordinary.weight = nn.Parameter(slow_weight(bank, *bank.parameters(), 1, 1).detach())

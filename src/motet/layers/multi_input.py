@@ -1,6 +1,6 @@
 """The input layer of a multi-input network."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -9,11 +9,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
 from motet.layers._layout import Layout
-from motet.layers._types import Ordinary, apply, like
+from motet.layers._types import Ordinary, StandIn, apply, like
 
 
 @final
-class MultiInput(nn.Module):
+class MultiInput(StandIn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass one ordinary layer. Channel c of member
@@ -45,8 +45,7 @@ class MultiInput(nn.Module):
     @property
     def kernels(self) -> Tensor:
         """The members' kernels, ``(M, out, in, ...)``: a view of the weight."""
-        weight = self.layer.weight
-        return weight.view(len(weight), -1, self.members, *weight.shape[2:]).movedim(2, 0)
+        return _kernels(self.layer, self.members)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ...)`` out."""
@@ -86,6 +85,11 @@ class MultiInput(nn.Module):
     def _scaled(self, weight: Tensor) -> Tensor:
         return weight if self.scale == 1 else self.scale * weight
 
+    def as_one(self, name: str) -> Any:
+        """Of the layer for one input that all members share, whose weight is the sum of the kernels."""
+        value = _of_one_input(self.layer, self.members, name)
+        return self._scaled(value) if name == "weight" else value
+
     @torch.no_grad()
     def folded(self) -> Ordinary:
         """The ordinary layer that computes the same on one shared input: the M kernels added up."""
@@ -107,7 +111,7 @@ class MultiInput(nn.Module):
 
 
 @final
-class ConcatenatedInput(nn.Module):
+class ConcatenatedInput(StandIn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which are never the same.
 
     As `MultiInput`, but for members whose rows differ even where they share the model's input, because something
@@ -130,9 +134,25 @@ class ConcatenatedInput(nn.Module):
         concatenated: Tensor = self.layer(side_by_side(self.layer, x, self.members))
         return concatenated
 
+    def as_one(self, name: str) -> Any:
+        """Of the layer for one input, whose weight is the sum of the kernels."""
+        return _of_one_input(self.layer, self.members, name)
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
+
+
+def _kernels(layer: Ordinary, members: int) -> Tensor:
+    weight = layer.weight
+    return weight.view(len(weight), -1, members, *weight.shape[2:]).movedim(2, 0)
+
+
+def _of_one_input(layer: Ordinary, members: int, name: str) -> Any:
+    if name == "weight":
+        return _kernels(layer, members).sum(dim=0)
+    value = getattr(layer, name)
+    return value // members if name in ("in_features", "in_channels") else value
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A layer whose weight is a mixture of templates."""
 
 import copy
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,15 @@ class TemplateLayer(nn.Module):
     def bias(self) -> Float[Tensor, "out"] | None:
         """The member's own bias; None where the layer has none."""
         return self.layer.bias
+
+    def __getattr__(self, name: str) -> Any:
+        """What the model's own code may ask of the layer besides: its numbers of features or channels, its stride."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name == "layer":
+                raise
+            return getattr(self.layer, name)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
         """What the ordinary layer computes."""

@@ -5,7 +5,10 @@
 from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
+from motet.methods.mc_dropout import MCDropout
+from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
+from motet.methods.batch_ensemble import BatchEnsemble
 from motet.methods.mixture_ensembles import MixtureEnsembles
 from motet.methods.mimo import MIMO
 from motet.methods.mixmo import MixMo
@@ -23,13 +26,16 @@ __all__ = [
     "METHODS",
     "MIMMO",
     "MIMO",
+    "BatchEnsemble",
     "DataMUX",
     "DeepEnsemble",
     "EarlyExit",
+    "MCDropout",
     "Method",
     "MixMo",
     "MixtureEnsembles",
     "Model",
     "Multihead",
     "Single",
+    "TreeNet",
 ]

@@ -204,7 +204,7 @@ def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
 
 def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
-    example = torch.cat([example, _another_row(example)])  # one row would broadcast where members' rows do not fit
+    example = torch.cat([example, another_row(example)])  # one row would broadcast where members' rows do not fit
     try:
         with torch.no_grad(), evaluating(ensemble):
             shared = ensemble(example)
@@ -224,7 +224,7 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
         ) from error
 
 
-def _another_row(example: Tensor) -> Tensor:
+def another_row(example: Tensor) -> Tensor:
     """A row like those of `example`; if these are floating-point numbers, one that is constant nowhere."""
     row = example[:1]
     if not row.is_floating_point():
