@@ -31,10 +31,9 @@ CANDIDATES: dict[str, tuple[motet.Method, ...]] = {
         *(motet.BatchEnsemble(members=M, fast_std=std, fast_lr=rate) for std in (0.1, 0.5) for rate in (0.5, 1.0)),
         motet.BatchEnsemble(members=M, fast_init="signs"),
     ),
-    "mixture-ensembles": tuple(
-        motet.MixtureEnsembles(members=M, sharing=sharing, templates_per_layer=templates)
-        for sharing in ("groups", "blob")
-        for templates in (2, 5)
+    "mixture-ensembles": (  # the small CNN's layers all differ in shape: only one blob serves them all
+        *(motet.MixtureEnsembles(members=M, templates_per_layer=templates) for templates in (2, 5)),
+        motet.MixtureEnsembles(members=M, filling="interpolate"),
     ),
     "mimo": tuple(motet.MIMO(**REPEATED, input_repetition=rho) for rho in (0.5, 0.7)),
     "mixmo": tuple(
