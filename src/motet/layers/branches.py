@@ -70,7 +70,9 @@ class Branches(StandIn):
 
         def apart(value: Any) -> tuple[Any, ...]:
             if isinstance(value, Tensor) and value.ndim and len(value) == rows:
-                return tuple(value.unflatten(0, (members, -1)).unbind())
+                by_member = value.unflatten(0, (members, -1))
+                # Not unbind: what a module may write on, as dropout in place does, must be a view of its own.
+                return tuple(by_member[m] for m in range(members))
             return (value,) * members
 
         own_args = [apart(value) for value in args]
