@@ -65,8 +65,23 @@ def zoom_blur(images: Images, draws: Draws, step: float, count: float) -> Images
     """The mean of the image and of its middle magnified by 1, 1 + step, 1 + 2 step, ... (`count` factors)."""
     x = unit(images)
     height, width = images.shape[2:]
+    factors = tuple(1 + number * step for number in range(int(count)))
+    if height * width <= _DENSE:
+        mean = F.linear(x.flatten(2), _zooms(height, width, factors).to(x.device)).view_as(x)
+        return pixels(mean)
     total = x.clone()
-    for number in range(int(count)):
-        factor = 1 + number * step
+    for factor in factors:
         total += separable(x, zoom_matrix(height, factor), zoom_matrix(width, factor))
     return pixels(total.div_(count + 1))
+
+
+_DENSE = 40 * 40  # pixels: up to here one large product for all zooms together is faster than small ones for each
+
+
+@lru_cache(maxsize=8)
+def _zooms(height: int, width: int, factors: tuple[float, ...]) -> Float[Tensor, "pixels pixels"]:
+    """The whole of `zoom_blur` as one matrix on the pixels of an image."""
+    total = torch.eye(height * width)
+    for factor in factors:
+        total += torch.kron(zoom_matrix(height, factor), zoom_matrix(width, factor))
+    return total.div_(len(factors) + 1)

@@ -28,7 +28,7 @@ def jpeg_compression(images: Images, draws: Draws, quality: float) -> Images:
     def through_jpeg(image: Image.Image) -> Image.Image:
         file = BytesIO()
         image.save(file, "JPEG", quality=int(quality))
-        return Image.open(file)
+        return Image.open(file, formats=("JPEG",))
 
     return _each(images, through_jpeg)
 

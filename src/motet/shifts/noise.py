@@ -40,33 +40,51 @@ def speckle_noise(images: Images, draws: Draws, std: float) -> Images:
 
 def shot_noise(images: Images, draws: Draws, photons: float) -> Images:
     """Count photons: each pixel is a Poisson number around `photons` times its brightness, divided by `photons`."""
-    table, offset = _poisson(photons)
-    table, offset = table.to(images.device), offset.to(images.device)
-    level = images.to(torch.int64)
-    # The distribution functions of all 256 levels stand in one rising table, level l's raised by l: one search for
-    # l + u finds the smallest count whose distribution function exceeds u.
-    at = torch.searchsorted(table, draws.uniform(*images.shape[1:]).double().add_(level), right=True)
-    return pixels((at - offset[level]).to(torch.float32).div_(photons))
+    table, offset, start = (part.to(images.device) for part in _poisson(photons))
+    level = images.to(torch.int32)
+    chance = draws.uniform(*images.shape[1:])
+    # The count is the first whose distribution function exceeds the chance. `start` is where to look, given the chance's
+    # first bits: mostly there or one further. The few others, out in the tails, are searched for.
+    slices = start.shape[1]
+    at = start.flatten()[(level * slices).add_((chance * slices).to(torch.int32))]
+    at += table[at] <= chance
+    far = (table[at] <= chance).nonzero(as_tuple=True)
+    # All 256 levels' functions stand one after the other. Level l's raised by l they rise throughout: one search does.
+    rising = table.double() + torch.arange(256, device=table.device).repeat_interleave(torch.diff(offset[:, 1]))
+    at[far] = torch.searchsorted(rising, level[far] + chance[far].double(), right=True, out_int32=True)
+    return pixels((at - offset[:-1, 0][level]).to(torch.float32).div_(photons))
+
+
+_SLICES = 512
 
 
 @lru_cache(maxsize=16)
-def _poisson(photons: float) -> tuple[Tensor, Tensor]:
-    """The table of `shot_noise`, and what to take off the place found in it to have the count, for each level.
+def _poisson(photons: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Tables for `shot_noise`: distribution functions of the 256 levels' counts, one after the other; for each level, what
+    to take off a place in them to have the count, and where its function begins; for each level and slice of the chances
+    from 0 to 1, the place of the first count possible.
 
-    Counts rarer than a uniform number's steps (2^-24) are left out, which keeps the table in the processor's cache.
+    Counts rarer than a uniform number's steps (2^-24) are left out, which keeps the tables in the processor's cache.
     """
     from scipy.stats import poisson
 
     parts, offsets, length = [], [], 0
+    starts = np.empty((256, _SLICES), dtype=np.int32)
     for level in range(256):
         mean = level / 255 * photons
         low, high = (int(poisson.ppf(p, mean)) if level else 0 for p in (2.0**-26, 1 - 2.0**-26))
-        cdf = poisson.cdf(np.arange(low, high + 1), mean)
+        cdf = poisson.cdf(np.arange(low, high + 1), mean).astype(np.float32)
         cdf[-1] = 1.0
-        parts.append(level + cdf)
-        offsets.append(length - low)
+        parts.append(cdf)
+        offsets.append((length - low, length))
+        starts[level] = length + np.searchsorted(cdf, np.arange(_SLICES) / _SLICES, side="right")
         length += len(cdf)
-    return torch.from_numpy(np.concatenate(parts)), torch.tensor(offsets)
+    offsets.append((0, length))
+    return (
+        torch.from_numpy(np.concatenate(parts)),
+        torch.tensor(offsets, dtype=torch.int32),
+        torch.from_numpy(starts),
+    )
 
 
 def impulse_noise(images: Images, draws: Draws, amount: float) -> Images:
