@@ -1,7 +1,7 @@
 """Frost on a window, grown by a program: ferns of ice that branch, over a film of cloudy ice.
 
 The original lays photographs over the images, which are not ours to ship. These pictures are made to be like them in what
-matters here: bluish white needles of all lengths on a darker film, brightness from dark to white, mean about 0.45.
+matters here: bluish white needles of all lengths on a darker film, brightness from dark to white, mean about half of it.
 """
 
 import math
@@ -28,7 +28,7 @@ def ice(number: int) -> UInt8[Tensor, "3 side side"]:
     random = np.random.Generator(np.random.PCG64(number))
     needles = Image.new("L", (SIDE, SIDE))
     draw = ImageDraw.Draw(needles)
-    for _ in range(26 + 4 * number):
+    for _ in range(18 + 4 * number):
         # Frost begins at scratches and at the frame, and grows away from it.
         x, y = random.uniform(0, SIDE, 2)
         if random.random() < 0.5:
@@ -38,7 +38,7 @@ def ice(number: int) -> UInt8[Tensor, "3 side side"]:
     sharp = np.asarray(needles, dtype=np.float64) / 255
     glow = np.asarray(needles.filter(ImageFilter.GaussianBlur(6)), dtype=np.float64) / 255
     film = _cloud(random)
-    amount = np.clip(0.12 + 0.42 * film + 0.5 * glow + 0.55 * sharp * (0.5 + film), 0, 1)
+    amount = np.clip(0.06 + 0.34 * film + 0.45 * glow + 0.7 * sharp * (0.3 + film), 0, 1)
     rgb = _DARK + (_LIGHT - _DARK) * amount[..., None]
     return torch.from_numpy(np.rint(rgb).astype(np.uint8)).permute(2, 0, 1).contiguous()
 
@@ -48,12 +48,12 @@ def _fern(
 ) -> None:
     """A bent stem with needles at 60 degrees on both sides, which carry needles of their own."""
     bend = random.normal(0, 0.6) / length
-    gap = 7.0
+    gap = 16.0
     x, y = start
     for step in range(int(length / gap)):
         left = 1 - step * gap / length
         to_x, to_y = x + gap * math.cos(towards), y + gap * math.sin(towards)
-        draw.line((x, y, to_x, to_y), fill=int(150 + 100 * left), width=2)
+        draw.line((x, y, to_x, to_y), fill=int(150 + 100 * left), width=4)
         for side in (-1, 1):
             _needle(draw, random, (x, y), towards + side * math.radians(60), 0.32 * length * left**0.8)
         x, y, towards = to_x, to_y, towards + bend * gap
@@ -66,12 +66,12 @@ def _needle(
     towards += random.normal(0, 0.08)
     shade = int(random.uniform(70, 230))
     dx, dy = math.cos(towards), math.sin(towards)
-    draw.line((start[0], start[1], start[0] + length * dx, start[1] + length * dy), fill=shade)
-    for at in np.arange(6.0, length, 6.0):
+    draw.line((start[0], start[1], start[0] + length * dx, start[1] + length * dy), fill=shade, width=3)
+    for at in np.arange(9.0, length, 9.0):
         twig = 0.3 * (length - at) * random.uniform(0.2, 1.0)
         x, y = start[0] + at * dx, start[1] + at * dy
-        turn = towards + math.radians(60 if int(at / 6) % 2 else -60)
-        draw.line((x, y, x + twig * math.cos(turn), y + twig * math.sin(turn)), fill=int(0.8 * shade))
+        turn = towards + math.radians(60 if int(at / 9) % 2 else -60)
+        draw.line((x, y, x + twig * math.cos(turn), y + twig * math.sin(turn)), fill=int(0.8 * shade), width=2)
 
 
 def _cloud(random: np.random.Generator) -> NDArray[np.float64]:
