@@ -32,6 +32,7 @@ ORDER = [
     "methods",
     "models",
     "data",
+    "shifts",
     "metrics",
     "training",
     "experiments",

@@ -1,6 +1,6 @@
 """Draw every corruption at every severity on CIFAR-10's test images: docs/img/corruptions.png.
 
-    python tools/draw_corruptions.py FOLDER_WITH_TEST_BATCH
+python tools/draw_corruptions.py FOLDER_WITH_TEST_BATCH
 """
 
 import pickle

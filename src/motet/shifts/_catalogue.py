@@ -19,7 +19,9 @@ def _made(
 ) -> Corruption:
     assert callable(function)
     levels = {"mimmo": cifar} if imagenet is None else {"cifar": cifar, "imagenet": imagenet}
-    return Corruption(name=name, family=family, description=description, apply=function, levels=MappingProxyType(levels))
+    return Corruption(
+        name=name, family=family, description=description, apply=function, levels=MappingProxyType(levels)
+    )
 
 
 _ALL = (
@@ -103,7 +105,9 @@ def corruptions(names: str) -> tuple[Corruption, ...]:
         return (CORRUPTIONS[names],)
     if names not in SETS:
         raise InputError(
-            "shifts must be a set of corruptions, or one of them", got=repr(names), fix=nearest(names, [*SETS, *CORRUPTIONS])
+            "shifts must be a set of corruptions, or one of them",
+            got=repr(names),
+            fix=nearest(names, [*SETS, *CORRUPTIONS]),
         )
     return tuple(CORRUPTIONS[name] for name in SETS[names])
 

@@ -13,9 +13,7 @@ from motet.shifts._resample import pad_mirrored
 _TANGENT = 13573 / 32768  # of 22.5 degrees, as OpenCV rounds it
 
 
-def canny(
-    x_BHW: Float[Tensor, "batch height width"], low: float, high: float
-) -> Bool[Tensor, "batch height width"]:
+def canny(x_BHW: Float[Tensor, "batch height width"], low: float, high: float) -> Bool[Tensor, "batch height width"]:
     """Canny's edges as OpenCV finds them: Sobel gradients, sizes as sums of absolute values, thinned, linked.
 
     Args:
@@ -99,7 +97,9 @@ def box(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch heig
 def equalised(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
     """Histogram equalisation as OpenCV does it: the lowest value becomes 0, the highest 255; one value alone stays."""
     level = x_BHW.flatten(1).to(torch.int64)
-    histogram = torch.zeros(len(x_BHW), 256, device=x_BHW.device).scatter_add_(1, level, torch.ones_like(x_BHW).flatten(1))
+    histogram = torch.zeros(len(x_BHW), 256, device=x_BHW.device).scatter_add_(
+        1, level, torch.ones_like(x_BHW).flatten(1)
+    )
     present = histogram > 0
     lowest = present.to(torch.uint8).argmax(dim=1, keepdim=True)
     at_lowest = histogram.gather(1, lowest)

@@ -18,7 +18,9 @@ from motet.shifts.draws import Draws
 # Weights of image and ice, and the scale of the ice for each pixel of the image's longer side: the original shrinks its
 # photographs to a fifth for images of 32 and takes them as they are for images of 224. From where, see
 # `motet.shifts.noise`.
-CIFAR = tuple((image, frost, 0.2 / 32) for image, frost in ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)))
+CIFAR = tuple(
+    (image, frost, 0.2 / 32) for image, frost in ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
+)
 IMAGENET = tuple(
     (image, frost, 1 / 224) for image, frost in ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 )

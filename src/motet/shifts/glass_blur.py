@@ -47,7 +47,9 @@ def _sources(draws: Draws, height: int, width: int, reach: int) -> Int64[Tensor,
     count = height * width
     source = (here + step).flatten(1)
     later = (step > 0) & moved.flatten()[source].view_as(step)
-    pointer = torch.cat((torch.where(later.flatten(1), source, source + count), (here.flatten() + count).expand_as(source)), 1)
+    pointer = torch.cat(
+        (torch.where(later.flatten(1), source, source + count), (here.flatten() + count).expand_as(source)), 1
+    )
     while True:
         further = pointer.gather(1, pointer)
         if torch.equal(further, pointer):

@@ -202,9 +202,7 @@ def _misfit(file: Path, array: NDArray[Any], wanted: str) -> InputError:
 
 def _check_name(name: str, names: tuple[str, ...], folder: Path) -> None:
     if name not in names:
-        raise InputError(
-            f"the corruption must be one of those in {folder}", got=repr(name), fix=nearest(name, names)
-        )
+        raise InputError(f"the corruption must be one of those in {folder}", got=repr(name), fix=nearest(name, names))
 
 
 def _check_batch_size(batch_size: int) -> None:
