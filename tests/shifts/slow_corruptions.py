@@ -146,7 +146,7 @@ def zoom_blur(image: Array, draws: Draws, step: float, count: float) -> Array:
     return truncated((x + sum(zoomed)) / (count + 1))
 
 
-def snow(
+def snow(  # noqa: PLR0917
     image: Array, draws: Draws, mean: float, std: float, zoom: float, threshold: float, radius: float, sigma: float,
     share: float,
 ) -> Array:  # fmt: skip
@@ -181,7 +181,7 @@ def plasma(draws: Draws, side: int, decay: float) -> Array:
         def noise(count: int = count, rough: float = rough) -> Array:
             return draws.uniform(count, count, low=-rough * rough, high=rough * rough)[0].double().numpy()
 
-        def at(y: int, x: int) -> float:
+        def at(y: int, x: int, heights: Array = heights) -> float:
             return float(heights[y % side, x % side])
 
         middle = noise()
@@ -234,7 +234,7 @@ def contrast(image: Array, draws: Draws, factor: float) -> Array:
 def elastic_transform(image: Array, draws: Draws, amplitude: float, smooth: float, jitter: float) -> Array:
     height, width, channels = image.shape
     side, third = min(height, width), min(height, width) // 3
-    old = np.array([[third, third], [third, -third], [-third, -third]]) + [width // 2, height // 2]
+    old = np.array([[third, third], [third, -third], [-third, -third]]) + np.array([width // 2, height // 2])
     new = old + draws.uniform(3, 2, low=-jitter * side, high=jitter * side)[0].double().numpy()
     back = np.linalg.solve(np.c_[new, np.ones(3)], old).T  # new places to old ones
     y, x = np.mgrid[:height, :width].astype(float)
@@ -297,7 +297,7 @@ def equalised(x: Array) -> Array:
     return table[x]
 
 
-def spatter(
+def spatter(  # noqa: PLR0917
     image: Array, draws: Draws, mean: float, std: float, blur: float, threshold: float, intensity: float, mud: float
 ) -> Array:
     x = image / 255

@@ -6,7 +6,7 @@ import torch
 from slow_corruptions import photographs, slow
 from torch import Tensor
 
-from motet.shifts import CORRUPTIONS, SEVERITIES, SETS, Draws, corrupt
+from motet.shifts import CORRUPTIONS, SETS, SEVERITIES, Draws, corrupt
 
 BIT_EQUAL = ("pixelate", "jpeg_compression", "impulse_noise", "mimmo_translation")
 

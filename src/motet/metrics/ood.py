@@ -34,8 +34,8 @@ def auroc(known: Shaped[Tensor, "..."], other: Shaped[Tensor, "..."]) -> Float[T
 def fpr_at_tpr(known: Shaped[Tensor, "..."], other: Shaped[Tensor, "..."], tpr: float = 0.95) -> Float[Tensor, ""]:
     """Share of out-of-distribution rows that pass as known where at least `tpr` of the known rows do.
 
-    From 0 (best) to 1. Known rows are the positives (Liang et al. 2018, ODIN): the threshold is the least score that lets
-    `tpr` of them pass, and rows that score just as much pass too.
+    From 0 (best) to 1. Known rows are the positives (Liang et al. 2018, ODIN): the threshold is the least score that
+    lets `tpr` of them pass, and rows that score just as much pass too.
 
     Args:
         known: scores of rows in distribution, ``(N,)``, higher for what looks stranger.

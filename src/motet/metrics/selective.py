@@ -32,8 +32,8 @@ class RiskCoverage:
 def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> RiskCoverage:
     """The risk at every coverage.
 
-    Rows of equal confidence could be taken in any order. The curve is the mean over all these orders, exactly, so that it
-    does not depend on the order of the rows.
+    Rows of equal confidence could be taken in any order. The curve is the mean over all these orders, exactly, so that
+    it does not depend on the order of the rows.
 
     Args:
         confidence_B: ``(B,)``, higher for what is predicted first.

@@ -85,8 +85,8 @@ def corruption_errors(errors: Table, reference: Table | Mapping[str, float]) -> 
         reference: another run's, by corruption and severity, or already averaged over them, as `ALEXNET_ERRORS` are.
 
     Raises:
-        InputError: an empty or incomplete table; a corruption that the reference has not, or not at the same severities,
-            or where it makes no error at all.
+        InputError: an empty or incomplete table; a corruption that the reference has not, or not at the same
+            severities, or where it makes no error at all.
     """
     _check_complete(errors)
     relative = {}
@@ -119,7 +119,7 @@ def corruption_errors(errors: Table, reference: Table | Mapping[str, float]) -> 
 def mce(errors: Table, reference: Table | Mapping[str, float]) -> float:
     """Mean corruption error relative to a reference run; 100 is as good as the reference. See `corruption_errors`.
 
-    >>> mce({"fog": {1: 0.2, 2: 0.4}}, {"fog": {1: 0.5, 2: 0.7}})
+    >>> round(mce({"fog": {1: 0.2, 2: 0.4}}, {"fog": {1: 0.5, 2: 0.7}}), 1)
     50.0
     """
     relative: Sequence[float] = list(corruption_errors(errors, reference).values())

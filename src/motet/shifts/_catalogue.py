@@ -14,7 +14,7 @@ from motet.shifts._corruption import Constants, Corruption, Family, apply
 Levels = tuple[tuple[float, ...], ...]
 
 
-def _made(
+def _made(  # noqa: PLR0917  (a table's columns)
     name: str, family: Family, function: object, cifar: Levels, imagenet: Levels | None, description: str
 ) -> Corruption:
     assert callable(function)
@@ -85,7 +85,7 @@ SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mimmo": tuple(CORRUPTIONS)[19:],
     }
 )
-"""Names of corruptions by set: CIFAR-C's 15 (those that means are taken over), its 15 and 4 extra ones, MIMMO's five."""
+"""Names by set: CIFAR-C's 15 (those that means are taken over), these and its 4 extra ones, MIMMO's five."""
 
 
 def corruption(name: str) -> Corruption:
@@ -151,8 +151,8 @@ def corrupt(
         index: a number for each image, ``(B,)``; by default 0 to B - 1. Pass the rows in the data set to corrupt it
             batch by batch.
         constants: "cifar" for CIFAR-10-C's, made for images of 32x32, "imagenet" for ImageNet-C's, for 224x224. By
-            default ImageNet's where the shorter side has at least 128 pixels. Radii are in pixels and stay; ice, fog and
-            elastic fields grow with the image.
+            default ImageNet's where the shorter side has at least 128 pixels. Radii are in pixels and stay; ice, fog
+            and elastic fields grow with the image.
 
     Returns:
         The corrupted images, of the same shape, in uint8.

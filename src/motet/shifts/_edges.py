@@ -73,8 +73,8 @@ def distance(edge_BHW: Bool[Tensor, "batch height width"], most: int) -> Float[T
     (OpenCV's, with a mask of 5 pixels, is an approximation of it within 2 %.)
     """
     height, width = edge_BHW.shape[1:]
-    # Along columns first, by the last edge above and the first below; then along rows: the squared distance is the least
-    # of dx^2 + down^2 over the columns.
+    # Along columns first, by the last edge above and the first below; then along rows: the squared distance is the
+    # least of dx^2 + down^2 over the columns.
     row = torch.arange(height, device=edge_BHW.device, dtype=torch.float32).view(-1, 1)
     above = row - torch.where(edge_BHW, row, -float(most)).cummax(dim=1).values
     mirrored_row = torch.where(edge_BHW, height - 1 - row, -float(most)).flip(1)

@@ -1,7 +1,8 @@
 """Frost on a window, grown by a program: ferns of ice that branch, over a film of cloudy ice.
 
-The original lays photographs over the images, which are not ours to ship. These pictures are made to be like them in what
-matters here: bluish white needles of all lengths on a darker film, brightness from dark to white, mean about half of it.
+The original lays photographs over the images, which are not ours to ship. These pictures are made to be like them in
+what matters here: bluish white needles of all lengths on a darker film, brightness from dark to white, mean about half
+of it.
 """
 
 import math
@@ -80,4 +81,5 @@ def _cloud(random: np.random.Generator) -> NDArray[np.float64]:
     weight = (np.hypot(rows, columns) + 2 / SIDE) ** -1.6
     noise = np.fft.irfft2(np.fft.rfft2(random.standard_normal((SIDE, SIDE))) * weight, (SIDE, SIDE))
     low, high = np.quantile(noise, (0.02, 0.98))
-    return np.clip((noise - low) / (high - low), 0, 1)
+    cloud: NDArray[np.float64] = np.clip((noise - low) / (high - low), 0, 1)
+    return cloud

@@ -32,7 +32,8 @@ def grey(x_BCHW: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "
     if x_BCHW.shape[1] == 1:
         return x_BCHW
     red, green, blue = x_BCHW.split(1, dim=1)
-    return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+    bright: Tensor = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+    return bright
 
 
 def colour(rgb: tuple[float, float, float], channels: int, like: Tensor) -> Float[Tensor, "channel 1 1"]:

@@ -17,7 +17,8 @@ GAUSSIAN_CIFAR = ((0.4,), (0.6,), (0.7,), (0.8,), (1.0,))
 GAUSSIAN_IMAGENET = ((1.0,), (2.0,), (3.0,), (4.0,), (6.0,))
 DEFOCUS_CIFAR = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
 DEFOCUS_IMAGENET = ((3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5))
-# Steps and numbers of the zoom factors from 1 on. The original writes arange(1, end, step), whose length rounding decides.
+# Steps and numbers of the zoom factors from 1 on. The original writes arange(1, end, step), whose length rounding
+# decides.
 ZOOM_CIFAR = ((0.01, 7.0), (0.01, 12.0), (0.01, 16.0), (0.01, 21.0), (0.01, 26.0))
 ZOOM_IMAGENET = ((0.01, 12.0), (0.01, 16.0), (0.02, 11.0), (0.02, 13.0), (0.03, 11.0))
 

@@ -1,8 +1,8 @@
 """Brightness, contrast and saturation.
 
-Constants as in `motet.shifts.noise`. Brightness and saturation are changed in the HSV cone. With its hue H kept, a colour
-is ``V (1 - S f(H))`` in each channel, so both follow without computing H. A grey image of one channel is taken for a colour
-image of three equal ones, and the result is turned grey again.
+Constants as in `motet.shifts.noise`. Brightness and saturation are changed in the HSV cone. With its hue H kept, a
+colour is ``V (1 - S f(H))`` in each channel, so both follow without computing H. A grey image of one channel is taken
+for a colour image of three equal ones, and the result is turned grey again.
 """
 
 import torch

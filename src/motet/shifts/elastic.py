@@ -9,8 +9,8 @@ from motet.shifts._pixels import pixels, unit
 from motet.shifts._resample import gaussian
 from motet.shifts.draws import Draws
 
-# Displacement's amplitude, its smoothness, the affine map's jitter, as shares of the image's shorter side. From where, see
-# `motet.shifts.noise`.
+# Displacement's amplitude, its smoothness, the affine map's jitter, as shares of the image's shorter side. From where,
+# see `motet.shifts.noise`.
 CIFAR = ((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
 _SLIP = 244 / 224  # the original counts 244 pixels on images of 224
 IMAGENET = (
@@ -27,9 +27,9 @@ Images = UInt8[Tensor, "batch channel height width"]
 def elastic_transform(images: Images, draws: Draws, amplitude: float, smooth: float, jitter: float) -> Images:
     """Move three points around the centre by up to `jitter`, then each pixel by a smoothed random field.
 
-    Both steps interpolate linearly and go on as mirror images beyond the border, the first mirrored on the outer pixels,
-    the second on their outer edges, as OpenCV and SciPy do in the original. (OpenCV rounds places to a 32nd of a pixel.
-    Here they are not rounded.)
+    Both steps interpolate linearly and go on as mirror images beyond the border, the first mirrored on the outer
+    pixels, the second on their outer edges, as OpenCV and SciPy do in the original. (OpenCV rounds places to a 32nd of
+    a pixel. Here they are not rounded.)
     """
     height, width = images.shape[2:]
     side = min(height, width)

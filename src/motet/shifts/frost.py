@@ -1,4 +1,4 @@
-"""Frost: a picture of ice laid over the image, grown by a program (`motet.shifts._ice`) or from your own photographs."""
+"""Frost: a picture of ice laid over the image, grown by a program (`motet.shifts._ice`) or from your photographs."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -56,7 +56,7 @@ def frost_of_photos(folder: Path) -> Callable[..., Images]:
     return partial(_lay, scaled, len(photos))
 
 
-def _lay(
+def _lay(  # noqa: PLR0917  (a severity's constants come by position)
     picture: Callable[[int, float, tuple[int, int]], Tensor],
     count: int,
     images: Images,

@@ -1,9 +1,9 @@
 """The five shifts of MIMMO (Ferianc and Rodrigues 2022, supplement): geometry and light, at five levels each.
 
 The paper gives names and constants, no code. Decided here: what moves out of view is black where it came from; places
-between pixels are interpolated linearly; contrast is changed about the mean of the image's grey, as Pillow and torchvision
-do. The fifth shift's name is garbled in the paper ("amble", .9 to .5): **it is read as a scale factor**, which is a guess.
-Rotation's first level, 0 degrees, changes nothing.
+between pixels are interpolated linearly; contrast is changed about the mean of the image's grey, as Pillow and
+torchvision do. The fifth shift's name is garbled in the paper ("amble", .9 to .5): **it is read as a scale factor**,
+which is a guess. Rotation's first level, 0 degrees, changes nothing.
 """
 
 import math

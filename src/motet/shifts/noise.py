@@ -25,6 +25,8 @@ IMPULSE_IMAGENET = ((0.03,), (0.06,), (0.09,), (0.17,), (0.27,))
 SPECKLE_CIFAR = ((0.06,), (0.1,), (0.12,), (0.16,), (0.2,))
 SPECKLE_IMAGENET = ((0.15,), (0.2,), (0.35,), (0.45,), (0.6,))
 
+_SLICES = 512  # of the chances from 0 to 1, for which `shot_noise` knows where to look
+
 Images = UInt8[Tensor, "batch channel height width"]
 
 
@@ -43,8 +45,8 @@ def shot_noise(images: Images, draws: Draws, photons: float) -> Images:
     table, offset, start = (part.to(images.device) for part in _poisson(photons))
     level = images.to(torch.int32)
     chance = draws.uniform(*images.shape[1:])
-    # The count is the first whose distribution function exceeds the chance. `start` is where to look, given the chance's
-    # first bits: mostly there or one further. The few others, out in the tails, are searched for.
+    # The count is the first whose distribution function exceeds the chance. `start` is where to look, given the
+    # chance's first bits: mostly there or one further. The few others, out in the tails, are searched for.
     slices = start.shape[1]
     at = start.flatten()[(level * slices).add_((chance * slices).to(torch.int32))]
     at += table[at] <= chance
@@ -55,14 +57,13 @@ def shot_noise(images: Images, draws: Draws, photons: float) -> Images:
     return pixels((at - offset[:-1, 0][level]).to(torch.float32).div_(photons))
 
 
-_SLICES = 512
-
-
 @lru_cache(maxsize=16)
 def _poisson(photons: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Tables for `shot_noise`: distribution functions of the 256 levels' counts, one after the other; for each level, what
-    to take off a place in them to have the count, and where its function begins; for each level and slice of the chances
-    from 0 to 1, the place of the first count possible.
+    """Tables for `shot_noise`.
+
+    They are: the distribution functions of the 256 levels' counts, one after the other; for each level, what to take
+    off a place in them to have the count, and where its function begins; for each level and slice of the chances from
+    0 to 1, the place of the first count possible.
 
     Counts rarer than a uniform number's steps (2^-24) are left out, which keeps the tables in the processor's cache.
     """

@@ -24,7 +24,8 @@ ShiftedBatch = tuple[UInt8[Tensor, "batch channel height width"], Int64[Tensor, 
 
 @final
 class CifarC:
-    """A folder of CIFAR-10-C or CIFAR-100-C: ``<corruption>.npy`` of five severities one after the other, ``labels.npy``.
+    """A folder of CIFAR-10-C or CIFAR-100-C: ``<corruption>.npy`` of five severities one after the other,
+    ``labels.npy``.
 
     Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are mapped into memory,
     not read whole.
@@ -40,9 +41,10 @@ class CifarC:
         self.folder = Path(folder)
         files = sorted(file for file in self.folder.glob("*.npy") if file.stem != "labels")
         if not files or not (self.folder / "labels.npy").is_file():
+            found = ", ".join(each.name for each in sorted(self.folder.glob("*.npy"))) or "no .npy file"
             raise InputError(
                 "a CIFAR-C folder must hold labels.npy and a .npy file for each corruption",
-                got=f"{self.folder} with {', '.join(file.name for file in files) or 'no .npy file but perhaps labels.npy'}",
+                got=f"{self.folder} with {found}",
                 fix="Unpack CIFAR-10-C.tar from zenodo.org/records/2535967 (CIFAR-100-C: 3555552) and pass its folder",
             )
         self.names = tuple(file.stem for file in files)
@@ -128,8 +130,8 @@ class ImageNetC:
 
         Raises:
             InputError: at the call, for a corruption that the folder has not (with the nearest), a severity outside
-                1..5, or a batch size below 1; later, naming the file, for one that is not an image or that is of another
-                size than the first.
+                1..5, or a batch size below 1; later, naming the file, for one that is not an image or that is of
+                another size than the first.
         """
         severity = check_severity(severity)
         _check_name(name, self.names, self.folder)

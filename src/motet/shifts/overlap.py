@@ -23,7 +23,7 @@ def overlapping(rows: Shaped[Tensor, "..."], others: Shaped[Tensor, "..."]) -> B
     if rows.shape[1:] != others.shape[1:] or rows.dtype != others.dtype:
         raise InputError(
             "two sets can overlap only if their rows have one shape and dtype",
-            got=f"rows of shape {tuple(rows.shape[1:])} in {rows.dtype} and {tuple(others.shape[1:])} in {others.dtype}",
+            got=f"{rows.dtype} rows of shape {tuple(rows.shape[1:])} and {others.dtype} of {tuple(others.shape[1:])}",
             fix="Bring both to one form first, in the same way",
         )
     known = set(_hashes(others))

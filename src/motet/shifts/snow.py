@@ -29,7 +29,7 @@ IMAGENET = (
 Images = UInt8[Tensor, "batch channel height width"]
 
 
-def snow(
+def snow(  # noqa: PLR0917  (a severity's constants come by position)
     images: Images,
     draws: Draws,
     mean: float,

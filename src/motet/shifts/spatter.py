@@ -9,8 +9,8 @@ from motet.shifts._pixels import colour, levels, pixels, unit
 from motet.shifts._resample import gaussian, pad_mirrored
 from motet.shifts.draws import Draws
 
-# Mean and deviation of the liquid, its blur, threshold, intensity (of mud: the second blur), and whether it is mud. From
-# where, see `motet.shifts.noise`.
+# Mean and deviation of the liquid, its blur, threshold, intensity (of mud: the second blur), and whether it is mud.
+# From where, see `motet.shifts.noise`.
 CIFAR = (
     (0.62, 0.1, 0.7, 0.7, 0.5, 0.0),
     (0.65, 0.1, 0.8, 0.7, 0.5, 0.0),
@@ -31,7 +31,7 @@ MUD = (63.0, 42.0, 20.0)
 Images = UInt8[Tensor, "batch channel height width"]
 
 
-def spatter(
+def spatter(  # noqa: PLR0917  (a severity's constants come by position)
     images: Images, draws: Draws, mean: float, std: float, blur: float, threshold: float, intensity: float, mud: float
 ) -> Images:
     """Cover the image where a smoothed random field exceeds `threshold`: by light on water, or by mud."""

@@ -73,8 +73,8 @@ def shift_table(
         index: a number for each row, ``(N,)``; by default 0 to N - 1. A row's shift depends on no other row.
 
     Raises:
-        InputError: an unknown name (with the nearest), a severity outside 1..5, features of another shape or dtype, or a
-            mean and std that do not fit them.
+        InputError: an unknown name (with the nearest), a severity outside 1..5, features of another shape or dtype, or
+            a mean and std that do not fit them.
     """
     if name not in TABLE_SHIFTS:
         raise InputError(

@@ -72,8 +72,8 @@ def evaluate_shift(
         a row for each corruption and severity: accuracy, nll, ece, brier and aurc.
 
     Raises:
-        InputError: at the first row, for an unknown shift (with the nearest), a severity outside 1..5, or inputs that are
-            not uint8 images.
+        InputError: at the first row, for an unknown shift (with the nearest), a severity outside 1..5, or inputs that
+            are not uint8 images.
     """
     chosen = [each for item in ([shifts] if isinstance(shifts, str) else shifts) for each in _corruptions(item)]
     rows = split or dataset.test
@@ -114,8 +114,8 @@ def evaluate_official(
         batch_size: rows per forward pass.
 
     Raises:
-        InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than the
-            data set's.
+        InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than
+            the data set's.
     """
     for name in source.names if names is None else names:
         for severity in severities:
@@ -173,8 +173,8 @@ def evaluate_ood(
         batch_size: rows per forward pass.
 
     Returns:
-        A row for each other set and score: ``{"dataset": ..., "score": "entropy", "auroc": ..., "fpr95": ..., "rows": ...,
-        "dropped": ...}``.
+        A row for each other set and score: ``{"dataset": ..., "score": "entropy", "auroc": ..., "fpr95": ..., "rows":
+        ..., "dropped": ...}``.
 
     Raises:
         InputError: for regression, for rows of another shape or scale, or a set whose rows all stand in the data set.
@@ -202,8 +202,8 @@ def summarise_shifts(
             the mean corruption error.
 
     Returns:
-        "mean": each metric's mean over corruptions at each severity, then over severities; "by_severity": the former, by
-        metric and severity; "mce": where there is a reference.
+        "mean": each metric's mean over corruptions at each severity, then over severities; "by_severity": the former,
+        by metric and severity; "mce": where there is a reference.
 
     Raises:
         InputError: no rows, corruptions at different severities, or a reference that does not fit.
