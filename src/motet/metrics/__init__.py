@@ -11,6 +11,7 @@ from motet.metrics.diversity import (
     pairwise_kl,
 )
 from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
+from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
@@ -55,6 +56,7 @@ __all__ = [
     "ood_scores",
     "pairwise_kl",
     "parameters",
+    "ptflops",
     "reliability",
     "risk_coverage",
     "rmse",
