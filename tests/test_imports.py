@@ -34,6 +34,7 @@ ORDER = [
     "methods",
     "models",
     "data",
+    "shifts",
     "metrics",
     "training",
     "experiments",

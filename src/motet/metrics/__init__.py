@@ -10,31 +10,57 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
+from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
 from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
+from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
+from motet.metrics.selective import RiskCoverage, aurc, risk_coverage, selective_risk
+from motet.metrics.shift import (
+    ALEXNET_ERRORS,
+    by_corruption,
+    corruption_errors,
+    mce,
+    mean_by_severity,
+    mean_over_shifts,
+)
 
 __all__ = [
+    "ALEXNET_ERRORS",
     "Latency",
     "Reliability",
+    "RiskCoverage",
+    "RunningScores",
     "accuracy",
+    "aurc",
+    "auroc",
     "brier",
+    "by_corruption",
+    "corruption_errors",
     "disagreement",
     "disagreement_matrix",
     "disagreement_over_error",
     "ece",
     "flops",
+    "fpr_at_tpr",
     "kl_matrix",
     "latency_ratios",
+    "mce",
+    "mean_by_severity",
+    "mean_over_shifts",
     "member_accuracy",
     "member_nll",
     "member_rmse",
     "member_scores",
     "nll",
+    "ood_scores",
     "pairwise_kl",
     "parameters",
     "ptflops",
     "reliability",
+    "risk_coverage",
     "rmse",
     "score",
+    "selective_risk",
+    "uncertainties",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from motet.errors import InputError
@@ -50,18 +50,22 @@ def reliability(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batc
         raise InputError("a reliability diagram needs at least 1 bin", got=f"bins={bins}", fix="Pass bins=15")
     check_probs(probs_BC)
     check_labels(y_B, rows=probs_BC.shape[0], classes=probs_BC.shape[1])
+    return reliability_of(probs_BC.detach().amax(dim=-1), probs_BC.argmax(dim=-1) == y_B, bins)
+
+
+def reliability_of(confidence: Float[Tensor, "batch"], correct: Bool[Tensor, "batch"], bins: int = 15) -> Reliability:
+    """`reliability` from what it needs of the predictions: each row's confidence, and whether it is right."""
     # One small vector from here on: on the CPU, where double precision always exists and sums have a fixed order.
-    confidence_B = probs_BC.detach().amax(dim=-1).cpu().double()
-    correct_B = (probs_BC.argmax(dim=-1) == y_B).cpu().double()
+    confidence_B, correct_B = confidence.cpu().double(), correct.cpu().double()
     # The edges are rounded to the type of the probabilities, then both are compared exactly: 0.2 in float32 must
     # equal the edge 3/15, although neither is a fifth. linspace would multiply by a step and miss some edges.
-    edges = (torch.arange(bins + 1, dtype=torch.float64) / bins).to(probs_BC.dtype).double()
+    edges = (torch.arange(bins + 1, dtype=torch.float64) / bins).to(confidence.dtype).double()
     # Only inner edges are searched, so that confidence 1 (or a rounding error more) stays in the last bin.
     bin_B = torch.bucketize(confidence_B, edges[1:-1], right=True)
     count = torch.bincount(bin_B, minlength=bins)
     mean_confidence = torch.bincount(bin_B, weights=confidence_B, minlength=bins) / count
     mean_accuracy = torch.bincount(bin_B, weights=correct_B, minlength=bins) / count
-    like = widen(probs_BC)
+    like = widen(confidence)
     return Reliability(
         low=edges[:-1].to(like),
         high=edges[1:].to(like),
@@ -89,6 +93,10 @@ def ece(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bin
     >>> ece(torch.tensor([[0.75, 0.25]]), torch.tensor([0]))
     tensor(0.2500)
     """
-    diagram = reliability(probs_BC, y_B, bins)
+    return ece_of(reliability(probs_BC, y_B, bins))
+
+
+def ece_of(diagram: Reliability) -> Float[Tensor, ""]:
+    """`ece` from a reliability diagram's numbers."""
     gap = (diagram.accuracy - diagram.confidence).abs().nan_to_num(nan=0.0)  # an empty bin weighs nothing
     return (diagram.count / diagram.count.sum() * gap).sum()

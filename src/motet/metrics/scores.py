@@ -30,7 +30,7 @@ def score(prediction: Prediction) -> dict[str, float]:
     >>> {name: round(value, 2) for name, value in score(two).items() if name in ("accuracy", "nll", "ece")}
     {'accuracy': 1.0, 'nll': 0.69, 'ece': 0.5}
     """
-    prediction, y = _checked(prediction)
+    prediction, y = checked(prediction)
     outputs_BMC = prediction.outputs_BMC
     if isinstance(prediction.likelihood, Categorical):
         scores = {
@@ -67,7 +67,7 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     >>> member_scores(two)["accuracy"]
     [1.0, 0.0]
     """
-    prediction, y = _checked(prediction)
+    prediction, y = checked(prediction)
     outputs_BMC = prediction.outputs_BMC
     if isinstance(prediction.likelihood, Categorical):
         probs_by_member = prediction.member_means.unbind(dim=1)
@@ -83,7 +83,7 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     }
 
 
-def _checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
+def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
     """The prediction in at least single precision, with targets that fit it."""
     if prediction.targets is None:
         raise InputError(

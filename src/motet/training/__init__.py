@@ -3,6 +3,14 @@
 from motet.training.checkpoint import CHECKPOINT, load_weights
 from motet.training.devices import resolve_device, resolve_precision
 from motet.training.evaluate import predict_split, predict_split_distinct
+from motet.training.evaluate_shift import (
+    evaluate_clean,
+    evaluate_official,
+    evaluate_ood,
+    evaluate_shift,
+    evaluate_table_shift,
+    summarise_shifts,
+)
 from motet.training.fit import fit
 from motet.training.history import read_history, write_history
 from motet.training.settings import Training
@@ -10,6 +18,11 @@ from motet.training.settings import Training
 __all__ = [
     "CHECKPOINT",
     "Training",
+    "evaluate_clean",
+    "evaluate_official",
+    "evaluate_ood",
+    "evaluate_shift",
+    "evaluate_table_shift",
     "fit",
     "load_weights",
     "predict_split",
@@ -17,5 +30,6 @@ __all__ = [
     "read_history",
     "resolve_device",
     "resolve_precision",
+    "summarise_shifts",
     "write_history",
 ]

@@ -1,0 +1,93 @@
+"""Selective prediction: how wrong a model is on the part of the data that it is most sure of."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from motet.errors import InputError
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RiskCoverage:
+    """The risk-coverage curve (El-Yaniv and Wiener 2010).
+
+    Attributes:
+        coverage: shares of the rows that are predicted, the most confident first: 1/N, 2/N, ..., 1. ``(N,)``
+        risk: mean loss over these rows, ``(N,)``.
+    """
+
+    coverage: Float[Tensor, "rows"]
+    risk: Float[Tensor, "rows"]
+
+    @property
+    def area(self) -> float:
+        """AURC, the area under the curve: the mean risk over all coverages. Lower is better."""
+        return float(self.risk.mean())
+
+
+def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> RiskCoverage:
+    """The risk at every coverage.
+
+    Rows of equal confidence could be taken in any order. The curve is the mean over all these orders, exactly, so that
+    it does not depend on the order of the rows.
+
+    Args:
+        confidence_B: ``(B,)``, higher for what is predicted first.
+        loss_B: what being wrong costs, ``(B,)``: 0 or 1 (or False and True) for errors, or any loss.
+
+    Raises:
+        InputError: no rows, NaN, or two shapes.
+
+    >>> risk_coverage(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0.0, 1.0, 0.0])).risk
+    tensor([0.0000, 0.5000, 0.3333], dtype=torch.float64)
+    """
+    if confidence_B.ndim != 1 or confidence_B.shape != loss_B.shape or len(loss_B) == 0:
+        raise InputError(
+            "a risk-coverage curve needs a confidence and a loss for each of at least one row",
+            got=f"shapes {tuple(confidence_B.shape)} and {tuple(loss_B.shape)}",
+            fix="Pass prediction.confidence and (prediction.labels != y)",
+        )
+    confidence, loss = confidence_B.detach().cpu().double(), loss_B.detach().cpu().double()
+    if bool(confidence.isnan().any() | loss.isnan().any()):
+        raise InputError(
+            "confidences and losses must not be NaN",
+            got=f"{int(confidence.isnan().sum())} and {int(loss.isnan().sum())} NaN",
+            fix="Look for inputs that are not finite",
+        )
+    order = confidence.argsort(descending=True)
+    _, group, count = torch.unique_consecutive(confidence[order], return_inverse=True, return_counts=True)
+    mean = torch.zeros(len(count), dtype=torch.float64).index_add_(0, group, loss[order]) / count
+    taken = torch.arange(1, len(loss) + 1, dtype=torch.float64)
+    return RiskCoverage(coverage=taken / len(loss), risk=mean[group].cumsum(0) / taken)
+
+
+def aurc(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+    """The area under the risk-coverage curve (Geifman, Uziel and El-Yaniv 2019); see `risk_coverage`.
+
+    >>> aurc(torch.tensor([0.9, 0.8]), torch.tensor([0, 1]))
+    tensor(0.2500, dtype=torch.float64)
+    """
+    return risk_coverage(confidence_B, loss_B).risk.mean()
+
+
+def selective_risk(
+    confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."], coverage: float
+) -> Float[Tensor, ""]:
+    """Mean loss on the most confident share `coverage` of the rows, rounded up to whole rows.
+
+    Raises:
+        InputError: a coverage outside (0, 1], no rows, NaN, or two shapes.
+
+    >>> selective_risk(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 1]), 0.5)
+    tensor(0., dtype=torch.float64)
+    """
+    if not 0 < coverage <= 1:
+        raise InputError(
+            "coverage must lie above 0 and be at most 1", got=f"coverage={coverage}", fix="Pass coverage=0.8"
+        )
+    curve = risk_coverage(confidence_B, loss_B)
+    return curve.risk[int((curve.coverage < coverage).sum())]

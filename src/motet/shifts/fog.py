@@ -1,0 +1,54 @@
+"""Fog: a cloud made by the diamond-square algorithm."""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from motet.shifts._pixels import pixels, unit
+from motet.shifts.draws import Draws
+
+# Strength, and by what the cloud's roughness is divided at each finer scale. From where, see `motet.shifts.noise`.
+CIFAR = ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))
+IMAGENET = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
+
+Images = UInt8[Tensor, "batch channel height width"]
+
+
+def fog(images: Images, draws: Draws, strength: float, decay: float) -> Images:
+    """Add a cloud from 0 to `strength`, and scale so that the image's brightest value could stay as bright."""
+    height, width = images.shape[2:]
+    x = unit(images)
+    brightest = x.amax(dim=(1, 2, 3), keepdim=True)
+    side = 1 << (max(height, width) - 1).bit_length()
+    cloud = plasma(draws, side, decay)[:, None, :height, :width]
+    return pixels((x + strength * cloud) * (brightest / (brightest + strength)))
+
+
+def plasma(draws: Draws, side: int, decay: float) -> Float[Tensor, "batch side side"]:
+    """A height map from 0 to 1 whose borders meet, by the diamond-square algorithm.
+
+    Each new point is the mean of four around it and uniform noise. The noise's amplitude is squared in the original
+    (a factor of the same size stands before it), so that it falls by ``decay^2`` at each finer scale.
+
+    Args:
+        draws: an image's own numbers.
+        side: a power of two, at least 2.
+        decay: of the roughness.
+    """
+    heights = torch.zeros(len(draws), side, side, device=draws.device)
+    rough, step = 100.0, side
+    while step >= 2:
+        half = step // 2
+        fresh = (side // step, side // step)
+        corners = heights[:, ::step, ::step].clone()
+        square = corners + corners.roll(-1, 1)
+        square = square + square.roll(-1, 2)
+        centres = square / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
+        heights[:, half::step, half::step] = centres
+        beside = centres + centres.roll(1, 1) + corners + corners.roll(-1, 2)
+        heights[:, ::step, half::step] = beside / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
+        above = centres + centres.roll(1, 2) + corners + corners.roll(-1, 1)
+        heights[:, half::step, ::step] = above / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
+        step, rough = half, rough / decay
+    heights -= heights.amin(dim=(1, 2), keepdim=True)
+    return heights / heights.amax(dim=(1, 2), keepdim=True)

@@ -1,0 +1,111 @@
+"""Frost: a picture of ice laid over the image, grown by a program (`motet.shifts._ice`) or from your photographs."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from motet.errors import InputError
+from motet.shifts._ice import COUNT, ice
+from motet.shifts._pixels import grey, levels
+from motet.shifts.draws import Draws
+
+# Weights of image and ice, and the scale of the ice for each pixel of the image's longer side: the original shrinks its
+# photographs to a fifth for images of 32 and takes them as they are for images of 224. From where, see
+# `motet.shifts.noise`.
+CIFAR = tuple(
+    (image, frost, 0.2 / 32) for image, frost in ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
+)
+IMAGENET = tuple(
+    (image, frost, 1 / 224) for image, frost in ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
+)
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+Images = UInt8[Tensor, "batch channel height width"]
+
+
+def frost(images: Images, draws: Draws, share: float, weight: float, scale: float) -> Images:
+    """``share * image + weight * ice``, where the ice is a random window of one of five grown pictures."""
+    return _lay(_grown, COUNT, images, draws, share, weight, scale)
+
+
+def frost_of_photos(folder: Path) -> Callable[..., Images]:
+    """`frost` with the photographs in `folder` instead of grown ice, each as likely as the others.
+
+    Raises:
+        InputError: when the folder holds no .png, .jpg or .jpeg file, or one that cannot be read.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise InputError(
+            "the folder of frost photographs must hold at least one .png, .jpg or .jpeg file",
+            got=str(folder),
+            fix="Pass the folder with frost1.png to frost5.jpg, or none to have the ice grown",
+        )
+    photos = [_read(file) for file in files]
+
+    @lru_cache(maxsize=2 * len(photos))
+    def scaled(number: int, factor: float, least: tuple[int, int]) -> Tensor:
+        return _scaled(photos[number], factor, least)
+
+    return partial(_lay, scaled, len(photos))
+
+
+def _lay(  # noqa: PLR0917  (a severity's constants come by position)
+    picture: Callable[[int, float, tuple[int, int]], Tensor],
+    count: int,
+    images: Images,
+    draws: Draws,
+    share: float,
+    weight: float,
+    scale: float,
+) -> Images:
+    batch, channels, height, width = images.shape
+    which_B = draws.integers(count)
+    corner_B2 = draws.uniform(2).double()
+    ice_layer = torch.zeros(batch, 3, height, width, device=images.device)
+    pictures: Sequence[int] = which_B.unique().tolist()
+    for number in pictures:
+        whole = picture(number, scale * max(height, width), (height, width)).to(images.device)
+        rows_B = (which_B == number).nonzero().squeeze(1)
+        free = torch.tensor([whole.shape[1] - height, whole.shape[2] - width], device=images.device)
+        # The original's randint(0, free): the last place is left out, unless it is the only one.
+        top_B, left_B = (corner_B2[rows_B] * free.clamp_min(1)).long().minimum(free).unbind(1)
+        y = top_B.view(-1, 1, 1) + torch.arange(height, device=images.device).view(1, -1, 1)
+        x = left_B.view(-1, 1, 1) + torch.arange(width, device=images.device).view(1, 1, -1)
+        ice_layer[rows_B] = whole[:, y, x].transpose(0, 1).to(torch.float32)
+    if channels == 1:
+        ice_layer = grey(ice_layer)
+    return levels(images.to(torch.float32).mul_(share) + ice_layer.mul_(weight))
+
+
+@lru_cache(maxsize=2 * COUNT)
+def _grown(number: int, factor: float, least: tuple[int, int]) -> Tensor:
+    return _scaled(ice(number), factor, least)
+
+
+def _scaled(picture: UInt8[Tensor, "3 h w"], factor: float, least: tuple[int, int]) -> UInt8[Tensor, "3 new_h new_w"]:
+    """The picture at `factor` of its size, or as large as it must be to cover `least`."""
+    height, width = picture.shape[1:]
+    factor = max(factor, least[0] / height, least[1] / width)
+    size = (max(round(width * factor), least[1]), max(round(height * factor), least[0]))
+    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    array = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    return torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous()
+
+
+def _read(file: Path) -> UInt8[Tensor, "3 h w"]:
+    try:
+        with Image.open(file) as image:
+            return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1).contiguous()
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(
+            "every frost photograph must be an image that Pillow can read",
+            got=f"{file} ({error})",
+            fix="Remove the file, or save it anew as PNG",
+        ) from error

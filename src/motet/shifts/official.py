@@ -1,0 +1,212 @@
+"""The official corrupted test sets, where the user has them: CIFAR-10-C and CIFAR-100-C, ImageNet-C.
+
+Both are read a batch at a time, so that memory does not grow with the set.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from motet.errors import InputError, nearest
+from motet.shifts._corruption import SEVERITIES, check_severity
+
+ShiftedBatch = tuple[UInt8[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
+"""Images and labels."""
+
+
+@final
+class CifarC:
+    """A folder of CIFAR-10-C or CIFAR-100-C: ``<corruption>.npy`` of five severities one after the other,
+    ``labels.npy``.
+
+    Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are mapped into memory,
+    not read whole.
+
+    Args:
+        folder: with the files in it.
+
+    Raises:
+        InputError: when the folder has no labels.npy, no corruption, or files that do not fit together.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        files = sorted(file for file in self.folder.glob("*.npy") if file.stem != "labels")
+        if not files or not (self.folder / "labels.npy").is_file():
+            found = ", ".join(each.name for each in sorted(self.folder.glob("*.npy"))) or "no .npy file"
+            raise InputError(
+                "a CIFAR-C folder must hold labels.npy and a .npy file for each corruption",
+                got=f"{self.folder} with {found}",
+                fix="Unpack CIFAR-10-C.tar from zenodo.org/records/2535967 (CIFAR-100-C: 3555552) and pass its folder",
+            )
+        self.names = tuple(file.stem for file in files)
+        """The corruptions found."""
+        labels = _array(self.folder / "labels.npy")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise _misfit(self.folder / "labels.npy", labels, "one whole number a row")
+        self._images = {file.stem: _checked_images(file, len(labels)) for file in files}
+        rows = {len(images) // len(SEVERITIES) for images in self._images.values()}
+        self._labels = torch.from_numpy(np.asarray(labels).astype(np.int64))[: max(rows)]
+
+    def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
+        """The images of one corruption and severity in order, with their labels.
+
+        Raises:
+            InputError: at the call, for a corruption that the folder has not (with the nearest), a severity outside
+                1..5, or a batch size below 1.
+        """
+        severity = check_severity(severity)
+        _check_name(name, self.names, self.folder)
+        _check_batch_size(batch_size)
+        images = self._images[name]
+        rows = len(images) // len(SEVERITIES)
+        return self._read(images[(severity - 1) * rows : severity * rows], batch_size)
+
+    def _read(self, images: NDArray[np.uint8], batch_size: int) -> Iterator[ShiftedBatch]:
+        for start in range(0, len(images), batch_size):
+            part = np.array(images[start : start + batch_size])  # a copy: the file is mapped read-only
+            yield (
+                torch.from_numpy(part).permute(0, 3, 1, 2).contiguous(),
+                self._labels[start : start + batch_size],
+            )
+
+
+@final
+class ImageNetC:
+    """A folder of ImageNet-C: ``<corruption>/<severity>/<class>/<image>``, or the same under ``<family>/`` folders.
+
+    Args:
+        folder: with the corruptions, or families of them, in it.
+        classes: the training classes' folder names, in the order of their labels; by default the folder names found,
+            sorted, which is the usual order.
+
+    Raises:
+        InputError: when no corruption is found, a severity is missing, or a class folder is not among `classes`.
+    """
+
+    def __init__(self, folder: str | Path, *, classes: Sequence[str] | None = None) -> None:
+        self.folder = Path(folder)
+        inside = [child for child in sorted(self.folder.glob("*")) if child.is_dir()]
+        nested = [child for parent in inside for child in sorted(parent.glob("*")) if child.is_dir()]
+        self._folders = {child.name: child for child in inside + nested if (child / "1").is_dir()}
+        if not self._folders:
+            raise InputError(
+                "an ImageNet-C folder must hold folders <corruption>/<severity>/<class>",
+                got=f"{self.folder} with {', '.join(child.name for child in inside[:8]) or 'no folder in it'}",
+                fix="Unpack the archives from zenodo.org/records/2235448 and pass the folder they lie in",
+            )
+        for name, path in self._folders.items():
+            lacking = [str(severity) for severity in SEVERITIES if not (path / str(severity)).is_dir()]
+            if lacking:
+                raise InputError(
+                    "every corruption must have a folder for each severity from 1 to 5",
+                    got=f"{name} without {', '.join(lacking)} (in {path})",
+                    fix="Unpack its archive again",
+                )
+        self.names = tuple(self._folders)
+        """The corruptions found."""
+        first = self._folders[self.names[0]] / "1"
+        found = sorted(child.name for child in first.glob("*") if child.is_dir())
+        self.classes = tuple(classes or found)
+        """Folder names of the classes, in the order of their labels."""
+        strange = sorted(set(found) - set(self.classes))
+        if strange or not found:
+            raise InputError(
+                "the class folders of ImageNet-C must be those of the training data",
+                got=f"{', '.join(strange[:8]) or 'no class folder'} in {first}",
+                fix="Pass classes= with the training folders' names (n01440764, ...), in the order of their labels",
+            )
+
+    def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
+        """The images of one corruption and severity, class by class, with their labels.
+
+        Raises:
+            InputError: at the call, for a corruption that the folder has not (with the nearest), a severity outside
+                1..5, or a batch size below 1; later, naming the file, for one that is not an image or that is of
+                another size than the first.
+        """
+        severity = check_severity(severity)
+        _check_name(name, self.names, self.folder)
+        _check_batch_size(batch_size)
+        return self._read(self._folders[name] / str(severity), batch_size)
+
+    def _read(self, folder: Path, batch_size: int) -> Iterator[ShiftedBatch]:
+        files = [
+            (file, label)
+            for label, name in enumerate(self.classes)
+            for file in sorted((folder / name).glob("*"))
+            if re.fullmatch(r"\.(jpe?g|png)", file.suffix.lower())
+        ]
+        size: tuple[int, ...] | None = None
+        for start in range(0, len(files), batch_size):
+            part = files[start : start + batch_size]
+            images = []
+            for file, _ in part:
+                image = _decoded(file)
+                size = size or image.shape
+                if image.shape != size:
+                    raise InputError(
+                        "all images of an ImageNet-C folder must have one size",
+                        got=f"{file} of {image.shape[1]}x{image.shape[0]} after {size[1]}x{size[0]}",
+                        fix="Bring them to one size first (the official ones are 224x224)",
+                    )
+                images.append(image)
+            inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+            yield inputs, torch.tensor([label for _, label in part])
+
+
+def _decoded(file: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(
+            "every image of an ImageNet-C folder must be readable",
+            got=f"{file} ({error})",
+            fix="Unpack its archive again",
+        ) from error
+
+
+def _array(file: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            "a CIFAR-C file must be a NumPy array", got=f"{file} ({error})", fix="Unpack the archive again"
+        ) from error
+    return array
+
+
+def _checked_images(file: Path, labels: int) -> NDArray[np.uint8]:
+    images = _array(file)
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3) or len(images) % len(SEVERITIES):
+        raise _misfit(file, images, "uint8 images (5 N, H, W, 3)")
+    if labels not in (len(images), len(images) // len(SEVERITIES)):
+        raise _misfit(file, images, f"as many images as the {labels} labels, or five times as many")
+    return images
+
+
+def _misfit(file: Path, array: NDArray[Any], wanted: str) -> InputError:
+    return InputError(
+        f"{file.name} must hold {wanted}",
+        got=f"{array.dtype} of shape {array.shape} in {file}",
+        fix="Unpack the archive again, and keep other .npy files elsewhere",
+    )
+
+
+def _check_name(name: str, names: tuple[str, ...], folder: Path) -> None:
+    if name not in names:
+        raise InputError(f"the corruption must be one of those in {folder}", got=repr(name), fix=nearest(name, names))
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError("batch_size must be at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more")

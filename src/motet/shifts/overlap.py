@@ -1,0 +1,56 @@
+"""Find images of one set that stand in another: they are not out of its distribution."""
+
+import hashlib
+
+import torch
+from jaxtyping import Bool, Shaped
+from torch import Tensor
+
+from motet.data import Split
+from motet.errors import InputError
+
+_AT_ONCE = 4096  # rows copied to the host at a time
+
+
+def overlapping(rows: Shaped[Tensor, "..."], others: Shaped[Tensor, "..."]) -> Bool[Tensor, "batch"]:
+    """Which of `rows` equal one of `others`, value by value, ``(N,)``.
+
+    Rows are compared by a 128-bit hash of their bytes. An image that was saved or resized anew is not found.
+
+    Raises:
+        InputError: when the two sets' rows differ in shape or dtype, so that none could be equal.
+    """
+    if rows.shape[1:] != others.shape[1:] or rows.dtype != others.dtype:
+        raise InputError(
+            "two sets can overlap only if their rows have one shape and dtype",
+            got=f"{rows.dtype} rows of shape {tuple(rows.shape[1:])} and {others.dtype} of {tuple(others.shape[1:])}",
+            fix="Bring both to one form first, in the same way",
+        )
+    known = set(_hashes(others))
+    return torch.tensor([each in known for each in _hashes(rows)], dtype=torch.bool, device=rows.device)
+
+
+def without_overlap(split: Split, *others: Split) -> tuple[Split, int]:
+    """The rows of `split` that stand in none of the `others`, and how many were dropped.
+
+    Raises:
+        InputError: when rows differ in shape or dtype, or no row is left.
+    """
+    found = torch.zeros(len(split), dtype=torch.bool, device=split.inputs.device)
+    for other in others:
+        found |= overlapping(split.inputs, other.inputs)
+    if bool(found.all()):
+        raise InputError(
+            "a set that is to be out of distribution must have a row that the other sets have not",
+            got=f"{len(split)} rows that all stand in them",
+            fix="Choose another data set",
+        )
+    return Split(inputs=split.inputs[~found], targets=split.targets[~found.to(split.targets.device)]), int(found.sum())
+
+
+def _hashes(rows: Tensor) -> list[bytes]:
+    found = []
+    for part in rows.split(_AT_ONCE):
+        array = part.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
+        found += [hashlib.blake2b(row.data, digest_size=16).digest() for row in array]
+    return found
