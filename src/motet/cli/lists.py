@@ -38,7 +38,7 @@ def _data() -> dict[str, str]:
     from motet.data import DATASETS
 
     return {
-        name: entry.description + (f"; files from {entry.source}, in --data-dir" if entry.needs_files else "")
+        name: entry.description + (f"; downloaded from {entry.source}, or in --data-dir" if entry.needs_files else "")
         for name, entry in DATASETS.items()
     }
 

@@ -1,10 +1,10 @@
 """What is compared with what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from motet.data import DATASETS, load
+from motet.data import DataOptions, kind_of
 from motet.errors import InputError, nearest
 from motet.experiments.defaults import defaults_for
 from motet.experiments.experiment import Experiment
@@ -25,6 +25,7 @@ class Plan:
     seeds: tuple[int, ...]
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
+    data_options: DataOptions = field(default_factory=DataOptions)
 
     def settings(self) -> dict[str, Any]:
         """Every experiment's settings as plain data, by the name of its run's folder."""
@@ -41,6 +42,7 @@ class Plan:
                 seed=seed,
                 first=self.first,
                 last=self.last,
+                data_options=self.data_options,
             )
             for method in self.methods
             for seed in self.seeds
@@ -59,24 +61,24 @@ def make_plan(
     seeds: int | None = None,
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
+    data_options: DataOptions | None = None,
 ) -> Plan:
     """The plan that `motet compare` follows: the data set's defaults, and what the user said instead.
 
     Args:
-        data: name of a data set.
+        data: name of a data set, a folder of class folders, or a table.
         methods: names of methods, or ``"all"``.
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
         epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
         seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
+        data_options: how data of the user's own is read.
 
     Raises:
         InputError: for an unknown data set, method or model, or a number below 1.
     """
-    if data not in DATASETS:
-        load(data)  # raises, with the nearest name
-    defaults = defaults_for(data)
+    defaults = defaults_for(data, kind_of(data))
     seeds = defaults.seeds if seeds is None else seeds
     for name, number in (("seeds", seeds), ("members", 1 if members is None else members)):
         if number < 1:
@@ -91,6 +93,7 @@ def make_plan(
         seeds=tuple(range(seeds)),
         first=first,
         last=last,
+        data_options=data_options or DataOptions(),
     )
 
 
