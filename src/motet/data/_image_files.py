@@ -107,7 +107,8 @@ class ImageFiles:
         if least_area <= 0:
             draws = None
         else:
-            # A row's part depends on the row, not on where it stands. A counter of its own beside the order's: see motet.data.batches.
+            # A row's part depends on the row, not on where it stands. The key is the order's (motet.data.batches), with
+            # a counter far from its.
             key = np.array([seed, epoch], dtype=np.uint64)
             bits = np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], dtype=np.uint64))
             words = bits.random_raw(4 * len(self)).reshape(-1, 4)

@@ -1,6 +1,7 @@
 """CSV and Parquet files as columns, checked."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ Column = Any
 """A column: float64 with NaN for what is missing, or objects (str) with None."""
 
 
-def read_table(path: Path) -> dict[str, Column]:
+def read_table(path: Path, *, drop: Collection[str] = ()) -> dict[str, Column]:
     """The columns of a table by name: numbers as float64 arrays, text as arrays of str and None.
 
     CSV: the first line holds the names; the separator is the comma, semicolon, tab or bar that stands in it most often;
     empty fields, NA, NaN, null and ? are missing. Booleans count as text. Dates and times become seconds. A column of
     text of which half or more are numbers is an error.
+
+    Args:
+        path: the file.
+        drop: columns that are not looked at: None stands in their place.
 
     Raises:
         InputError: for a file that cannot be read as a table, one without rows or with one column, names that come
@@ -46,7 +51,7 @@ def read_table(path: Path) -> dict[str, Column]:
         )
     if table.num_rows == 0:
         raise InputError(f"{path.name} must have rows", got="0 rows below the column names", fix="Check the file")
-    return {name: _column(name, table.column(name)) for name in table.column_names}
+    return {name: None if name in drop else _column(name, table.column(name)) for name in table.column_names}
 
 
 def _pyarrow() -> Any:

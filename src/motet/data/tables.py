@@ -41,7 +41,7 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     """
     options = options or DataOptions()
     options.check_only(TABLE_OPTIONS, f"the table {path.name}")
-    columns = read_table(path)
+    columns = read_table(path, drop=options.drop)
     notes: list[str] = []
     target = _target(columns, options, path)
     columns = _kept(columns, options, notes)
