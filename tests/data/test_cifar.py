@@ -22,15 +22,9 @@ def pixels(rows: int, seed: int) -> np.ndarray:
     return np.random.RandomState(seed).randint(0, 256, size=(rows, 3072), dtype=np.uint8)
 
 
-def write10(folder: Path, *, rows: int = 20, protocol: int = 2) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
-        labels = [(seed + row) % 10 for row in range(rows)]
-        content = {b"data": pixels(rows, seed), b"labels": labels, b"batch_label": name.encode()}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=protocol))
-    meta = {b"label_names": [f"class {n}".encode() for n in range(10)]}
-    (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol=protocol))
-    return folder
+@pytest.fixture
+def write10(cifar10_folder: Write) -> Write:
+    return cifar10_folder
 
 
 def write100(folder: Path, rows: int = 200) -> Path:
@@ -44,7 +38,7 @@ def write100(folder: Path, rows: int = 200) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3])
-def test_pixels_labels_and_names(tmp_path: Path, protocol: int) -> None:
+def test_pixels_labels_and_names(tmp_path: Path, write10: Write, protocol: int) -> None:
     data = cifar10(write10(tmp_path, protocol=protocol))
     assert data.spec.input_shape == (3, 32, 32)
     assert data.spec.class_names[3] == "class 3"
@@ -63,7 +57,7 @@ def test_cifar100_takes_the_fine_labels(tmp_path: Path) -> None:
     assert data.test.targets.tolist() == [row % 100 for row in range(200)]
 
 
-def test_by_name_in_the_archives_folder(tmp_path: Path) -> None:
+def test_by_name_in_the_archives_folder(tmp_path: Path, write10: Write) -> None:
     write10(tmp_path / "cifar-10-batches-py")
     write100(tmp_path / "cifar-100-python")
     assert load("cifar10", tmp_path).spec.name == "cifar10"
@@ -79,7 +73,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("call", [os.system, eval, __import__, getattr])
-def test_a_pickle_that_would_execute_something_is_refused(tmp_path: Path, call: Any) -> None:
+def test_a_pickle_that_would_execute_something_is_refused(tmp_path: Path, write10: Write, call: Any) -> None:
     folder = write10(tmp_path)
     trace = tmp_path / "executed"
     bomb = Evil(call, f"touch {trace}")
@@ -121,14 +115,16 @@ def test_damaged_and_foreign_pickles(tmp_path: Path, content: bytes) -> None:
         ("batches.meta", {"label_names": ["a"]}, "10 names under 'label_names'"),
     ],
 )
-def test_batches_that_do_not_fit(tmp_path: Path, file: str, content: dict[str, Any], match: str) -> None:
+def test_batches_that_do_not_fit(
+    tmp_path: Path, write10: Write, *, file: str, content: dict[str, Any], match: str
+) -> None:
     folder = write10(tmp_path)
     (folder / file).write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(InputError, match=match):
         cifar10(folder)
 
 
-def test_a_missing_batch_is_named(tmp_path: Path) -> None:
+def test_a_missing_batch_is_named(tmp_path: Path, write10: Write) -> None:
     (write10(tmp_path) / "data_batch_4").unlink()
     with pytest.raises(InputError, match="a folder without data_batch_4"):
         cifar10(tmp_path)

@@ -163,7 +163,9 @@ def test_images_of_one_size_need_not_be_square(tmp_path: Path) -> None:
 
 def test_mixed_sizes_need_one(one: Path) -> None:
     picture(0, size=(30, 20)).save(one / "dog" / "large.png")
-    with pytest.raises(InputError, match=r"one that they are brought to, but got 20 of 6x6, 1 of 30x20.*--image-size 6"):
+    with pytest.raises(
+        InputError, match=r"one that they are brought to, but got 20 of 6x6, 1 of 30x20.*--image-size 6"
+    ):
         image_folder(one)
     data = image_folder(one, DataOptions(image_size=8))
     assert data.spec.input_shape == (3, 8, 8)

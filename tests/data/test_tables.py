@@ -219,7 +219,9 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
         ({"a": [1e300, *numbers(0)[1:]]}, {}, None),
     ],
 )
-def test_columns_that_do_not_fit(write: Any, changes: dict[str, Any], options: dict[str, Any], match: str | None) -> None:
+def test_columns_that_do_not_fit(
+    write: Any, changes: dict[str, Any], options: dict[str, Any], match: str | None
+) -> None:
     said = DataOptions(**({"target": "y"} | options))
     if match is None:  # it depends on the split whether this can be learnt: an error, or whole data
         try:

@@ -13,7 +13,7 @@ from motet.data._sources import FILE_SOURCES, FileSource
 from motet.data._table_file import TABLE_SUFFIXES
 from motet.data.class_folders import has_images, image_folder
 from motet.data.digits import digits
-from motet.data.fetch import cache_folder, checksum_holds, download, unpack
+from motet.data.fetch import cache_folder, checksum_holds, download, offline, unpack
 from motet.data.tables import table
 from motet.data.toy import toy
 from motet.errors import InputError, nearest
@@ -42,15 +42,15 @@ DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
             needs_files=False,
             source="scikit-learn",
         ),
+        **{
+            name: DatasetEntry(description=source.description, needs_files=True, source=source.source)
+            for name, source in FILE_SOURCES.items()
+        },
         "toy": DatasetEntry(
             description="regression: MIMO's noisy function of one number, 64 training rows",
             needs_files=False,
             source="computed",
         ),
-        **{
-            name: DatasetEntry(description=source.description, needs_files=True, source=source.source)
-            for name, source in FILE_SOURCES.items()
-        },
     }
 )
 """The datasets that `load` knows, by name."""
@@ -146,7 +146,7 @@ def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callab
                 return _unpacked(place / file.name, cache, source)
     try:
         for file in source.files:
-            if not (cache / file.name).exists():
+            if not offline() and not (cache / file.name).exists():
                 say(f"downloading {file.name} of {name} to {cache}")
             download(file, cache)
     except InputError as error:

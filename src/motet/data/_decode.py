@@ -65,12 +65,13 @@ def decode(
         part = box(*image.size) if box else (0.0, 0.0, float(image.width), float(image.height))
         full = image.size
         if image.format == "JPEG":
-            # JPEG can be decoded at a half, a quarter or an eighth: fewer pixels to make, and to throw away.
-            scale = min((part[2] - part[0]) / width, (part[3] - part[1]) / height)
+            # JPEG can be decoded at a half, a quarter or an eighth: fewer pixels to make, and to throw away. Twice the
+            # pixels that are wanted are left, for the resizing to be that of the whole image.
+            scale = min((part[2] - part[0]) / width, (part[3] - part[1]) / height) / 2
             if scale >= 2:
                 image.draft(None, (int(full[0] / scale), int(full[1] / scale)))
-                ratios = image.width / full[0], image.height / full[1]
-                part = (part[0] * ratios[0], part[1] * ratios[1], part[2] * ratios[0], part[3] * ratios[1])
+                taken = round(full[0] / image.width)
+                part = (part[0] / taken, part[1] / taken, part[2] / taken, part[3] / taken)
         image.load()
         plain = _plain(image, channels)
         if plain.size != (width, height) or part != (0.0, 0.0, float(width), float(height)):

@@ -15,6 +15,7 @@ from typing import IO, Any, final
 from motet.errors import InputError
 
 _CHUNK = 1 << 20
+_PIECE = 1 << 16  # what an interrupted download loses at most
 _TIMEOUT = 20.0
 
 
@@ -179,7 +180,7 @@ class _Resuming:
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length is not None else None
             with self.part.open("ab" if have else "wb") as file, self._bar(total, have) as advance:
-                for chunk in answer.iter_content(_CHUNK):
+                for chunk in answer.iter_content(_PIECE):
                     file.write(chunk)
                     advance(len(chunk))
         if total is not None and self.part.stat().st_size < total:
