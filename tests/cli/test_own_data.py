@@ -66,7 +66,7 @@ def test_classification_on_a_table(motet: Motet, here: Path, houses: Path) -> No
 @pytest.mark.usefixtures("whole_report")
 def test_a_folder_of_images(motet: Motet, here: Path, pets: Path) -> None:
     (pets / "cat" / "7.png").write_bytes(b"no image")
-    code, out, err = motet("compare", "pets/", "--skip-bad", *QUICK)
+    code, _, err = motet("compare", "pets/", "--skip-bad", *QUICK)
     assert code == 0, err
     assert "note: 1 of 60 images left out that cannot be read, the first pets/cat/7.png" in err
     record = json.loads((here / "runs" / "compare-pets" / "compare.json").read_text())

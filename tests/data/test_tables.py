@@ -212,23 +212,15 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
         ({"y": ["a", "b"] * 30}, {"task": "regression"}, "must hold numbers for a regression, but got text"),
         ({"y": ["a"] * ROWS}, {}, "at least 2 classes, but got a in every row"),
         ({"y": [1.5] * ROWS}, {}, "must vary in the training rows, but got 1.5"),
-        ({"y": ["once", *["a", "b"] * 29, "b"]}, {}, None),
         ({"y": [f"id {row}" for row in range(ROWS)]}, {}, "rows to learn them from, but got 60 classes in 60 rows"),
         ({"a": ["inf", *numbers(0)[1:]]}, {}, "column 'a' must hold finite numbers, but got 1 infinite.*row 1"),
         ({"a": ["oops", *numbers(0)[1:]]}, {}, "column 'a' must hold numbers or words.*1 of 60.*'oops' in row 1"),
-        ({"a": [1e300, *numbers(0)[1:]]}, {}, None),
     ],
 )
 def test_columns_that_do_not_fit(
-    write: Any, changes: dict[str, Any], options: dict[str, Any], match: str | None
+    write: Any, changes: dict[str, Any], options: dict[str, Any], match: str
 ) -> None:
     said = DataOptions(**({"target": "y"} | options))
-    if match is None:  # it depends on the split whether this can be learnt: an error, or whole data
-        try:
-            table(write(columns(**changes)), said).check()
-        except InputError as error:
-            assert "train" in str(error)  # noqa: PT017
-        return
     with pytest.raises(InputError, match=match):
         table(write(columns(**changes)), said)
 
