@@ -1,4 +1,4 @@
-"""One thread a test process, seeded tests, and shapes checked at run time."""
+"""One thread a test process, seeded tests, shapes checked at run time, and torchvision wherever it is installed."""
 
 import os
 
@@ -14,6 +14,9 @@ install_import_hook("motet", "beartype.beartype")
 
 import pytest
 import torch
+from torchvision_stubs import declare_missing_operators
+
+declare_missing_operators()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import copy
 import math
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import jaxtyping
 import pytest
@@ -15,9 +15,25 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.layers import Exits, LearnedTransforms
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import METHODS, MIMO, DeepEnsemble, Method, Multihead, Single
-from motet.objectives import Independent
+from motet.methods import (
+    DUN,
+    METHODS,
+    MIMMO,
+    MIMO,
+    BatchEnsemble,
+    DataMUX,
+    DeepEnsemble,
+    EarlyExit,
+    MCDropout,
+    Method,
+    MixMo,
+    Multihead,
+    Single,
+    TreeNet,
+)
+from motet.objectives import ExitObjective, Independent
 from motet.records import from_record, to_record
 from motet.types import Batch
 
@@ -33,6 +49,31 @@ EVERY_METHOD = [
     MIMO(members=1),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     MIMO(members=2, batch_repetition=3, input_repetition=1.0),
+    BatchEnsemble(members=3),
+    BatchEnsemble(members=2, rank=2, fast_init="signs"),
+    BatchEnsemble(members=2, training_batches="split"),
+    # Without masks: laws of one training step cannot hold where it draws them.
+    MCDropout(samples=3, rate=0.0),
+    MCDropout(samples=1, rate=0.0),
+    TreeNet(members=3),
+    TreeNet(members=1),
+    MixMo(),
+    MixMo(members=3, alpha=0.5, weight_root=1.0, test_scale=1.5, combination="mixture"),
+    MixMo(members=1),
+    DataMUX(),
+    DataMUX(members=3, norm=False),
+    DataMUX(members=3, transform="gaussian"),
+    DataMUX(members=2, transform="orthogonal"),
+    DataMUX(members=1, transform="identity"),
+    EarlyExit(),
+    EarlyExit(exits=()),
+    EarlyExit(gamma=0.0),
+    DUN(),
+    DUN(exits=()),
+    DUN(objective="mll"),
+    MIMMO(members=2),
+    MIMMO(members=1, exits=()),
+    MIMMO(members=3, learn_depth=False),
 ]
 ACROSS_MODELS = [
     Single(),
@@ -40,8 +81,19 @@ ACROSS_MODELS = [
     Multihead(members=3),
     MIMO(members=3),
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
+    BatchEnsemble(members=3),
+    BatchEnsemble(members=2, training_batches="split"),
+    MCDropout(samples=2),
+    TreeNet(members=2),
+    MixMo(members=3, cut_probability=1.0),
+    DataMUX(members=3),
+    DataMUX(members=2, transform="gaussian"),
+    EarlyExit(),
+    DUN(),
+    MIMMO(members=2),
 ]
-ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1]
+# With exits a member is more than the network; without, it is the network again.
+ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1 and getattr(method, "exits", ()) == ()]
 
 
 class Conv1dNet(nn.Module):
@@ -138,6 +190,12 @@ def data(case: Case, rows: int = 6) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, *case.shape, dtype=torch.float64), torch.randint(CLASSES, (rows,))
 
 
+def exit_parts(ensemble: Ensemble) -> list[nn.Module]:
+    """What exits add to a model."""
+    network = ensemble.network
+    return [network.heads, network.weights] if isinstance(network, Exits) else []
+
+
 def state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -197,7 +255,10 @@ def test_predict_is_a_distribution_and_leaves_no_trace(method: Method, case: Cas
     ones = torch.ones(len(x), dtype=torch.float64)
     torch.testing.assert_close(prediction.probs.sum(dim=-1), ones)
     torch.testing.assert_close(prediction.member_probs.sum(dim=-1), ones.unsqueeze(1).expand(-1, method.size))
-    torch.testing.assert_close(prediction.probs, prediction.member_probs.mean(dim=1))
+    if method.combination == "mixture":
+        torch.testing.assert_close(prediction.probs, prediction.member_probs.mean(dim=1))
+    else:
+        torch.testing.assert_close(prediction.probs, prediction.outputs_BMC.mean(dim=1).softmax(dim=-1))
     assert (prediction.probs >= 0).all()
     assert not prediction.outputs_BMC.requires_grad
     assert prediction.targets is y
@@ -247,7 +308,8 @@ def test_fold_equals_forward(method: Method, case: Case) -> None:
     assert all(value.requires_grad for value in ensemble.parameters())
     assert all(torch.equal(value, before[name]) for name, value in ensemble.state_dict().items())
     sizes = [sum(value.numel() for value in each.parameters()) for each in (folded, ensemble)]
-    assert sizes[0] <= sizes[1]
+    # Fast weights scale weights that members share: folded, each member's are written out.
+    assert isinstance(method, BatchEnsemble) or sizes[0] <= sizes[1]
 
 
 @every_method
@@ -276,13 +338,15 @@ def test_loss_equals_a_slow_loop(method: Method, case: Case, reduction: str) -> 
     model = case.make().double()
     ensemble = method.wrap(model, example=x[:1], objective=Independent(reduction=reduction)).eval()
     loss = ensemble.loss(x, y, generator=torch.Generator().manual_seed(3))
-    batch = ensemble.grouping.deal(x, y, members=ensemble.members, generator=torch.Generator().manual_seed(3))
+    members = ensemble.members_in_training
+    batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(3))
     outputs = ensemble.forward_batch(batch).tolist()
     total = 0.0
     for row, members in enumerate(outputs):
         for member, logits in enumerate(members):
-            total += slow_nll(logits, int(batch.targets_BM[row, member])) / len(outputs)
-    expected = total if reduction == "sum" else total / method.size
+            weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
+            total += weight * slow_nll(logits, int(batch.targets_BM[row, member])) / len(outputs)
+    expected = total if reduction == "sum" else total / method.size_in_training
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -351,8 +415,12 @@ def test_frozen_parameters_stay_frozen(method: Method, case: Case) -> None:
         value.requires_grad_(False)
     ensemble = method.wrap(model, example=torch.randn(1, *case.shape))
     assert names
-    assert not any(value.requires_grad for value in ensemble.parameters())
-    assert ensemble.parameter_groups(weight_decay=1.0) == []
+    # What a method puts in front of the model, or at its exits, is new: nobody has frozen it.
+    parts = [part for part in ensemble.modules() if isinstance(part, LearnedTransforms)] + exit_parts(ensemble)
+    added = {id(value) for part in parts for value in part.parameters()}
+    assert {id(value) for value in ensemble.parameters() if value.requires_grad} == added
+    groups = ensemble.parameter_groups(weight_decay=1.0)
+    assert {id(value) for group in groups for value in group["params"]} == added
 
 
 @every_method
@@ -366,7 +434,8 @@ def test_the_generator_alone_decides_the_grouping(method: Method) -> None:
     assert torch.equal(torch.get_rng_state(), random)
     # Members that each see their own rows notice how the rows were dealt; rho = 1 or one member leaves no choice.
     # (Not exactly equal then: the mean over rows is taken in another order.)
-    deals = isinstance(method, MIMO) and method.members > 1 and method.input_repetition < 1
+    kinds = MIMO | MIMMO | MixMo | DataMUX
+    deals = isinstance(method, kinds) and method.members > 1 and method.input_repetition < 1
     assert (abs(first - other) > 1e-9) == deals
 
 
@@ -380,7 +449,9 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     assert sorted(held) == sorted(id(value) for value in ensemble.parameters())
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     for name, value in ensemble.named_parameters():
-        spared = not decay_norm_and_bias and (value.ndim == 1 or "bias" in name)
+        owner, _, own_name = name.rpartition(".")
+        never = own_name in getattr(ensemble.get_submodule(owner), "undecayed_parameters", ())
+        spared = never or (not decay_norm_and_bias and (value.ndim == 1 or "bias" in name))
         assert decays[id(value)] == (0.0 if spared else 0.1), name
     torch.optim.SGD(groups, lr=0.1)
 
@@ -463,15 +534,21 @@ def test_nan_inputs_show_in_the_loss_and_in_their_own_rows(method: Method) -> No
 def test_regression_with_every_method(method: Method, targets: int) -> None:
     model = motet.models.mlp(input_shape=(4,), num_classes=targets, hidden=(5,)).double()
     x, y = torch.randn(6, 4).double(), torch.randn(6, targets).double()
-    ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian())
-    batch = ensemble.grouping.deal(x, y, members=method.size, generator=torch.Generator().manual_seed(0))
+    # The objectives of exits at several depths have references of their own, in tests/test_exit_objectives.py.
+    objective = Independent() if isinstance(method.default_objective, ExitObjective) else None
+    ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian(), objective=objective)
+    members = method.size_in_training
+    batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(0))
     outputs = ensemble.forward_batch(batch).detach()
     expected = 0.0
     for row in range(len(outputs)):
-        for member in range(method.size):
+        for member in range(members):
             for k in range(targets):
                 error = float(outputs[row, member, k] - batch.targets_BM[row, member, k])
-                expected += (error**2 / 2 + math.log(2 * math.pi) / 2) / len(outputs)
+                weight = 1.0 if batch.weights_BM is None else float(batch.weights_BM[row, member])
+                expected += weight * (error**2 / 2 + math.log(2 * math.pi) / 2) / len(outputs)
+    if ensemble.objective == Independent(reduction="mean"):
+        expected /= method.size
     loss = ensemble.loss(x, y, generator=torch.Generator().manual_seed(0))
     assert loss.item() == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(ensemble.predict(x).mean, ensemble(x).mean(dim=1))
@@ -575,11 +652,12 @@ def test_a_method_is_a_frozen_record_of_its_settings(method: Method) -> None:
 
 @pytest.mark.parametrize("kind", METHODS.values())
 def test_a_method_needs_a_member(kind: type[Method]) -> None:
-    if kind is Single:
+    if "members" not in {field.name for field in fields(kind)}:
         return
+    setting = "samples" if kind is MCDropout else "members"
     for members in (0, -1):
-        with pytest.raises(InputError, match=f"members={members}"):
-            kind(members=members)  # type: ignore[call-arg]
+        with pytest.raises(InputError, match=f"{setting}={members}"):
+            kind(**{setting: members})  # type: ignore[call-arg]
 
 
 @every_method
@@ -592,7 +670,7 @@ def test_a_function_may_make_the_model(method: Method) -> None:
 
     ensemble = method.wrap(build, example=torch.zeros(1, 4))
     assert ensemble(torch.zeros(2, 4)).shape == (2, method.size, CLASSES)
-    assert len(made) == (method.members if isinstance(method, DeepEnsemble) else 1)
+    assert len(made) == (method.members if isinstance(method, DeepEnsemble | TreeNet) else 1)
     assert isinstance(method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4)), Ensemble)
 
 

@@ -12,7 +12,7 @@ from motet.errors import InputError
 from motet.grouping import Shared
 from motet.layers import DepthWeights, Exits, Layout, MultiHead
 from motet.likelihoods import Categorical, Gaussian
-from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+from motet.methods import MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
 from motet.objectives import ExitObjective, Independent
 from motet.parameter_groups import parameter_groups
 from motet.types import Batch, Progress
@@ -126,7 +126,9 @@ def test_depth_logits_are_never_decayed_and_one_depth_has_none() -> None:
     assert DepthWeights(2, 4, learned=False)().exp().tolist() == [[0.25] * 4] * 2
 
 
-@pytest.mark.parametrize("method", [MIMO(members=3), DeepEnsemble(members=3)], ids=str)
+@pytest.mark.parametrize(
+    "method", [MIMO(members=3), MixMo(members=3), DataMUX(members=3), DeepEnsemble(members=3)], ids=str
+)
 def test_members_predict_different_inputs_in_one_pass(method: Method) -> None:
     ensemble = method.wrap(net(), example=EXAMPLE).eval()
     x_BM = torch.randn(5, 3, 4).double()
@@ -142,7 +144,7 @@ def test_members_predict_different_inputs_in_one_pass(method: Method) -> None:
 def test_throughput_use_needs_inputs_of_the_members_own(unchecked: None) -> None:
     x_BM = torch.randn(5, 3, 4).double()
     for method, message in [
-        (Multihead(members=3), "must return 3 rows"),
+        (Multihead(members=3), r"members with inputs of their own, but got Multihead\(members=3\), whose.*MIMO, MixMo"),
         (MIMO(members=2), r"shape \(batch, 2, ...\)"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -151,6 +153,29 @@ def test_throughput_use_needs_inputs_of_the_members_own(unchecked: None) -> None
         MIMO(members=3).wrap(net(), example=EXAMPLE).fold().forward_distinct(x_BM)
     with pytest.raises(InputError, match="2 axes, as the example was"):
         MIMO(members=3).wrap(net(), example=EXAMPLE).forward_distinct(x_BM.unsqueeze(-1))
+    for wrong in (x_BM[:, :2], x_BM[:, 0, 0], x_BM[0, 0, 0]):
+        with pytest.raises(InputError, match=r"must have shape \(batch, 3, ...\), but got shape .*unflatten"):
+            MIMO(members=3).wrap(net(), example=EXAMPLE).forward_distinct(wrong)
+
+
+@pytest.mark.parametrize(
+    ("method", "can"),
+    [
+        (Single(), True),
+        (Multihead(members=1), True),
+        (Multihead(members=2), False),
+        (DeepEnsemble(members=2), True),
+        (MIMO(members=2), True),
+        (MixMo(members=2), True),
+        (DataMUX(members=2), True),
+        (DataMUX(members=2, transform="identity"), True),
+    ],
+    ids=str,
+)
+def test_it_knows_whether_its_members_have_inputs_of_their_own(method: Method, can: bool) -> None:
+    ensemble = method.wrap(net(), example=EXAMPLE)
+    assert ensemble.has_distinct_inputs == can
+    assert not ensemble.fold().has_distinct_inputs
 
 
 @pytest.mark.parametrize("method", [Single(), MIMO(members=3), Multihead(members=3), DeepEnsemble(members=3)], ids=str)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from motet.errors import InputError
-from motet.grouping import Permuted, Shared
+from motet.grouping import Permuted, Shared, Split
 
 
 def seeded(seed: int = 0) -> Generator:
@@ -27,6 +27,37 @@ def test_shared_deals_the_batch_as_it_is() -> None:
     real = torch.randn(5, 2)
     assert torch.equal(Shared().deal(x, real, members=3).targets_BM, torch.stack([real] * 3, dim=1))
     assert Shared().deal(x[:1], y[:1], members=1).targets_BM.tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("unique", "members", "parts"),
+    [
+        (6, 3, [[0, 1], [2, 3], [4, 5]]),
+        (7, 3, [[0, 1, 2], [3, 4, 5], [6, 0, 1]]),
+        (5, 4, [[0, 1], [2, 3], [4, 0], [1, 2]]),
+        (2, 3, [[0], [1], [0]]),
+        (1, 3, [[0], [0], [0]]),
+        (3, 1, [[0, 1, 2]]),
+    ],
+)
+def test_split_cuts_the_batch_in_as_many_parts_as_members(unique: int, members: int, parts: list[list[int]]) -> None:
+    x, y = examples(unique)
+    batch = Split().deal(x, y, members=members, generator=seeded())
+    assert batch.distinct
+    assert batch.inputs.shape == (len(parts[0]), members, 2, 3)
+    assert batch.targets_BM.T.tolist() == parts
+    assert batch.inputs[..., 1, 2].T.tolist() == parts
+    real = Split().deal(x, torch.stack([y, -y], dim=1).float(), members=members)
+    assert real.targets_BM[..., 1].T.tolist() == [[-k for k in part] for part in parts]
+
+
+@pytest.mark.parametrize("unique", range(1, 12))
+@pytest.mark.parametrize("members", range(1, 6))
+def test_split_leaves_nothing_out_and_gives_no_member_an_example_twice(unique: int, members: int) -> None:
+    parts = Split().deal(*examples(unique), members=members).targets_BM.T.tolist()
+    assert {k for part in parts for k in part} == set(range(unique))
+    assert all(len(set(part)) == len(part) for part in parts)
+    assert sum(map(len, parts)) - unique < members
 
 
 @pytest.mark.parametrize("unique", [1, 2, 7])

@@ -27,8 +27,12 @@ def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
 
 
 def test_generated_parts_are_as_the_records_say():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert _generator().generate(text) == text
+    generator = _generator()
+    assert generator.PAGES == ("README.md", "docs/zoo.md")
+    for page in generator.PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert "<!-- generated: " in text
+        assert generator.generate(text) == text
 
 
 def test_links_to_files_lead_somewhere():

@@ -18,35 +18,61 @@ if TYPE_CHECKING:
     from motet.ensemble import Ensemble
     from motet.errors import InputError
     from motet.experiments import Experiment
-    from motet.grouping import Permuted, Shared
+    from motet.grouping import Permuted, Shared, Split
     from motet.likelihoods import Categorical, Gaussian
-    from motet.methods import MIMO, DeepEnsemble, Method, Multihead, Single
+    from motet.methods import (
+        DUN,
+        MIMMO,
+        MIMO,
+        BatchEnsemble,
+        DataMUX,
+        DeepEnsemble,
+        EarlyExit,
+        MCDropout,
+        Method,
+        MixMo,
+        Multihead,
+        Single,
+        TreeNet,
+    )
+    from motet.mixing import Mixed
     from motet.objectives import Independent
     from motet.prediction import Prediction
     from motet.training import Training, fit
-    from motet.types import Batch
+    from motet.types import Batch, Progress
 
 __version__ = "0.1.0"
 
 # Names are imported when they are first used: the command line's --help then never waits for torch.
 _HOMES = {
     "Batch": "types",
+    "BatchEnsemble": "methods",
     "Categorical": "likelihoods",
+    "DUN": "methods",
+    "DataMUX": "methods",
     "Dataset": "data",
     "DeepEnsemble": "methods",
+    "EarlyExit": "methods",
     "Ensemble": "ensemble",
     "Experiment": "experiments",
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "MCDropout": "methods",
+    "MIMMO": "methods",
     "MIMO": "methods",
     "Method": "methods",
+    "MixMo": "methods",
+    "Mixed": "mixing",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
+    "Progress": "types",
     "Shared": "grouping",
     "Single": "methods",
+    "Split": "grouping",
     "Training": "training",
+    "TreeNet": "methods",
     "data": "",
     "fit": "training",
     "metrics": "",
@@ -54,23 +80,34 @@ _HOMES = {
 }
 
 __all__ = [
+    "DUN",
+    "MIMMO",
     "MIMO",
     "Batch",
+    "BatchEnsemble",
     "Categorical",
+    "DataMUX",
     "Dataset",
     "DeepEnsemble",
+    "EarlyExit",
     "Ensemble",
     "Experiment",
     "Gaussian",
     "Independent",
     "InputError",
+    "MCDropout",
     "Method",
+    "MixMo",
+    "Mixed",
     "Multihead",
     "Permuted",
     "Prediction",
+    "Progress",
     "Shared",
     "Single",
+    "Split",
     "Training",
+    "TreeNet",
     "data",
     "fit",
     "metrics",

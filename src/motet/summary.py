@@ -78,7 +78,8 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
     """The summary of a network that a method made.
 
     A layer with a member axis says by ``member_parameters``, names below it, which of its parameters belong to the
-    members. Of whole networks side by side those belong to a member that no other member has.
+    members, and by ``shared_parameters`` which of those in ordinary layers below it are its own and shared. Of whole
+    networks side by side those belong to a member that no other member has.
     """
     seen: set[int] = set()
     converted: list[Part] = []
@@ -121,8 +122,9 @@ def _count(module: nn.Module, seen: set[int]) -> tuple[int, int]:
         names: frozenset[str] = getattr(module, "member_parameters", frozenset())
         named = dict(module.named_parameters())
         own = {id(value) for name, value in named.items() if name in names}
-        # A layer inside that holds some of the members' parameters is part of this one, with its bias.
-        inside = tuple(f"{name.rpartition('.')[0]}." for name in names if "." in name)
+        common: frozenset[str] = getattr(module, "shared_parameters", frozenset())
+        # A layer inside that holds some of these parameters is part of this one, with its bias.
+        inside = tuple(f"{name.rpartition('.')[0]}." for name in names | common if "." in name)
         parameters = [value for name, value in named.items() if "." not in name or name.startswith(inside)]
     new = [value for value in parameters if id(value) not in seen]
     seen.update(map(id, new))

@@ -43,10 +43,12 @@ class Progress:
     Attributes:
         epoch: epochs done, with fractions: 2.5 is the middle of the third epoch.
         epochs: epochs in all.
+        examples: N, the rows of the training set, for objectives that weigh a prior against all of them.
     """
 
     epoch: float
     epochs: int
+    examples: int | None = None
 
     @property
     def fraction(self) -> float:

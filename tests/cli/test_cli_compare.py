@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_a_comparison_to_go_on_with(motet: Motet, here: Path) -> N
         (["fashion_mnist"], "Did you mean 'fashion-mnist'?"),
         (["../../etc"], "Known: digits, fashion-mnist, mnist"),
         (["digits", "--methods", "mino"], "Did you mean 'mimo'?"),
-        (["digits", "--methods", "single,mimmo"], "Did you mean 'mimo'?"),
+        (["digits", "--methods", "single,mimoo"], "Did you mean 'mimo'?"),
         (["digits", "--methods"], "at least one method must be named"),
         (["digits", "--model", "small-cn"], "Did you mean 'small_cnn'?"),
         (["digits", "--model", "wrn-9-1"], "depth"),
@@ -343,3 +343,37 @@ def test_a_narrow_terminal_gets_the_table_in_parts(motet: Motet, monkeypatch: py
     assert parts == plain.count("MIMO ") == plain.count("Single network ")
     assert (parts == 1) == (columns == 200)
     assert "…" not in plain
+
+
+def test_thin_rows_and_what_is_left_out(motet: Motet, here: Path) -> None:
+    Path("my.py").write_text(NET.format("nn.Flatten(), nn.Linear(64, num_classes)"))
+    code, out, err = motet("compare", "digits", "--model", "my.py:net", "--epochs", 1, "--seeds", 1)
+    assert code == 0, err
+    assert "MIMO is left out: MIMO needs a body" in err
+    assert "MIMO" not in [line.split("  ")[0] for line in out.splitlines()]
+    code, out, err = motet("compare", "digits", "--methods", "single,deep-ensemble@0.5", *SMALL)
+    assert code == 0, err
+    assert [line.split("  ")[0] for line in out.splitlines()[1:]] == [
+        "Single network",
+        "Deep ensemble, width \N{MULTIPLICATION SIGN}0.5",
+    ]
+    assert "[2/2] Deep ensemble, width \N{MULTIPLICATION SIGN}0.5, seed 0: trained" in err
+    assert (here / "runs" / "compare-digits-2" / "deep-ensemble-x0.5-seed0").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--methods", "deep-ensmble@0.5"], "Did you mean 'deep-ensemble'?"),
+        (["--methods", "mimo@"], "width factor must be a number above 0"),
+        (["--methods", "mimo@0,5"], "but got 0. Write mimo@0.5"),
+        (["--methods", "mimo@0.3", "--model", "small_cnn"], "width=1 times 0.3"),
+        (["--methods", "mimo@0.5", "--model", "timm:resnet18"], "which has none"),
+        (["--model", "timm:resnet19"], "Close to it: resnet18"),
+        (["--model", "vgg-cnn"], "at least 21x21"),
+        (["--first", "nolayer"], "first must name a layer of the model"),
+    ],
+    ids=str,
+)
+def test_refused_widths_and_models(refused: Refused, arguments: list[str], part: str) -> None:
+    assert part in refused("compare", "digits", *arguments)

@@ -19,7 +19,16 @@ def test_help_names_every_command_and_where_to_start(motet: Motet) -> None:
     for argument in ("--help", "-h", "help"):
         code, out, err = motet(argument)
         assert (code, err) == (0, "")
-        for name in ("compare", "run", "report", "methods", "data", "recipes", "Start with: motet compare digits"):
+        for name in (
+            "compare",
+            "run",
+            "evaluate",
+            "report",
+            "methods",
+            "data",
+            "recipes",
+            "Start with: motet compare digits",
+        ):
             assert name in out
 
 
@@ -44,7 +53,7 @@ def test_misspelt_commands_get_a_suggestion(refused: Callable[..., str], typed: 
 def test_nonsense_gets_the_list(refused: Callable[..., str]) -> None:
     line = refused("xyzzy")
     assert "Did you mean" not in line
-    assert "compare, run, report, methods, data, recipes" in line
+    assert "compare, run, evaluate, report, methods, data, recipes" in line
     refused("--members", "3")
 
 
@@ -91,7 +100,7 @@ import sys
 from motet.cli.main import main
 heavy = ("torch", "numpy", "sklearn", "lightning_fabric", "matplotlib", "rich.progress")
 assert main(["--help"]) == 0
-for command in ("compare", "report", "methods", "data", "recipes"):
+for command in ("compare", "evaluate", "report", "methods", "data", "recipes"):
     try:
         main([command, "--help"])
     except SystemExit as leave:

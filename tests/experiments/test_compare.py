@@ -36,8 +36,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
 
 def test_plans_take_the_data_sets_defaults_and_what_the_user_says() -> None:
     plan = make_plan("digits", methods=["single,mimo", "SINGLE"], members=4, model="mlp", epochs=3, seeds=2)
-    assert [method.name for method in plan.methods] == ["single", "mimo"]
-    assert plan.methods[1].size == 4
+    assert [entry.method.name for entry in plan.entries] == ["single", "mimo"]
+    assert plan.entries[1].method.size == 4
     assert plan.model == MLP()
     assert plan.training.epochs == 3
     assert plan.seeds == (0, 1)
@@ -45,7 +45,7 @@ def test_plans_take_the_data_sets_defaults_and_what_the_user_says() -> None:
     assert {settings.training for settings in plan.experiments().values()} == {plan.training}
     assert make_plan("digits", model="a/b.py:net").model == CustomModel(function="a/b.py:net")
     everything = make_plan("digits", methods=["all", "mimo"])
-    assert len(everything.methods) == len({method.name for method in everything.methods}) >= 4
+    assert len(everything.methods) == len({entry.method.name for entry in everything.entries}) >= 4
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def share_memory(networks: Iterable[nn.Module]) -> bool:
 def test_members_share_neither_parameters_nor_buffers(init: str, given: str) -> None:
     model = Tokens()
     networks = (
-        DeepEnsemble(members=3)
+        DeepEnsemble(members=3, execution="loop")
         .wrap(model if given == "module" else Tokens, example=torch.zeros(1, 5, 4), init=init)
         .network.networks
     )
@@ -56,7 +56,7 @@ def test_members_share_neither_parameters_nor_buffers(init: str, given: str) -> 
 def test_fresh_members_begin_elsewhere_bare_parameters_included(given: str) -> None:
     model = Tokens()
     example = torch.randn(2, 5, 4)
-    ensemble = DeepEnsemble(members=3).wrap(model if given == "module" else Tokens, example=example)
+    ensemble = DeepEnsemble(members=3, execution="loop").wrap(model if given == "module" else Tokens, example=example)
     networks = ensemble.network.networks
     for one in range(3):
         for other in range(one):
@@ -78,7 +78,7 @@ def test_a_functions_members_have_the_initialisation_it_gives_them() -> None:
         made.append(layer)
         return layer
 
-    networks = DeepEnsemble(members=3).wrap(build, example=torch.zeros(1, 4)).network.networks
+    networks = DeepEnsemble(members=3, execution="loop").wrap(build, example=torch.zeros(1, 4)).network.networks
     assert [network.weight[0, 0].item() for network in networks] == [0.0, 1.0, 2.0]
 
 
@@ -104,13 +104,15 @@ def test_a_function_that_gives_one_module_again_and_again_is_refused() -> None:
 def test_weights_tied_within_a_member_stay_tied() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
     model[2].weight = model[0].weight
-    networks = DeepEnsemble(members=2).wrap(model, example=torch.zeros(1, 4)).network.networks
+    networks = DeepEnsemble(members=2, execution="loop").wrap(model, example=torch.zeros(1, 4)).network.networks
     assert all(network[2].weight is network[0].weight for network in networks)
     assert networks[0][0].weight is not networks[1][0].weight
 
 
 def test_gradients_and_statistics_are_those_of_training_each_member_alone() -> None:
-    ensemble = DeepEnsemble(members=3).wrap(Tokens().double(), example=torch.zeros(1, 5, 4).double()).train()
+    ensemble = (
+        DeepEnsemble(members=3, execution="loop").wrap(Tokens().double(), example=torch.zeros(1, 5, 4).double()).train()
+    )
     alone = [copy.deepcopy(network) for network in ensemble.network.networks]
     x, y = torch.randn(8, 5, 4).double(), torch.randint(K, (8,))
     loss = ensemble.loss(x, y)
@@ -128,7 +130,9 @@ def test_gradients_and_statistics_are_those_of_training_each_member_alone() -> N
 
 
 def test_steps_leave_members_as_if_trained_alone() -> None:
-    ensemble = DeepEnsemble(members=2).wrap(nn.Linear(4, K).double(), example=torch.zeros(1, 4).double())
+    ensemble = DeepEnsemble(members=2, execution="loop").wrap(
+        nn.Linear(4, K).double(), example=torch.zeros(1, 4).double()
+    )
     alone = [copy.deepcopy(network) for network in ensemble.network.networks]
     optimizers = [
         torch.optim.SGD(parameters, lr=0.5, momentum=0.9, weight_decay=0.1)
@@ -150,7 +154,7 @@ def test_steps_leave_members_as_if_trained_alone() -> None:
 def test_indices_are_inputs_too() -> None:
     model = nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Flatten(), nn.Linear(12, K))
     x = torch.randint(7, (5, 3))
-    ensemble = DeepEnsemble(members=2).wrap(model, example=x[:1])
+    ensemble = DeepEnsemble(members=2, execution="loop").wrap(model, example=x[:1])
     ensemble.loss(x, torch.randint(K, (5,))).backward()
     assert ensemble.predict(x).probs.shape == (5, K)
     assert not any(network[0].weight[0].any() for network in ensemble.network.networks)
@@ -170,7 +174,7 @@ def test_the_models_own_state_is_not_drawn_anew() -> None:
     model = Tokens()
     model.seen.fill_(5)
     model.embed.weight.requires_grad_(False)
-    ensemble = DeepEnsemble(members=2).wrap(model, example=torch.zeros(1, 5, 4))
+    ensemble = DeepEnsemble(members=2, execution="loop").wrap(model, example=torch.zeros(1, 5, 4))
     for network in ensemble.network.networks:
         assert network.seen.item() == 5
         assert torch.equal(network.embed.weight, model.embed.weight)

@@ -198,6 +198,53 @@ def test_a_subclass_that_computes_the_same_will_do() -> None:
     assert settle_first(model, None, torch.zeros(2, 2, 5, 5)) == [model[0]]
 
 
+class Casting(nn.Linear):
+    """As in timm: casts its weights in its own forward, and computes what torch's layer does."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight.to(input.dtype), None if self.bias is None else self.bias.to(input.dtype))
+
+
+class Noisy(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.dropout(input, 0.5, self.training))
+
+
+class Adapted(nn.Linear):
+    """Starts as an ordinary layer, and does not stay one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.adapter = nn.Parameter(torch.zeros(outputs, inputs))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight + self.adapter, self.bias)
+
+
+class Failing(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[0] > 2:
+            raise RuntimeError("two rows at most")
+        return super().forward(input)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_linear_layer_with_a_forward_that_computes_the_same_will_do(bias: bool, dtype: torch.dtype) -> None:
+    model = Net(Casting(4, 8, bias=bias), last=Casting(8, 3, bias=bias)).to(dtype).train()
+    example = torch.zeros(2, 4, dtype=dtype)
+    assert settle_first(model, None, example) == [model.first]
+    assert settle_last(model, None, example) == [model.last]
+    assert model.last.training
+
+
+@pytest.mark.parametrize("kind", [Noisy, Adapted, Failing])
+def test_a_linear_layer_with_a_forward_that_computes_something_else_is_refused(kind: type[nn.Linear]) -> None:
+    model = Net(kind(4, 8))
+    with pytest.raises(InputError, match=f"'first', a {kind.__name__} with a forward of its own"):
+        settle_first(model)
+
+
 def test_a_grouped_output_convolution_is_refused() -> None:
     model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.Conv2d(8, 4, 1, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     example = torch.zeros(2, 2, 5, 5)

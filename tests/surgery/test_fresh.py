@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from motet.surgery import fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
+from motet.surgery import (
+    fresh_copy,
+    fresh_like,
+    fresh_stack,
+    head_stack,
+    looks_trained,
+    member_stack,
+    split_kernel,
+)
 
 
 @pytest.mark.parametrize("shape", [(50,), (8, 9), (4, 3, 3, 3), (1,), (), (0, 3)])
@@ -132,3 +140,19 @@ def test_a_trained_model_shows_in_its_norms() -> None:
     with torch.no_grad():
         layer_norm.weight[2] = 1.5
     assert looks_trained(nn.Sequential(layer_norm))
+
+
+@pytest.mark.parametrize("init", ["fresh", "keep"])
+def test_heads_that_start_from_zeros_start_apart(init: str) -> None:
+    weight = torch.zeros(3, 100)
+    stack = head_stack(weight, 4, init)
+    assert stack.shape == (4, 3, 100)
+    torch.testing.assert_close(stack.mean(dim=0), weight)
+    assert 0.003 < stack.std() < 0.01  # a tenth of 1 / sqrt(3 fan_in) is 0.0058
+    assert all((stack[one] != stack[other]).any() for one in range(4) for other in range(one))
+    assert torch.equal(head_stack(weight, 1, init), weight[None])
+    ordinary = torch.randn(3, 5)
+    torch.manual_seed(1)
+    heads = head_stack(ordinary, 4, init)
+    torch.manual_seed(1)
+    assert torch.equal(heads, member_stack(ordinary, 4, init))

@@ -22,11 +22,12 @@ class Arguments:
     data: Annotated[str, tyro.conf.Positional, shown("DATA")]
     """Data set by name (see: motet data), a folder with a folder of images for each class, or a CSV or Parquet file."""
     methods: Annotated[tuple[str, ...], shown("METHOD ...", "all")] = ("all",)
-    """Methods to compare, or all (see: motet methods)."""
+    """Methods to compare, or all that fit the model (see: motet methods). METHOD@0.5 takes a model half as wide."""
     members: Annotated[int | None, OMITTABLE, shown("M", "3")] = None
     """Members of every ensemble."""
     model: Annotated[str | None, OMITTABLE, shown("MODEL", "chosen for the data set")] = None
-    """mlp, small_cnn, wrn-DEPTH-WIDTH, or your own: module:function or file.py:function."""
+    """mlp, small_cnn, vgg_cnn, wrn-DEPTH-WIDTH, densenet-bc-DEPTH-GROWTH; resnet50 and timm:NAME (need timm); or your
+    own: module:function or file.py:function."""
     epochs: Annotated[int | None, OMITTABLE, shown("N", "chosen for the data set")] = None
     """Passes over the training data."""
     batch_size: Annotated[int | None, OMITTABLE, shown("N", "chosen for the data set")] = None

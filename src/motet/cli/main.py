@@ -11,6 +11,7 @@ from importlib import import_module
 _COMMANDS = {
     "compare": ("motet.cli.compare", "train the methods side by side on DATA, print the table, write report.html"),
     "run": ("motet.cli.run", "run one experiment: a recipe of motet's or your own file.py:function"),
+    "evaluate": ("motet.cli.evaluate", "score a finished run again, also with different examples for the members"),
     "report": ("motet.cli.report", "write the report page of a finished comparison again"),
     "methods": ("motet.cli.lists", "the methods, a line each"),
     "data": ("motet.cli.lists", "the data sets, a line each"),

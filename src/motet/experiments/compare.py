@@ -1,6 +1,7 @@
 """Train several methods side by side under one protocol, and put what came out in one record."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import build
-from motet.experiments.experiment import Experiment
+from motet.experiments.fitting import alone, check_left_out, fitting
 from motet.experiments.folder import abandon, claim_folder, free_folder
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
@@ -58,11 +59,11 @@ def compare(
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     folder = Path(folder)
-    experiments = plan.experiments()
     settings, source = plan.settings(), source_of(plan.model)
     claim_folder(folder, settings, source=source, record_name=RECORD)
     record_path = folder / RECORD
     if record_path.exists() and (record := read_json(record_path)).get("rows"):
+        check_left_out(plan, record)
         say(f"{folder} is finished already; nothing to train")
         return dict(record)
     place = resolve_device(device)
@@ -71,21 +72,24 @@ def compare(
     for note in dataset.notes:
         say(f"note: {note}")
     steps_per_epoch(dataset.train, plan.training.batch_size)
-    for experiment in experiments.values():
-        if experiment.seed == plan.seeds[0]:
-            build(experiment, dataset)  # what cannot be built fails here, not after the first method has trained
+    entries, left_out = fitting(plan, dataset)
+    for refused in left_out:
+        say(f"{refused['label']} is left out: {refused['reason']}")
     write_json(record_path, {"settings": settings, "source": source, "rows": None})
-    with run_threads(next(iter(experiments.values())), dataset, place):
-        runs: dict[str, Run] = {}
-        for done, (name, experiment) in enumerate(experiments.items(), start=1):
-            what = f"[{done}/{len(experiments)}] {experiment.method.label}, seed {experiment.seed}"
-            finished = (folder / name / "scores.json").exists()
-            if not finished and (folder / name / CHECKPOINT).exists():
+    # Latency is measured with the threads of the widest model's runs; each run takes its own number again.
+    widest = max(entries, key=lambda entry: entry.width)
+    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), dataset, place):
+        runs: dict[str, list[Run]] = {entry.key: [] for entry in entries}
+        for done, (entry, seed) in enumerate(product(entries, plan.seeds), start=1):
+            what = f"[{done}/{len(entries) * len(plan.seeds)}] {entry.label}, seed {seed}"
+            where = folder / entry.folder(seed)
+            finished = (where / "scores.json").exists()
+            if not finished and (where / CHECKPOINT).exists():
                 say(f"{what}: going on from its checkpoint")
             try:
-                runs[name] = run_experiment(
-                    experiment,
-                    folder / name,
+                run = run_experiment(
+                    plan.experiment(entry, seed=seed),
+                    where,
                     data_dir=data_dir,
                     device=device,
                     progress=progress,
@@ -93,16 +97,16 @@ def compare(
                     dataset=dataset,
                 )
             except Exception as error:
-                if not any((folder / other / "run.json").exists() for other in experiments):
+                if not any((folder / other / "run.json").exists() for other in settings):
                     abandon(folder, RECORD)
                 if isinstance(error, TrainingDivergedError):
                     raise TrainingDivergedError(f"{what}: {error}") from error
                 raise
-            seconds = runs[name].scores["cost"]["train_seconds"]
+            runs[entry.key].append(run)
+            seconds = run.scores["cost"]["train_seconds"]
             took = f"{seconds:.1f} s" if seconds >= 0.1 else "less than 0.1 s"
             say(f"{what}: {'kept; it was trained' if finished else 'trained'} in {took}")
-        by_method = {method.name: [runs[f"{method.name}-seed{seed}"] for seed in plan.seeds] for method in plan.methods}
-        latencies = measure_latencies(plan, by_method, dataset, place)
+        latencies = measure_latencies(plan, runs, dataset, place)
         record = {
             "settings": settings,
             "source": source,
@@ -113,9 +117,13 @@ def compare(
             "model": str(plan.model),
             "training": to_record(plan.training),
             "seeds": list(plan.seeds),
-            "members": max(method.size for method in plan.methods),
+            "members": max(entry.method.size for entry in entries),
             "latency_batch": LATENCY_BATCH,
-            "rows": [summarise(method, by_method[method.name], latencies[method.name]) for method in plan.methods],
+            "rows": [
+                summarise(entry, runs[entry.key], latencies[entry.key], model=str(entry.model(plan.model)))
+                for entry in entries
+            ],
+            "left_out": left_out,
         }
     write_json(record_path, record)
     return dict(read_json(record_path))  # as a later reader sees it: lists for tuples, null for NaN
@@ -124,14 +132,13 @@ def compare(
 def measure_latencies(
     plan: Plan, runs: Mapping[str, Sequence[Run]], dataset: Dataset, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """Forward time of every method's folded network over the single network's, measured in turn, batch 32."""
+    """Forward time of every row's folded network over the single network's, measured in turn, batch 32."""
     baseline = Single().name
     folded: dict[str, Ensemble] = {
-        name: load_ensemble(of_method[0], dataset).fold().to(device) for name, of_method in runs.items()
+        name: load_ensemble(of_row[0], dataset).fold().to(device) for name, of_row in runs.items()
     }
     if baseline not in folded:
-        alone = Experiment(data=plan.data, model=plan.model, method=Single(), first=plan.first, last=plan.last)
-        folded[baseline] = build(alone, dataset).fold().to(device)
+        folded[baseline] = build(alone(plan), dataset).fold().to(device)
     inputs = dataset.test.inputs
     example = dataset.prepare(inputs[torch.arange(LATENCY_BATCH) % len(inputs)].to(device))
     measured = latency_ratios(folded, example, baseline=baseline, seconds=0.75 * len(folded))

@@ -6,18 +6,14 @@ from typing import final
 from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
 from motet.methods import METHODS, Method
-from motet.models import CustomModel, ModelSettings
-from motet.models import settings as model_settings
+from motet.models import ModelSettings
 from motet.objectives import ExitObjective, Objective
 from motet.records import from_record, to_record
 from motet.training import Training
 
 _KNOWN: tuple[type, ...] = (
     *METHODS.values(),
-    model_settings.MLP,
-    model_settings.SmallCNN,
-    model_settings.WideResNet,
-    CustomModel,
+    *ModelSettings.__subclasses__(),
     *Objective.__subclasses__(),
     *ExitObjective.__subclasses__(),
     Training,

@@ -6,7 +6,8 @@ from typing import Any, final
 
 from motet.data import DataOptions, kind_of
 from motet.errors import InputError, nearest
-from motet.experiments.defaults import defaults_for
+from motet.experiments.defaults import Defaults, defaults_for
+from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings, model_named
@@ -16,16 +17,31 @@ from motet.training import Training
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is compared: every method with every seed, on the same data, model and training settings."""
+    """What is compared: every method with every seed, on the same data, model and training settings.
+
+    A method may stand several times among `methods`, with models of different widths.
+    """
 
     data: str
     model: ModelSettings
-    methods: tuple[Method, ...]
+    methods: tuple[Method | Entry, ...]
     training: Training
     seeds: tuple[int, ...]
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
     data_options: DataOptions = field(default_factory=DataOptions)
+
+    def __post_init__(self) -> None:
+        keys = [entry.key for entry in self.entries]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise InputError(
+                "the rows of a comparison must differ in method or width", got=f"{twice} twice", fix="Give each once"
+            )
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The comparison's rows."""
+        return tuple(item if isinstance(item, Entry) else Entry(method=item) for item in self.methods)
 
     def settings(self) -> dict[str, Any]:
         """Every experiment's settings as plain data, by the name of its run's folder."""
@@ -33,20 +49,20 @@ class Plan:
 
     def experiments(self) -> dict[str, Experiment]:
         """The experiments by the name of their run's folder, method by method."""
-        return {
-            f"{method.name}-seed{seed}": Experiment(
-                data=self.data,
-                model=self.model,
-                method=method,
-                training=self.training,
-                seed=seed,
-                first=self.first,
-                last=self.last,
-                data_options=self.data_options,
-            )
-            for method in self.methods
-            for seed in self.seeds
-        }
+        return {entry.folder(seed): self.experiment(entry, seed=seed) for entry in self.entries for seed in self.seeds}
+
+    def experiment(self, entry: Entry, *, seed: int) -> Experiment:
+        """One run of one row."""
+        return Experiment(
+            data=self.data,
+            model=entry.model(self.model),
+            method=entry.method,
+            training=self.training,
+            seed=seed,
+            first=self.first,
+            last=self.last,
+            data_options=self.data_options,
+        )
 
 
 def make_plan(
@@ -67,7 +83,8 @@ def make_plan(
 
     Args:
         data: name of a data set, a folder of class folders, or a table.
-        methods: names of methods, or ``"all"``.
+        methods: names of methods, or ``"all"``, which leaves out what refuses the model; each perhaps with a factor
+            for the model's width, ``"deep-ensemble@0.5"``.
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
         epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
@@ -76,7 +93,7 @@ def make_plan(
         data_options: how data of the user's own is read.
 
     Raises:
-        InputError: for an unknown data set, method or model, or a number below 1.
+        InputError: for an unknown data set, method or model, a number below 1, or a width that the model cannot have.
     """
     defaults = defaults_for(data, kind_of(data))
     seeds = defaults.seeds if seeds is None else seeds
@@ -85,29 +102,44 @@ def make_plan(
             raise InputError(f"{name} must be at least 1", got=f"{name}={number}", fix=f"Pass the number of {name}")
     said: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training = replace(defaults.training, **{name: value for name, value in said.items() if value is not None})
-    return Plan(
+    plan = Plan(
         data=data,
         model=defaults.model if model is None else model_named(model),
-        methods=tuple(defaults.method(name, members) for name in _names(methods)),
+        methods=_entries(methods, defaults, members),
         training=training,
         seeds=tuple(range(seeds)),
         first=first,
         last=last,
         data_options=data_options or DataOptions(),
     )
+    plan.experiments()  # raises where the model cannot have a width
+    return plan
 
 
-def _names(methods: Sequence[str]) -> list[str]:
+def _entries(methods: Sequence[str], defaults: Defaults, members: int | None) -> tuple[Entry, ...]:
     wanted = [part for item in methods for part in item.split(",") if part]
-    names: list[str] = []
-    for name in wanted:
+    entries: dict[str, Entry] = {}
+    for item in wanted:
+        name, at, factor = item.partition("@")
+        width = _factor(factor, item) if at else 1.0
         folded = name.lower().replace("_", "-")
-        if folded == "all":
-            names += METHODS
-        elif folded in METHODS:
-            names.append(folded)
-        else:
+        if folded != "all" and folded not in METHODS:
             raise InputError("the method must be one that motet has", got=repr(name), fix=nearest(name, METHODS))
-    if not names:
+        for each in METHODS if folded == "all" else [folded]:
+            entry = Entry(method=defaults.method(each, members), width=width, required=folded != "all")
+            before = entries.get(entry.key)
+            entries[entry.key] = before if before is not None and before.required else entry
+    if not entries:
         raise InputError("at least one method must be named", got="none", fix=f"Known: all, {', '.join(METHODS)}")
-    return list(dict.fromkeys(names))
+    return tuple(entries.values())
+
+
+def _factor(text: str, item: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            "a width factor must be a number above 0",
+            got=repr(item),
+            fix="Write deep-ensemble@0.5 for half the width",
+        ) from None

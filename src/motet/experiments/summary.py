@@ -1,4 +1,4 @@
-"""One row of a comparison: a method's runs over all seeds."""
+"""One row of a comparison, put together: its runs over all seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,30 @@ from typing import Any
 
 import torch
 
+from motet.experiments.entry import Entry
 from motet.experiments.run import Run
 from motet.likelihoods import Categorical
-from motet.methods import Method
 from motet.metrics import disagreement_matrix, reliability
 
 
-def summarise(method: Method, runs: Sequence[Run], latency: Mapping[str, float]) -> dict[str, Any]:
+def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *, model: str) -> dict[str, Any]:
     """Scores with their standard errors over seeds, cost, and the tables behind the report's figures.
 
     Args:
-        method: the method.
+        entry: the method and the width of its model.
         runs: its finished runs, one a seed.
         latency: ratio, seconds, low and high, as `motet.metrics.Latency` has them.
+        model: the row's model, for people to read.
     """
+    method = entry.method
     scores = [run.scores["test"] for run in runs]
     predictions = [run.prediction for run in runs]
     row: dict[str, Any] = {
         "method": method.name,
-        "label": method.label,
+        "key": entry.key,
+        "label": entry.label,
+        "width": entry.width,
+        "model": model,
         "members": method.size,
         "summary": method.summary,
         "settings": str(method),

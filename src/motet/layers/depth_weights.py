@@ -17,7 +17,9 @@ class DepthWeights(nn.Module):
     Args:
         members: M.
         depths: D, at least 1.
-        learned: whether the logits are parameters; the weights stay ``1 / D`` if not.
+        learned: whether the logits are parameters. If not they are a buffer, and stay zero unless an objective
+            estimates them (DUN's marginal likelihood).
+        device, dtype: of the logits.
     """
 
     undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"logits_MD"})
@@ -25,9 +27,17 @@ class DepthWeights(nn.Module):
 
     logits_MD: Tensor
 
-    def __init__(self, members: int, depths: int, *, learned: bool) -> None:
+    def __init__(
+        self,
+        members: int,
+        depths: int,
+        *,
+        learned: bool,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        logits_MD = torch.zeros(members, depths)
+        logits_MD = torch.zeros(members, depths, device=device, dtype=dtype)
         if learned and depths > 1:  # one depth has weight 1, and nothing to learn
             self.logits_MD = nn.Parameter(logits_MD)
         else:

@@ -1,16 +1,16 @@
 """The output layer of a network with one head per member."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from motet.layers._types import Ordinary, like
+from motet.layers._types import Ordinary, StandIn, like
 
 
 @final
-class MultiHead(nn.Module):
+class MultiHead(StandIn):
     """M heads on the same features, computed as one layer (MIMO, section 2).
 
     Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result comes in
@@ -46,6 +46,13 @@ class MultiHead(nn.Module):
         axis = out.ndim - 1 if isinstance(self.layer, nn.Linear) else 1
         rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
         return rows
+
+    def as_one(self, name: str) -> Any:
+        """Of one head, whose weight and bias are the means over the members."""
+        value = getattr(self.layer, name)
+        if name in ("weight", "bias"):
+            return None if value is None else value.unflatten(0, (self.members, -1)).mean(dim=0)
+        return value // self.members if name in ("out_features", "out_channels") else value
 
     @torch.no_grad()
     def member(self, member: int) -> Ordinary:

@@ -5,11 +5,35 @@
 from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
+from motet.methods.mc_dropout import MCDropout
+from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
+from motet.methods.batch_ensemble import BatchEnsemble
 from motet.methods.mimo import MIMO
+from motet.methods.mixmo import MixMo
+from motet.methods.datamux import DataMUX
+from motet.methods.early_exit import EarlyExit
+from motet.methods.dun import DUN
+from motet.methods.mimmo import MIMMO
 # isort: on
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
 """Every method by its name."""
 
-__all__ = ["METHODS", "MIMO", "DeepEnsemble", "Method", "Model", "Multihead", "Single"]
+__all__ = [
+    "DUN",
+    "METHODS",
+    "MIMMO",
+    "MIMO",
+    "BatchEnsemble",
+    "DataMUX",
+    "DeepEnsemble",
+    "EarlyExit",
+    "MCDropout",
+    "Method",
+    "MixMo",
+    "Model",
+    "Multihead",
+    "Single",
+    "TreeNet",
+]

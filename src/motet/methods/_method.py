@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import torch
@@ -33,6 +33,7 @@ class Given:
         layout: the ensemble's; member layers that must know what their rows are hold it.
         first, last: the model's input and output layers, where the user named them.
         init: whether members draw initial weights of their own, or start from the model's.
+        likelihood: what the outputs mean.
     """
 
     example: Tensor
@@ -40,6 +41,7 @@ class Given:
     first: LayerNames = None
     last: LayerNames = None
     init: Init = "fresh"
+    likelihood: Likelihood = field(default_factory=Categorical)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,11 @@ class Method(ABC):
     """The method's name in tables and figures."""
     summary: ClassVar[str]
     """One line: who owns which weights and who sees what."""
-    combination: ClassVar[Combination] = "mixture"
+
+    @property
+    def combination(self) -> Combination:
+        """How members are combined: as a mixture, unless a method says otherwise. A setting may take its place."""
+        return "mixture"
 
     @property
     def default_objective(self) -> Objective | ExitObjective:
@@ -77,6 +83,10 @@ class Method(ABC):
     def grouping(self) -> Grouping:
         """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
         return Shared()
+
+    def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
+        """The grouping of an ensemble with this `network`: `grouping`, unless the model decides what can be dealt."""
+        return self.grouping
 
     @abstractmethod
     def convert(self, model: Model, given: Given) -> nn.Module:
@@ -115,14 +125,16 @@ class Method(ABC):
         _check_model(model, example, init)
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
-        layout = Layout()
+        layout, likelihood = Layout(), likelihood or Categorical()
+        given = Given(example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood)
+        network = self.convert(model, given)
         ensemble = Ensemble(
-            self.convert(model, Given(example=example, layout=layout, first=first, last=last, init=init)),
+            network,
             members=self.size,
             description=str(self),
-            likelihood=likelihood or Categorical(),
+            likelihood=likelihood,
             objective=objective or self.default_objective,
-            grouping=self.grouping,
+            grouping=self.grouping_for(network, example),
             layout=layout,
             combination=self.combination,
             members_in_training=self.size_in_training,
@@ -192,7 +204,7 @@ def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
 
 def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
-    example = torch.cat([example, _another_row(example)])  # one row would broadcast where members' rows do not fit
+    example = torch.cat([example, another_row(example)])  # one row would broadcast where members' rows do not fit
     try:
         with torch.no_grad(), evaluating(ensemble):
             shared = ensemble(example)
@@ -212,7 +224,7 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
         ) from error
 
 
-def _another_row(example: Tensor) -> Tensor:
+def another_row(example: Tensor) -> Tensor:
     """A row like those of `example`; if these are floating-point numbers, one that is constant nowhere."""
     row = example[:1]
     if not row.is_floating_point():

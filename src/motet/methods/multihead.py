@@ -7,7 +7,7 @@ from torch import nn
 
 from motet.layers import MultiHead, Ordinary
 from motet.methods._method import Given, Method, Model, check_members, instance_of
-from motet.surgery import Init, member_stack, output_layers, probe, replace_module
+from motet.surgery import Init, head_stack, member_stack, output_layers, probe, replace_module
 
 
 @final
@@ -54,4 +54,4 @@ class Multihead(Method):
 def heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
     """M heads like `layer`: fresh ones, the first with its weights, or all of them near it."""
     biases = None if layer.bias is None else member_stack(layer.bias, members, init)
-    return MultiHead(layer, member_stack(layer.weight, members, init), biases)
+    return MultiHead(layer, head_stack(layer.weight, members, init), biases)

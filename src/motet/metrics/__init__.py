@@ -10,6 +10,7 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
+from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.scores import member_scores, score
 
@@ -32,6 +33,7 @@ __all__ = [
     "nll",
     "pairwise_kl",
     "parameters",
+    "ptflops",
     "reliability",
     "rmse",
     "score",

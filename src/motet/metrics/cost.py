@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from jaxtyping import Shaped
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from motet.errors import InputError, nearest
 from motet.modes import evaluating
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 _MIN_ROUNDS = 3  # a median of fewer says little
 
@@ -62,6 +65,14 @@ def flops(module: nn.Module, example: Shaped[Tensor, "batch ..."]) -> int:
     >>> flops(nn.Linear(3, 5), torch.zeros(1, 3))
     30
     """
+    with counting(module, example) as counter:
+        module(example)
+    return math.ceil(counter.get_total_flops() / len(example))
+
+
+@contextmanager
+def counting(module: nn.Module, example: Tensor) -> Iterator["FlopCounterMode"]:
+    """Torch's counter of operations, 2 for a multiply-add, with `module` in evaluation mode; see `flops`."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -72,10 +83,9 @@ def flops(module: nn.Module, example: Shaped[Tensor, "batch ..."]) -> int:
     try:
         counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mv: _matrix_vector_flops})
         with _measuring(module, example=example), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            module(example)
+            yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return math.ceil(counter.get_total_flops() / len(example))
 
 
 def latency_ratios(

@@ -1,27 +1,21 @@
 """Models as settings: what an experiment records, and how it becomes a module for some data."""
 
-import inspect
 import re
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
 from torch import nn
 
 from motet.errors import InputError, nearest
-from motet.loading import load_function
+from motet.models._base import ModelSettings, image_channels, whole
+from motet.models.custom import CustomModel
+from motet.models.densenet import densenet_bc
+from motet.models.mimmo_resnet import mimmo_resnet
 from motet.models.mlp import mlp
 from motet.models.small_cnn import small_cnn
+from motet.models.timm_model import resnet50, timm_model
+from motet.models.vgg_cnn import vgg_cnn
 from motet.models.wide_resnet import wide_resnet
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings(ABC):
-    """Settings of a model. `build` makes a new one, with new initial weights, for inputs of some shape."""
-
-    @abstractmethod
-    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """A module that maps ``(B, *input_shape)`` to ``(B, outputs)``."""
 
 
 @final
@@ -39,6 +33,10 @@ class MLP(ModelSettings):
             )
         return mlp(input_shape=input_shape, num_classes=outputs, hidden=self.hidden)
 
+    def scaled(self, factor: float) -> "MLP":
+        """With `factor` times the units in every hidden layer."""
+        return replace(self, hidden=tuple(whole("hidden", width, factor) for width in self.hidden))
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,11 @@ class SmallCNN(ModelSettings):
         """For images ``(channels, H, W)`` of at least 4x4 pixels."""
         if self.width < 1:
             raise InputError("width must be at least 1", got=f"width={self.width}", fix="Pass width=1 or more")
-        return small_cnn(num_classes=outputs, in_channels=_channels(input_shape, "small_cnn"), width=self.width)
+        return small_cnn(num_classes=outputs, in_channels=image_channels(input_shape, "small_cnn"), width=self.width)
+
+    def scaled(self, factor: float) -> "SmallCNN":
+        """With `factor` times the width."""
+        return replace(self, width=whole("width", self.width, factor))
 
 
 @final
@@ -64,62 +66,107 @@ class WideResNet(ModelSettings):
 
     def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """For images ``(channels, H, W)`` of at least 4x4 pixels."""
-        channels = _channels(input_shape, "wide_resnet")
+        channels = image_channels(input_shape, "wide_resnet")
         return wide_resnet(depth=self.depth, width=self.width, num_classes=outputs, in_channels=channels)
+
+    def scaled(self, factor: float) -> "WideResNet":
+        """With `factor` times the width: WRN-28-10 by 0.5 is WRN-28-5."""
+        return replace(self, width=whole("width", self.width, factor))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CustomModel(ModelSettings):
-    """The user's own model.
+class MIMMOResNet(ModelSettings):
+    """See `motet.models.mimmo_resnet`."""
 
-    Attributes:
-        function: ``module:function`` or ``file.py:function``. It is called with those of the keyword arguments
-            ``num_classes``, ``in_channels`` and ``input_shape`` that it names (and ``num_classes``, if it takes any
-            keyword), and returns a module.
-    """
-
-    function: str
+    planes: tuple[int, ...] = (16, 32, 64, 128)
+    blocks: tuple[int, ...] = (1, 2, 3, 1)
+    width: int = 2
 
     def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """What the function returns; checked against the data when a method wraps it."""
-        function = load_function(self.function)
-        offered: dict[str, Any] = {
-            "num_classes": outputs,
-            "in_channels": input_shape[0],
-            "input_shape": input_shape,
-        }
-        try:
-            takes = list(inspect.signature(function).parameters.values())
-        except ValueError:  # some functions written in C have none that can be read
-            takes = []
-        # Functions that pass their keywords on (torchvision's, timm's) take the number of classes by this name.
-        more = {"num_classes"} if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes) else set()
-        wanted = more | {parameter.name for parameter in takes}
-        needed = {
-            parameter.name
-            for parameter in takes
-            if parameter.default is parameter.empty
-            and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        }
-        if missing := needed - offered.keys():
-            raise InputError(
-                f"a model function may require only {', '.join(offered)}",
-                got=f"{self.function}, which also needs {', '.join(sorted(missing))}",
-                fix="Give these arguments defaults",
-            )
-        model = function(**{key: value for key, value in offered.items() if key in wanted})
-        if not isinstance(model, nn.Module):
-            raise InputError(
-                "a model function must return a torch.nn.Module",
-                got=f"a {type(model).__name__} from {self.function}",
-                fix="Return the module that it builds",
-            )
-        return model
+        """For images ``(channels, H, W)`` of at least 4x4 pixels."""
+        channels = image_channels(input_shape, "mimmo_resnet")
+        return mimmo_resnet(
+            num_classes=outputs, in_channels=channels, planes=self.planes, blocks=self.blocks, width=self.width
+        )
+
+    def scaled(self, factor: float) -> "MIMMOResNet":
+        """With `factor` times the filters of every stage."""
+        return replace(self, planes=tuple(whole("planes", planes, factor) for planes in self.planes))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class VGGCNN(ModelSettings):
+    """See `motet.models.vgg_cnn`."""
+
+    width: float = 1.0
+
+    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """For images ``(channels, H, W)`` of at least 21x21 pixels."""
+        channels = image_channels(input_shape, "vgg_cnn", at_least=21)
+        return vgg_cnn(num_classes=outputs, in_channels=channels, width=self.width)
+
+    def scaled(self, factor: float) -> "VGGCNN":
+        """With `factor` times the filters."""
+        first = round(32 * self.width)
+        return replace(self, width=whole("filters", first, factor) / 32)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DenseNetBC(ModelSettings):
+    """See `motet.models.densenet_bc`."""
+
+    depth: int = 100
+    growth: int = 12
+
+    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """For images ``(channels, H, W)`` of at least 4x4 pixels."""
+        channels = image_channels(input_shape, "densenet_bc")
+        return densenet_bc(depth=self.depth, growth=self.growth, num_classes=outputs, in_channels=channels)
+
+    def scaled(self, factor: float) -> "DenseNetBC":
+        """With `factor` times the growth rate."""
+        return replace(self, growth=whole("growth", self.growth, factor))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ResNet50(ModelSettings):
+    """See `motet.models.resnet50`. Needs timm."""
+
+    width: float = 1.0
+
+    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """For images ``(channels, H, W)`` of at least 4x4 pixels."""
+        channels = image_channels(input_shape, "resnet50")
+        return resnet50(num_classes=outputs, in_channels=channels, width=self.width)
+
+    def scaled(self, factor: float) -> "ResNet50":
+        """With `factor` times the filters."""
+        return replace(self, width=whole("filters", round(64 * self.width), factor) / 64)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TimmModel(ModelSettings):
+    """See `motet.models.timm_model`. Needs timm."""
+
+    name: str
+
+    def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """For images ``(channels, H, W)``, of the sizes that the model takes."""
+        channels = image_channels(input_shape, self.name, at_least=1)
+        size = (input_shape[1], input_shape[2])
+        return timm_model(self.name, num_classes=outputs, in_channels=channels, image_size=size)
 
 
 def model_named(name: str) -> ModelSettings:
-    """Settings of the model called `name`: mlp, small_cnn, wrn-DEPTH-WIDTH, or the user's ``file.py:function``.
+    """Settings of the model called `name`.
+
+    mlp, small_cnn, vgg_cnn, resnet50, wrn-DEPTH-WIDTH, densenet-bc-DEPTH-GROWTH, mimmo-resnet, timm:NAME, or the
+    user's ``file.py:function``.
 
     Raises:
         InputError: if there is no such model.
@@ -127,25 +174,31 @@ def model_named(name: str) -> ModelSettings:
     >>> model_named("wrn-16-4")
     WideResNet(depth=16, width=4)
     """
+    if name.startswith("timm:"):
+        return TimmModel(name=name.removeprefix("timm:"))
     if ":" in name:
         return CustomModel(function=name)
     folded = name.lower().replace("_", "-")
     if match := re.fullmatch(r"(?:wrn|wide-resnet)-(\d+)-(\d+)", folded):
         return WideResNet(depth=int(match[1]), width=int(match[2]))
-    known: dict[str, ModelSettings] = {"mlp": MLP(), "small-cnn": SmallCNN(), "wide-resnet": WideResNet()}
+    if match := re.fullmatch(r"densenet-bc-(\d+)-(\d+)", folded):
+        return DenseNetBC(depth=int(match[1]), growth=int(match[2]))
+    known: dict[str, ModelSettings] = {
+        "mlp": MLP(),
+        "small-cnn": SmallCNN(),
+        "vgg-cnn": VGGCNN(),
+        "resnet50": ResNet50(),
+        "resnet-50": ResNet50(),
+        "wide-resnet": WideResNet(),
+        "densenet-bc": DenseNetBC(),
+        "mimmo-resnet": MIMMOResNet(),
+    }
     if folded not in known:
-        names = ["mlp", "small_cnn", "wrn-28-10", "wide_resnet"]
+        names = ["mlp", "small_cnn", "vgg_cnn", "wrn-28-10", "wide_resnet", "densenet-bc-100-12", "resnet50"]
+        names.append("mimmo-resnet")
         raise InputError(
-            "the model must be one of motet's or module:function", got=repr(name), fix=nearest(name, names)
+            "the model must be one of motet's, timm:NAME or module:function",
+            got=repr(name),
+            fix=nearest(name, names),
         )
     return known[folded]
-
-
-def _channels(input_shape: tuple[int, ...], model: str) -> int:
-    if len(input_shape) != 3 or min(input_shape[1:]) < 4:
-        raise InputError(
-            f"{model} needs images of shape (channels, height, width), at least 4x4",
-            got=f"inputs of shape {input_shape}",
-            fix="Use the model mlp, or one of your own",
-        )
-    return input_shape[0]

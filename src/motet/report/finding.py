@@ -146,4 +146,4 @@ def _nll(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return "the single network" if row.method == "single" else row.label
+    return "the single network" if row.method == "single" and row.width == 1 else row.label

@@ -47,6 +47,7 @@ def render(comparison: Mapping[str, Any]) -> str:
             table=build_table(read, COMPARED),
             members=build_table(read, MEMBERS, several),
             several=several,
+            scaled=any(row.width != 1 for row in read.rows),
             quality_cost=[Markup(text) for text in figures.quality_cost(read)],
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),

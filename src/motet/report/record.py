@@ -32,7 +32,7 @@ UNKNOWN = Measure(mean=math.nan)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method: what it is, what it scored, what it cost."""
+    """One method: what it is, what it scored, what it cost. `width` is its model's, relative to the comparison's."""
 
     index: int
     method: str
@@ -40,6 +40,8 @@ class Row:
     members: int
     summary: str
     settings: str
+    width: float
+    model: str
     measures: Mapping[str, Measure]
     reliability: Sequence[Mapping[str, Any]]
     disagreement: Sequence[Sequence[float | int | None]]
@@ -53,7 +55,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All methods, and how they were run. `about` holds the record's other entries, ``{}`` or None where absent."""
+    """All methods, and how they were run. `about` holds the record's other entries, ``{}`` or None where absent.
+
+    `left_out` holds the label of each method that refused the model, and its reason.
+    """
 
     rows: Sequence[Row]
     seeds: Sequence[int]
@@ -61,12 +66,14 @@ class Comparison:
     training: Mapping[str, Any]
     hardware: Mapping[str, Any]
     about: Mapping[str, Any]
+    left_out: Sequence[tuple[str, str]]
 
     @property
     def single(self) -> Row | None:
-        """The single network that ensembles are measured against, if it was run."""
-        named = [row for row in self.rows if row.method == "single"]
-        return next(iter(named or [row for row in self.rows if row.members == 1]), None)
+        """The single network that ensembles are measured against, if it was run: one of the comparison's own width."""
+        whole = [row for row in self.rows if row.width == 1]
+        named = [row for row in whole if row.method == "single"]
+        return next(iter(named or [row for row in whole if row.members == 1]), None)
 
     def known(self, key: str) -> bool:
         """Whether any method has a number for `key`."""
@@ -93,6 +100,7 @@ def read_comparison(record: Mapping[str, Any]) -> Comparison:
         training=record.get("training") or {},
         hardware=record.get("hardware") or {},
         about=record,
+        left_out=[(str(each.get("label")), str(each.get("reason"))) for each in record.get("left_out") or []],
     )
 
 
@@ -111,6 +119,8 @@ def _row(index: int, row: Mapping[str, Any]) -> Row:
         members=int(row.get("members") or 1),
         summary=str(row.get("summary") or ""),
         settings=str(row.get("settings") or ""),
+        width=float(row.get("width") or 1),
+        model=str(row.get("model") or ""),
         measures={key: _measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
         reliability=row.get("reliability") or [],
         disagreement=row.get("disagreement_matrix") or [],

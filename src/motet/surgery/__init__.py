@@ -1,32 +1,57 @@
 """Read and change somebody else's model."""
 
 from motet.surgery.ends import LayerNames, input_layers, output_layers
-from motet.surgery.fresh import Init, fresh_copy, fresh_like, fresh_stack, looks_trained, member_stack, split_kernel
-from motet.surgery.member import member_network
+from motet.surgery.features import Features, default_exits, features_at, mixing_calls, unknown_axis
+from motet.surgery.fresh import (
+    Init,
+    fresh_copy,
+    fresh_like,
+    fresh_stack,
+    head_stack,
+    looks_trained,
+    member_stack,
+    split_kernel,
+)
+from motet.surgery.member import SharedNetwork, member_network
 from motet.surgery.ordinary import ordinary_layers
 from motet.surgery.points import Point, after_point, check_points, cut_points, points
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
+from motet.surgery.stack import CannotStackError, stack
+from motet.surgery.tiling import Tiling, find_tiling
+from motet.surgery.written import written_points
 
 __all__ = [
+    "CannotStackError",
+    "Features",
     "Init",
     "LayerNames",
     "Point",
     "Probe",
+    "SharedNetwork",
+    "Tiling",
     "after_point",
     "check_points",
     "cut_points",
+    "default_exits",
+    "features_at",
+    "find_tiling",
     "fresh_copy",
     "fresh_like",
     "fresh_stack",
+    "head_stack",
     "input_layers",
     "looks_trained",
     "member_network",
     "member_stack",
+    "mixing_calls",
     "ordinary_layers",
     "output_layers",
     "points",
     "probe",
     "replace_module",
     "split_kernel",
+    "stack",
+    "unknown_axis",
+    "written_points",
 ]

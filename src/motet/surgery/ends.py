@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import is_parametrized
 
 from motet.errors import InputError, nearest
@@ -102,14 +104,34 @@ def unusual(layer: nn.Module) -> str | None:
     """What keeps `layer` from being replaced by one that computes the same, if anything does.
 
     A layer that computes something else (padding of its own, standardised, normalised or pruned weights) is not
-    replaced silently.
+    replaced silently. A Linear layer whose class has a forward of its own, as timm's have, is tried out.
     """
     kind = next((kind for kind in _KINDS if isinstance(layer, kind)), None)
     if kind is None or is_parametrized(layer):
         return ""
     for method in ("forward", "_conv_forward"):
-        if method in vars(layer) or getattr(type(layer), method, None) is not getattr(kind, method, None):
+        own = method in vars(layer) or getattr(type(layer), method, None) is not getattr(kind, method, None)
+        if own and not (isinstance(layer, nn.Linear) and _computes_what_linear_does(layer)):
             return f" with a {method} of its own"
     if "weight" not in layer._parameters:
         return " whose weight is computed"  # by weight_norm, spectral_norm or pruning of the older kind
     return " with hooks" if layer._forward_hooks or layer._forward_pre_hooks else None
+
+
+@torch.no_grad()
+def _computes_what_linear_does(layer: nn.Linear) -> bool:
+    """Whether a Linear layer of another class gives what torch's gives, in training and in evaluation, to the bit.
+
+    Only Linear layers, which do the same to every row: what a convolution does may depend on the input's size.
+    """
+    if set(layer.state_dict()) - {"weight", "bias"} or layer.weight.is_meta or any(True for _ in layer.children()):
+        return False
+    x = torch.linspace(-2, 2, 3 * layer.in_features, device=layer.weight.device, dtype=layer.weight.dtype)
+    x = x.sin().view(3, -1)
+    wanted, was_training = F.linear(x, layer.weight, layer.bias), layer.training
+    try:
+        return all(torch.equal(layer.train(mode)(x), wanted) for mode in (True, False))
+    except Exception:  # whatever somebody else's forward may raise
+        return False
+    finally:
+        layer.train(was_training)

@@ -45,6 +45,22 @@ def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
     return stack if init == "fresh" else tensor.detach() + _NUDGE * _centred(stack)
 
 
+@torch.no_grad()
+def head_stack(weight: Tensor, members: int, init: Init) -> Tensor:
+    """Initial weights of M output layers on the same features, ``(M, *weight.shape)``, which differ in any case.
+
+    As `member_stack`; but heads that all start from one constant (zeros, in torchvision's vision transformers) would
+    get the same gradients from the same batch, and stay one head for ever. They start a tenth of torch's own uniform
+    initialisation away from it, and their mean is still the model's.
+    """
+    stack = member_stack(weight, members, init)
+    if members == 1 or weight.is_meta or bool((weight != weight.flatten()[0]).any()):
+        return stack
+    bound = _NUDGE / math.sqrt(weight[0].numel())
+    noise = torch.empty(stack.shape, dtype=stack.dtype).uniform_(-bound, bound)  # one stream of numbers on any device
+    return stack + _centred(noise.to(stack.device))
+
+
 def split_kernel(weight: Tensor, members: int) -> Tensor:
     """Initial kernels for M inputs from a layer's weight for one, ``(M, *weight.shape)``; they add up to `weight`.
 

@@ -71,7 +71,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
 
     def read(name: str, inputs: Any) -> None:
         calls[name] += 1
-        if any(tensor.requires_grad for tensor in _tensors(inputs)) and name not in readers:
+        if any(tensor.requires_grad for tensor in tensors(inputs)) and name not in readers:
             readers.append(name)
 
     made: list[tuple[str, Tensor]] = []
@@ -87,9 +87,9 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         watched = example.detach().clone()
         if watched.is_floating_point() or watched.is_complex():
             watched.requires_grad_()
-        with _hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
+        with hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             run_model(model, watched.clone())
-        with _hooks(mixing, before=lambda *_: None, after=cut_and_watch):
+        with hooks(mixing, before=lambda *_: None, after=cut_and_watch):
             given = example.detach().clone()
             version = given._version
             output = run_model(model, given)
@@ -148,7 +148,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooks(
+def hooks(
     modules: dict[str, nn.Module],
     *,
     before: Callable[[str, Any], None],
@@ -174,15 +174,15 @@ def _on_output(after: Callable[[str, Tensor], Tensor], name: str, _: nn.Module, 
     return _map_tensors(output, partial(after, name))
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors(item)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors(item)
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -148,7 +148,8 @@ class _Fit:
 
     @property
     def progress(self) -> Progress:
-        return Progress(epoch=self.steps_done / self.steps_per_epoch, epochs=self.training.epochs)
+        epoch = self.steps_done / self.steps_per_epoch
+        return Progress(epoch=epoch, epochs=self.training.epochs, examples=len(self.train))
 
     @property
     def finished(self) -> bool:

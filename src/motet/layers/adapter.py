@@ -1,0 +1,102 @@
+"""From the features at a point inside a network to what its output layer reads."""
+
+from typing import Any, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_KINDS: dict[int, tuple[type[nn.Conv1d | nn.Conv2d], type[_BatchNorm]]] = {
+    3: (nn.Conv1d, nn.BatchNorm1d),
+    4: (nn.Conv2d, nn.BatchNorm2d),
+}
+# Numbers that stay in a processor's cache between two operations: 0.5 MB in single precision.
+_CACHED = 2**17
+
+
+@final
+class Adapter(nn.Module):
+    """Projects features to another width, normalises, rectifies, and averages over positions.
+
+    Channels first, ``(B, C, H, W)`` and ``(B, C, L)``: 1x1 convolution with bias, batch norm, ReLU, global average
+    pool, as the exits of MIMMO and DUN have it [yamle, models/resnet.py]. Features last, ``(B, T, F)``,
+    ``(B, H, W, F)`` and ``(B, F)``: linear, layer norm, ReLU, mean over positions. There the norm sees one row at a
+    time, as it does in the networks that have such features, and one row is enough to train.
+
+    Args:
+        axes: the number of axes of the features, the batch axis included.
+        axis: which of them holds the features: 1 or -1.
+        inputs: the features' width.
+        outputs: the width that the output layer reads.
+        device, dtype: where the parameters are, and what.
+    """
+
+    def __init__(
+        self,
+        *,
+        axes: int,
+        axis: Literal[1, -1],
+        inputs: int,
+        outputs: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.project: nn.Linear | nn.Conv1d | nn.Conv2d
+        self.norm: nn.Module
+        if axis == 1 and axes > 2:
+            convolution, norm = _KINDS[axes]
+            self.project = convolution(inputs, outputs, 1, **place)
+            self.norm = norm(outputs, **place)
+        else:
+            self.project = nn.Linear(inputs, outputs, **place)
+            # A layer norm over one number would leave nothing of it.
+            self.norm = nn.LayerNorm(outputs, **place) if outputs > 1 else nn.Identity()
+
+    def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
+        """Features in, ``(B, outputs)`` out."""
+        if self._reads_once(h):
+            return self._in_parts(h)
+        h = F.relu(self.norm(self.project(h)))
+        return mean_over_positions(h, 1 if isinstance(self.norm, _BatchNorm) else -1)
+
+    def _reads_once(self, h: Tensor) -> bool:
+        """Whether to go through the features part by part, for inference on a CPU.
+
+        What the projection puts out is often many times as wide as the network is there, and only its average is
+        wanted: written to memory and read back it would take several times as long as computing it.
+        """
+        inference = not self.training and not torch.is_grad_enabled() and h.device.type == "cpu"
+        return inference and type(self.norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and not self.norm.training
+
+    def _in_parts(self, h: Tensor) -> Tensor:
+        weight, bias = self._merged()
+        h = h.flatten(2)
+        rows = max(1, _CACHED // (h.shape[2] * len(weight)))
+        positions = max(1, _CACHED // (rows * len(weight)))
+        means = []
+        for some in h.split(rows):
+            sums = [F.conv1d(part, weight, bias).relu_().sum(dim=-1) for part in some.split(positions, dim=2)]
+            means.append(torch.stack(sums).sum(dim=0) if len(sums) > 1 else sums[0])
+        return torch.cat(means) / h.shape[2]
+
+    def _merged(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that does what projection and batch norm do in evaluation."""
+        norm, project = self.norm, self.project
+        assert isinstance(norm, _BatchNorm)
+        assert project.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias + (project.bias - norm.running_mean) * scale
+        return project.weight.flatten(1).unsqueeze(-1) * scale[:, None, None], bias
+
+
+def mean_over_positions(h: Tensor, axis: Literal[1, -1]) -> Tensor:
+    """``(B, F)``: the mean over all axes but the batch's and the features'."""
+    if h.ndim == 2:
+        return h
+    return h.flatten(2).mean(dim=-1) if axis == 1 else h.flatten(1, -2).mean(dim=1)

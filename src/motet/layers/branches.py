@@ -1,0 +1,98 @@
+"""Where a network that all members share branches into parts of their own."""
+
+from collections.abc import Iterable
+from typing import Any, final
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from motet.layers._layout import Layout
+from motet.layers._types import StandIn
+
+
+@final
+class Tile(nn.Module):
+    """Rows ``B`` that all members share become ``(M B)``, member-major.
+
+    Args:
+        members: M.
+        layout: says whether rows are shared, and how many members run.
+    """
+
+    def __init__(self, members: int, *, layout: Layout) -> None:
+        super().__init__()
+        self.members = members
+        self.layout = layout
+
+    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "out_rows ..."]:
+        """``(B, ...)`` to ``(M B, ...)``; rows of the members' own are left as they are."""
+        members = self.layout.members or self.members
+        if self.layout.distinct or members == 1:
+            return x
+        tiled: Tensor = x.unsqueeze(0).expand(members, *x.shape).flatten(0, 1)
+        return tiled
+
+    def member(self, member: int) -> nn.Module:
+        """One member needs no tiling."""
+        return nn.Identity()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        return f"members={self.members}"
+
+
+@final
+class Branches(StandIn):
+    """M modules behind a branching point, each applied to its own of the rows ``(M B)``.
+
+    Args:
+        modules: the members', in order. They take tensors with the rows first, and whatever else, which goes to all.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(modules)
+
+    def as_one(self, name: str) -> Any:
+        """The first member's own."""
+        return getattr(self.branches[0], name)
+
+    @property
+    def member_parameters(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(name for name, _ in self.named_parameters())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the members' modules return, their rows one member after another."""
+        members = len(self.branches)
+        rows = next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), 0)
+
+        def apart(value: Any) -> tuple[Any, ...]:
+            if isinstance(value, Tensor) and value.ndim and len(value) == rows:
+                return tuple(value.unflatten(0, (members, -1)).unbind())
+            return (value,) * members
+
+        own_args = [apart(value) for value in args]
+        own_kwargs = {name: apart(value) for name, value in kwargs.items()}
+        return _joined(
+            [
+                branch(*(value[m] for value in own_args), **{name: value[m] for name, value in own_kwargs.items()})
+                for m, branch in enumerate(self.branches)
+            ]
+        )
+
+    def member(self, member: int) -> nn.Module:
+        """The member's own module."""
+        return self.branches[member]
+
+
+def _joined(outputs: list[Any]) -> Any:
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return torch.cat(outputs)
+    if isinstance(first, tuple):
+        return tuple(_joined(list(parts)) for parts in zip(*outputs, strict=True))
+    if first is None:
+        return None
+    raise TypeError(f"a module behind the branching point returned a {type(first).__name__}, not tensors")

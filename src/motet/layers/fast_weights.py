@@ -1,0 +1,131 @@
+"""BatchEnsemble's layer: one slow weight for all members, and rank-one fast weights for each."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from motet.layers._layout import Layout
+from motet.layers._types import Ordinary, StandIn, apply, like
+
+
+@final
+class FastWeights(StandIn):
+    """A Linear, Conv1d or Conv2d layer whose weight members scale by vectors of their own (BatchEnsemble, section 3).
+
+    Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``: the slow weight W is shared; the fast weights alpha (one
+    entry for every input feature or channel) and gamma (one for every output) are the member's. At rank 1 it is never
+    written out: applied to x it is ``gamma * W(alpha * x)``, which runs all members' rows through the layer at once.
+    At higher ranks that would take r times as long, so there the members' weights are written out, and each member's
+    rows pass its own.
+
+    Args:
+        layer: the ordinary layer to replace. It is not changed, but its weight, the parameter itself, becomes the slow
+            weight: what is tied to it stays tied, and what is frozen stays frozen.
+        fast_in: alpha, ``(M, r, in)``.
+        fast_out: gamma, ``(M, r, out)``.
+        biases: the members' biases, ``(M, out)``; None if the layer has none.
+        layout: given where rows come as the input that all members share: says at each forward pass whether they do.
+            Where it is None they always come as ``(M B)``.
+        learning_rate: the fast weights' and biases' learning rate as a multiple of the optimiser's.
+    """
+
+    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out"})
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out", "biases"})
+    shared_parameters: ClassVar[frozenset[str]] = frozenset({"slow.weight"})
+
+    def __init__(
+        self,
+        layer: Ordinary,
+        fast_in: Tensor,
+        fast_out: Tensor,
+        biases: Tensor | None,
+        *,
+        layout: Layout | None = None,
+        learning_rate: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.members, self.rank, _ = fast_in.shape
+        self.layout = layout
+        self.slow = like(layer, inputs=_inputs(layer), outputs=len(layer.weight))
+        self.slow.weight, self.slow.bias = layer.weight, None
+        trained = layer.weight.requires_grad
+        self.fast_in = nn.Parameter(fast_in.to(layer.weight), requires_grad=trained)
+        self.fast_out = nn.Parameter(fast_out.to(layer.weight), requires_grad=trained)
+        self.biases: nn.Parameter | None = None
+        if layer.bias is not None:
+            assert biases is not None
+            self.biases = nn.Parameter(biases.to(layer.bias), requires_grad=layer.bias.requires_grad)
+        self.lr_scales: Mapping[str, float] = dict.fromkeys(("fast_in", "fast_out", "biases"), learning_rate)
+
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
+        """Rows ``(M B, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
+        shared = self.layout is not None and not self.layout.distinct
+        x_MB = x.unsqueeze(0) if shared else x.unflatten(0, (self.members, -1))
+        if self.rank > 1 or self._writing_out_is_cheaper(x_MB):
+            parts = x_MB.expand(self.members, *x_MB.shape[1:]).unbind()
+            out = torch.cat([apply(self.slow, part, self.weight_of(m)) for m, part in enumerate(parts)])
+            if self.biases is None:
+                return out
+            out_MB: Tensor = out.unflatten(0, (self.members, -1))
+            out_MB = out_MB + self._spread(self.biases, out_MB)
+            return out_MB.flatten(0, 1)
+        scaled_MB = x_MB * self._spread(self.fast_in[:, 0], x_MB)
+        out_MB = self.slow(scaled_MB.flatten(0, 1)).unflatten(0, (self.members, -1))
+        gamma = self._spread(self.fast_out[:, 0], out_MB)
+        out_MB = (
+            out_MB * gamma if self.biases is None else torch.addcmul(self._spread(self.biases, out_MB), out_MB, gamma)
+        )
+        rows: Tensor = out_MB.flatten(0, 1)
+        return rows
+
+    def weight_of(self, member: int) -> Float[Tensor, "..."]:
+        """The member's weight written out: ``W * sum_r gamma_r alpha_r^T``, the same for every tap of a kernel."""
+        weight = self.slow.weight
+        groups = 1 if isinstance(self.slow, nn.Linear) else self.slow.groups
+        # Output o of group g reads the inputs of its own group only.
+        gamma = self.fast_out[member].unflatten(-1, (groups, -1))
+        alpha = self.fast_in[member].unflatten(-1, (groups, -1))
+        scales = torch.einsum("rgo,rgi->goi", gamma, alpha).flatten(0, 1)
+        return weight * scales.view(*weight.shape[:2], *(1,) * (weight.ndim - 2))
+
+    @torch.no_grad()
+    def member(self, member: int) -> Ordinary:
+        """The ordinary layer that computes the same for the member."""
+        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None)
+        layer.weight.copy_(self.weight_of(member))
+        if self.biases is not None:
+            assert layer.bias is not None
+            layer.bias.copy_(self.biases[member])
+        return layer
+
+    def as_one(self, name: str) -> Any:
+        """Of the slow layer, whose bias is the mean over the members."""
+        if name == "bias":
+            return None if self.biases is None else self.biases.mean(dim=0)
+        return getattr(self.slow, name)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        return f"members={self.members}, rank={self.rank}"
+
+    def _writing_out_is_cheaper(self, x_MB: Tensor) -> bool:
+        # Without gradients, on a CPU, which waits for its memory, and where there are more features than weights: there
+        # WRN-16-4 takes a fifth less time (32 rows).
+        few = self.slow.weight.numel() <= x_MB[0].numel()
+        return few and x_MB.device.type == "cpu" and not torch.is_grad_enabled()
+
+    def _spread(self, values: Tensor, like: Tensor) -> Tensor:
+        """``(M, features)`` values in the axes of ``(M, B, ...)`` rows: along the last for Linear, else the channels.
+
+        In the rows' type: under autocast full precision here would undo the layer's half precision.
+        """
+        after = 0 if isinstance(self.slow, nn.Linear) else like.ndim - 3
+        before = like.ndim - 2 - after
+        return values.to(like.dtype).view(self.members, *(1,) * before, -1, *(1,) * after)
+
+
+def _inputs(layer: Ordinary) -> int:
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels

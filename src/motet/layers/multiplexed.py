@@ -1,0 +1,156 @@
+"""Inputs of several members made different from each other, and put together, before a network reads them."""
+
+import math
+from typing import ClassVar, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from motet.layers._layout import Layout
+from motet.layers._types import Convolution
+
+Kind = Literal["convolve", "scale", "rotate"]
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d}
+
+
+@final
+class SummedTransforms(nn.Module):
+    """A fixed linear transform of each member's input, and their sum: ``sum_m phi_m(x_m)`` (DataMUX).
+
+    Args:
+        kind: ``"convolve"`` with 3-tap or 3x3 kernels, padded to keep the size; ``"scale"`` the features on the last
+            axis; ``"rotate"`` by a matrix: all pixels of each channel, or the features on the last axis.
+        weights: kernels ``(M, C, C, 3)`` or ``(M, C, C, 3, 3)``; scales ``(M, F)``, or ``(M, 1)`` for one number;
+            matrices ``(M, N, N)``. Kept as a buffer.
+        axes: how many of the input's last axes are space: 0 for features, 1 for signals, 2 for images.
+        layout: says whether the rows are ``(M B)``, one input per member, or ``B``, the same for all.
+    """
+
+    weights: Tensor
+
+    def __init__(self, kind: Kind, weights: Tensor, *, axes: int, layout: Layout) -> None:
+        super().__init__()
+        self.kind, self.axes, self.layout = kind, axes, layout
+        self.register_buffer("weights", weights)
+
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ...)`` out."""
+        if not self.layout.distinct:  # the transforms are linear: on one input they add up to one
+            return self._transformed(x, self.weights.sum(dim=0))
+        parts = x.chunk(len(self.weights))
+        return torch.stack([self._transformed(*each) for each in zip(parts, self.weights, strict=True)]).sum(dim=0)
+
+    def _transformed(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.kind == "convolve":
+            return _CONVOLVE[self.axes](x, weight, padding=1)
+        if self.kind == "scale":
+            return x * weight
+        flat = x.flatten(-self.axes) if self.axes else x
+        return (flat @ weight.T).view(x.shape)
+
+    def folded(self) -> "SummedTransforms":
+        """The one transform that computes the same on one shared input."""
+        return SummedTransforms(self.kind, self.weights.sum(dim=0, keepdim=True), axes=self.axes, layout=self.layout)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        return f"{self.kind}, members={len(self.weights)}"
+
+
+@final
+class LearnedTransforms(nn.Module):
+    """A learned transform of each member's input: a convolution to as many channels, or a linear layer, and a ReLU.
+
+    Args:
+        features: channels C of signals and images, or features F of the last axis.
+        members: M.
+        axes: how many of the input's last axes are space: 0 for features, 1 for signals, 2 for images.
+        norm: whether a batch norm stands between a convolution, then without bias, and its ReLU.
+        layout: says whether the rows are ``(M B)``, one input per member, or ``B``, the same for all.
+        like: for device and dtype.
+    """
+
+    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias", "norm.weight", "norm.bias"})
+
+    layer: nn.Linear | Convolution
+    norm: nn.Module | None
+
+    def __init__(self, features: int, members: int, *, axes: int, norm: bool, layout: Layout, like: Tensor) -> None:
+        super().__init__()
+        self.members, self.axes, self.layout = members, axes, layout
+        # Member m's transform is block m of one layer's outputs, initialised as a layer of its own would be: its fan-in
+        # is the same. A shared input takes the layer as it is, members' own inputs take it in M groups.
+        outputs, norm = members * features, norm and axes > 0
+        if axes == 0:
+            self.layer = nn.Linear(features, outputs)
+        else:
+            convolution = nn.Conv1d if axes == 1 else nn.Conv2d
+            self.layer = convolution(features, outputs, 3, padding=1, bias=not norm)
+        self.norm = None if not norm else nn.BatchNorm1d(outputs) if axes == 1 else nn.BatchNorm2d(outputs)
+        self.to(device=like.device, dtype=like.dtype)
+
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, ...)`` out."""
+        if self.axes == 0 and self.layout.distinct:
+            weights = self.layer.weight.unflatten(0, (self.members, -1))
+            assert self.layer.bias is not None
+            biases = self.layer.bias.view(self.members, 1, -1)
+            flat = x.reshape(self.members, -1, x.shape[-1])
+            return torch.baddbmm(biases, flat, weights.mT).view(x.shape).relu()
+        if self.layout.distinct:
+            beside = x.unflatten(0, (self.members, -1)).transpose(0, 1).flatten(1, 2)
+            out = _CONVOLVE[self.axes](beside, self.layer.weight, self.layer.bias, padding=1, groups=self.members)
+        else:
+            out = self.layer(x)
+        if self.norm is not None:
+            out = self.norm(out)
+        axis = 1 if self.axes else x.ndim - 1
+        rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
+        return rows.relu()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        return f"members={self.members}"
+
+
+@final
+class Multiplexed(nn.Module):
+    """A network behind the transforms of its members' inputs (DataMUX).
+
+    Args:
+        transforms: read the model's input and decide what the network's rows are: ``B``, the members' transformed
+            inputs summed, or ``(M B)``, member-major, for a network that concatenates them.
+        network: maps those to rows ``(M B, C)``.
+        layout: the one that the transforms and the network's layers hold.
+    """
+
+    def __init__(self, transforms: SummedTransforms | LearnedTransforms, network: nn.Module, *, layout: Layout) -> None:
+        super().__init__()
+        self.transforms = transforms
+        self.network = network
+        self.layout = layout
+
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
+        x = self.transforms(x)
+        distinct = isinstance(self.transforms, LearnedTransforms)
+        with self.layout.rows(distinct=distinct, members=self.layout.members, mixing=None):
+            out: Tensor = self.network(x)
+        return out
+
+
+def random_rotations(members: int, size: int, *, like: Tensor) -> Tensor:
+    """M random rotations of ``size`` dimensions ``(M, size, size)``, uniform over all, of `like`'s device and dtype."""
+    # A Gaussian matrix's Q is uniform once R's diagonal is made positive (Mezzadri 2007).
+    q, r = torch.linalg.qr(torch.randn(members, size, size, dtype=torch.float64))
+    q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    q[:, :, 0] *= torch.linalg.det(q).sign().unsqueeze(-1)  # a rotation, not a reflection
+    rotations: Tensor = q.to(device=like.device, dtype=like.dtype)
+    return rotations
+
+
+def pixels(example: Tensor, axes: int) -> int:
+    """How many numbers `SummedTransforms` rotates: the pixels of a channel, or the features."""
+    return math.prod(example.shape[-axes:]) if axes else example.shape[-1]

@@ -1,0 +1,87 @@
+"""DUN: Depth uncertainty in neural networks (Antoran, Allingham and Hernandez-Lobato, NeurIPS 2020)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+from torch import nn
+
+from motet.errors import InputError
+from motet.exit_objectives import DepthELBO, DepthMarginalLikelihood
+from motet.methods._exits import check_exits, plan_exits
+from motet.methods._method import Given, Method, Model, instance_of
+from motet.objectives import ExitObjective
+from motet.surgery import probe
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DUN(Method):
+    """One network that predicts at D depths and weighs them by a posterior over depth.
+
+    Features at each exit pass an adapter (1x1 convolution with bias, batch norm, ReLU, global average pool) to the
+    model's own output layer, which all depths share, as MIMMO's appendix B has it. The prediction is
+    ``sum_d q_d p_d`` in one pass.
+
+    Attributes:
+        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none:
+            then this is the single network.
+        objective: ``"vi"``: a learned categorical posterior q and the evidence lower bound (`DepthELBO`).
+            ``"mll"``: the exact marginal likelihood, with a running estimate of the posterior
+            (`DepthMarginalLikelihood`).
+        alpha: the weight of the KL divergence under ``"vi"``: 1 is the bound itself.
+        warm_start_epochs: for this long all depths count equally; 5 in MIMMO's appendix B.
+        skip_below: in evaluation depths with a smaller weight are left out, the others' weights adding up to 1 again,
+            and what comes after the deepest of these is not run; 0 to keep all.
+
+    The posterior's logits are not decayed; the original code decays them with the rest.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    >>> ensemble = DUN(exits=("1",)).wrap(net, example=torch.zeros(1, 4))
+    >>> ensemble.forward_exits(torch.zeros(5, 4)).shape
+    torch.Size([5, 1, 2, 3])
+    """
+
+    name: ClassVar[str] = "dun"
+    label: ClassVar[str] = "DUN"
+    summary: ClassVar[str] = "one network, exits at several depths, a learned posterior over depth"
+
+    exits: tuple[str, ...] | None = None
+    objective: Literal["vi", "mll"] = "vi"
+    alpha: float = 1.0
+    warm_start_epochs: float = 5.0
+    skip_below: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_exits(self.exits)
+        if self.objective not in ("vi", "mll"):
+            raise InputError(
+                "the objective of DUN must be 'vi' or 'mll'",
+                got=repr(self.objective),
+                fix="Pass objective='vi' for the evidence lower bound",
+            )
+        DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)  # checks both
+        if not 0 <= self.skip_below < 1:
+            raise InputError(
+                "skip_below must lie in [0, 1)",
+                got=f"skip_below={self.skip_below}",
+                fix="Pass skip_below=0.0 to keep all depths",
+            )
+
+    @property
+    def size(self) -> int:
+        """One member."""
+        return 1
+
+    @property
+    def default_objective(self) -> ExitObjective:
+        """The evidence lower bound or the marginal likelihood."""
+        if self.objective == "vi":
+            return DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)
+        return DepthMarginalLikelihood(warm_start_epochs=self.warm_start_epochs)
+
+    def convert(self, model: Model, given: Given) -> nn.Module:
+        """The model with exits that lead to its output layer."""
+        network = instance_of(model)
+        plan = plan_exits(network, given, probe(network, given.example), self.exits)
+        learned = self.objective == "vi"
+        return plan.exits(network, given, members=1, learned=learned, skip_below=self.skip_below)

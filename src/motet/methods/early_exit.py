@@ -1,0 +1,102 @@
+"""Early-exit ensembles (Qendro, Campbell, Lio and Mascolo, PMLR 158, 2021), as MIMMO's baseline EE."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from torch import Tensor, nn
+
+from motet.errors import InputError
+from motet.exit_objectives import ExitSum
+from motet.layers import Ordinary, mean_over_positions
+from motet.methods._exits import check_exits, input_width, plan_exits
+from motet.methods._method import Given, Method, Model, instance_of
+from motet.objectives import ExitObjective
+from motet.surgery import Features, probe
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EarlyExit(Method):
+    """One network with a classifier of its own at each of D depths; the prediction is their mean.
+
+    Every exit is a global average pool and a classifier with one hidden layer, wider the shallower the exit. The
+    settings are the arguments of yamle's `methods/early_exit.py`, by MIMMO's first author, with the values of MIMMO's
+    appendix B. That they are the original paper's symbols is not verified.
+
+    Attributes:
+        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none.
+        alpha: weight of each exit's loss; the model's own output has weight 1.
+        beta: weight of the mean cross-entropy between pairs of exits, added to the loss (`ExitSum`).
+        gamma: exit i of D has ``int(sqrt(1 + gamma)^(D - i) F)`` hidden units, where the output layer reads F features;
+            0 for a linear classifier.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    >>> EarlyExit(exits=("1",)).wrap(net, example=torch.zeros(1, 4)).network.heads[0].hidden
+    Linear(in_features=8, out_features=9, bias=True)
+    """
+
+    name: ClassVar[str] = "early-exit"
+    label: ClassVar[str] = "Early exits"
+    summary: ClassVar[str] = "one network, a classifier at each of several depths, their mean"
+
+    exits: tuple[str, ...] | None = None
+    alpha: float = 1.0
+    beta: float = 0.0
+    gamma: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_exits(self.exits)
+        _ = self.default_objective  # checks its weights
+        if not 0 <= self.gamma < math.inf:
+            raise InputError(
+                "gamma must be a number from 0", got=f"gamma={self.gamma}", fix="Pass gamma=0.0 for linear heads"
+            )
+
+    @property
+    def size(self) -> int:
+        """One member."""
+        return 1
+
+    @property
+    def default_objective(self) -> ExitObjective:
+        """The weighted sum of the exits' losses."""
+        return ExitSum(alpha=self.alpha, beta=self.beta)
+
+    def convert(self, model: Model, given: Given) -> nn.Module:
+        """The model with a classifier at each point."""
+        network = instance_of(model)
+        probed = probe(network, given.example)
+        plan = plan_exits(network, given, probed, self.exits)
+        classes = probed.output.shape[1]
+
+        def head(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
+            hidden = int(math.sqrt(1 + self.gamma) ** (depths - depth) * input_width(layer)) if self.gamma else None
+            return ExitHead(features, hidden, classes, layer)
+
+        return plan.exits(network, given, members=1, learned=False, head=head)
+
+
+@final
+class ExitHead(nn.Module):
+    """Mean over positions, then a linear layer, or two with a ReLU between them.
+
+    Args:
+        features: at the exit.
+        hidden: width of the hidden layer; none if None.
+        classes: outputs.
+        layer: whose device and dtype it takes.
+    """
+
+    def __init__(self, features: Features, hidden: int | None, classes: int, layer: Ordinary) -> None:
+        super().__init__()
+        place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+        self.axis = features.axis
+        self.hidden = nn.Identity() if hidden is None else nn.Linear(features.width, hidden, **place)
+        self.act = nn.Identity() if hidden is None else nn.ReLU()
+        self.out = nn.Linear(features.width if hidden is None else hidden, classes, **place)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Features in, rows ``(B, C)`` out."""
+        rows: Tensor = self.out(self.act(self.hidden(mean_over_positions(h, self.axis))))
+        return rows

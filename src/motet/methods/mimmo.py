@@ -1,0 +1,86 @@
+"""MIMMO: Multi-Input Massive Multi-Output neural network (Ferianc and Rodrigues, CVPR workshops 2023)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import nn
+
+from motet.exit_objectives import DepthELBO
+from motet.grouping import Grouping, Permuted
+from motet.layers import MultiInput
+from motet.methods._exits import check_exits, plan_exits
+from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.methods.mimo import replace_ends
+from motet.objectives import ExitObjective
+from motet.surgery import probe
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MIMMO(Method):
+    """MIMO whose members predict at D depths each, and learn how to weigh them.
+
+    M inputs are concatenated at the input layer, as in MIMO. Features at each exit pass an adapter (1x1 convolution
+    with bias, batch norm, ReLU, global average pool) to the M heads, which all depths share. Member m weighs its depths
+    by a categorical posterior theta_m, learned with the rest under the evidence lower bound; the prediction is
+    ``1/M sum_m sum_i theta_{m,i} p_{m,i}``. Every head is evaluated at every depth.
+
+    Attributes:
+        members: M; 2, 4 and 8 in the paper.
+        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none:
+            then this is MIMO.
+        batch_repetition: see `MIMO`; 2 in appendix B.
+        input_repetition: rho, see `MIMO`; 0.25 in appendix B.
+        alpha: weight of the KL divergence to the uniform prior on the paper's scale, beside the log-likelihood of all N
+            training examples; 0 to 1e6 in appendix C. N comes from `motet.training.fit`: see `DepthELBO`. Which alpha
+            the main tables have is not known; 1 is the bound itself.
+        warm_start_epochs: for this long the depths count equally; 5 in appendix B.
+        learn_depth: whether theta is learned. If not it stays uniform: the paper's "MIMMO gamma".
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    >>> ensemble = MIMMO(members=2, exits=("1",)).wrap(net, example=torch.zeros(1, 4))
+    >>> ensemble.forward_exits(torch.zeros(5, 4)).shape
+    torch.Size([5, 2, 2, 3])
+    """
+
+    name: ClassVar[str] = "mimmo"
+    label: ClassVar[str] = "MIMMO"
+    summary: ClassVar[str] = "MIMO with exits at several depths, and a learned posterior over depth for each member"
+
+    members: int = 2
+    exits: tuple[str, ...] | None = None
+    batch_repetition: int = 2
+    input_repetition: float = 0.25
+    alpha: float = 1.0
+    warm_start_epochs: float = 5.0
+    learn_depth: bool = True
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+        check_exits(self.exits)
+        _ = self.grouping, self.default_objective  # check their settings
+
+    @property
+    def size(self) -> int:
+        """M."""
+        return self.members
+
+    @property
+    def grouping(self) -> Grouping:
+        """Each member sees its own permutation of the repeated batch."""
+        return Permuted(batch_repetition=self.batch_repetition, input_repetition=self.input_repetition)
+
+    @property
+    def default_objective(self) -> ExitObjective:
+        """The evidence lower bound; where theta stays at the prior its KL divergence is 0."""
+        return DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)
+
+    def convert(self, model: Model, given: Given) -> nn.Module:
+        """The model with a multi-input layer, M heads, and exits that lead to these heads."""
+        network = instance_of(model)
+        probed = probe(network, given.example)
+        plan = plan_exits(network, given, probed, self.exits)
+        network = replace_ends(
+            self, network, probed, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
+        )
+        return plan.exits(network, given, members=self.members, learned=self.learn_depth)

@@ -1,0 +1,156 @@
+"""What the points inside a model put out: which axis holds the features, and where a model's stages end."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from motet.errors import InputError
+from motet.modes import evaluating
+from motet.surgery.points import Point
+from motet.surgery.probe import is_mixing, run_model
+
+FeatureAxis = Literal[1, -1]
+# Strided layers divide the positions by 2 (sequences) or 4 (images); what a class token or an unpadded 3x3 convolution
+# changes is less than this.
+_NEW_STAGE = 1.5
+_MOST_EXITS = 3
+_FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
+
+
+@final
+@dataclass(frozen=True)
+class Features:
+    """Features at a point.
+
+    Attributes:
+        point: where.
+        axis: the axis that holds the features: 1 (channels first) or -1 (last).
+        width: how many.
+    """
+
+    point: Point
+    axis: FeatureAxis
+    width: int
+
+    @property
+    def positions(self) -> int:
+        """Pixels, or steps of a sequence; 1 for vectors."""
+        return math.prod(self.point.output[1:]) // self.width
+
+
+@final
+@dataclass(frozen=True)
+class MixingCall:
+    """A mixing layer's run: its name, the axis that it mixes where that is known, what it read and put out."""
+
+    name: str
+    axis: FeatureAxis | None
+    read: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
+    """Every run of a mixing layer in one pass, in the order in which `motet.surgery.points` counts them."""
+    calls: list[MixingCall] = []
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+        handles = [
+            module.register_forward_hook(partial(_note, calls, name))
+            for name, module in model.named_modules()
+            if is_mixing(module)
+        ]
+        try:
+            run_model(model, example.detach().clone())
+        finally:
+            for handle in handles:
+                handle.remove()
+    return calls
+
+
+def features_at(point: Point, calls: list[MixingCall], *, rows: int) -> Features | None:
+    """The features at `point`, or None where it cannot be told which axis holds them.
+
+    Told by the mixing layer before it, if that put out a tensor of this shape; else by the one behind it, if that reads
+    one; else by the only axis that is as wide as what the layer before put out.
+
+    Args:
+        point: where.
+        calls: of the same pass.
+        rows: of the example: what is not one row each has no features.
+    """
+    shape = point.output
+    if len(shape) < 2 or shape[0] != rows or 0 in shape or not point.mixing:
+        return None
+    before = calls[point.mixing - 1]
+    after = calls[point.mixing] if point.mixing < len(calls) else None
+    if len(shape) == 2:
+        return Features(point, -1, shape[1])
+    axis = before.axis if before.output == shape else None
+    if axis is None and after is not None and after.read == shape:
+        axis = after.axis
+    if axis is None and before.axis is not None and before.output:
+        axes: list[FeatureAxis] = [1, -1]
+        fitting = [axis for axis in axes if shape[axis] == before.output[before.axis]]
+        axis = fitting[0] if len(fitting) == 1 else None
+    if axis is None or (axis == 1 and len(shape) > 4):
+        return None
+    return Features(point, axis, shape[axis])
+
+
+def default_exits(found: list[Features], layers: int) -> list[Features]:
+    """Where a model gets exits unless the user says: at most three points.
+
+    A *stage* is a stretch of the model with about the same number of positions and at least one mixing layer. The exits
+    are the last points of the stages, without the final stage; of more than three the last three. A model of one stage
+    (a perceptron, a vision transformer) has them at the points nearest to 1/4, 2/4 and 3/4 of its mixing layers.
+
+    Args:
+        found: the features at the model's cut points before its output layer, in order.
+        layers: how many mixing layers there are, the output layer included.
+    """
+    stages: list[list[Features]] = []
+    for features in found:
+        ratio = features.positions / stages[-1][0].positions if stages else math.inf
+        if 1 / _NEW_STAGE < ratio < _NEW_STAGE:
+            stages[-1].append(features)
+        else:
+            stages.append([features])
+    # What only pools, flattens or selects is no stage.
+    mixing: list[list[Features]] = []
+    for stage in stages:
+        if not mixing or stage[-1].point.mixing > mixing[-1][-1].point.mixing:
+            mixing.append(stage)
+    if len(mixing) > 1:
+        return [stage[-1] for stage in mixing[:-1]][-_MOST_EXITS:]
+    last = {features.point.mixing: features for stage in mixing for features in stage}
+    quarters = range(1, _MOST_EXITS + 1)
+    nearest = {min(last, key=lambda count: abs(count - quarter * layers / 4)) for quarter in quarters if last}
+    return [last[count] for count in sorted(nearest)]
+
+
+def unknown_axis(point: Point) -> InputError:
+    """The error for a point whose features cannot be read."""
+    return InputError(
+        "an exit needs features (batch, channels, ...) or (batch, ..., features) that a layer before it has made",
+        got=f"{point.name!r}, whose output of shape {point.output} cannot be told to be either",
+        fix="Name another point in exits",
+    )
+
+
+def _note(calls: list[MixingCall], name: str, module: nn.Module, args: Any, output: Any) -> None:
+    output = output[0] if isinstance(output, tuple) and output else output
+    read = args[0] if args else None
+    axis: FeatureAxis | None = None
+    if isinstance(module, _ConvNd):
+        axis = 1
+    elif not isinstance(module, nn.MultiheadAttention | nn.RNNBase) or module.batch_first:
+        axis = -1 if isinstance(module, _FEATURES_LAST) else None
+    calls.append(MixingCall(name, axis, _shape(read), _shape(output)))
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()

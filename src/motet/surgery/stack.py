@@ -1,0 +1,237 @@
+"""Make one network of M networks of the same kind, with the members in its channels."""
+
+import copy
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from motet.layers import (
+    Layout,
+    Stack,
+    StackedBatchNorm,
+    StackedConvolution,
+    StackedGroupNorm,
+    StackedLayer,
+    StackedLayerNorm,
+    StackedLinear,
+    StackedPReLU,
+    Turn,
+)
+from motet.surgery.ends import unusual
+from motet.surgery.probe import Probe
+from motet.surgery.replace import replace_module
+
+# Exactly these types: a subclass may do something else with its weights.
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_MIXING = (nn.Linear, *_CONVOLUTIONS)
+_OTHERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.PReLU)
+# Whole channels of Dropout1d may be tokens, which the members of a stack share; others are like it.
+_DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
+# Of the largest output, in double precision.
+_TOLERANCE = 1e-8
+
+
+class CannotStackError(Exception):
+    """Networks cannot be stacked. The message says what the model does or has that forbids it: "has ..."."""
+
+
+def stack(
+    networks: Sequence[nn.Module],
+    example: Tensor,
+    probed: Probe,
+    *,
+    layout: Layout,
+    at_most: int | None = None,
+    always: bool = False,
+) -> Stack:
+    """One network that computes what M networks compute, for shared inputs and for each member's own.
+
+    Layers that read the input become one layer that makes all members' channels; the layers behind them work on these
+    (grouped convolutions, batched products, norms per member), and layers that make the output give rows ``(M B)``.
+    What has no parameters is left as it is. Whether that computes the same cannot be read off a model, whose code may
+    do anything between its modules: the result is compared with a loop over the networks, on copies with random
+    weights in double precision, in evaluation and in training.
+
+    Args:
+        networks: M of them; left as they are.
+        example: an input batch.
+        probed: what the first of them showed.
+        layout: the ensemble's.
+        at_most: refuse where the largest convolution's output has more entries than this, for one row and all members.
+        always: see `motet.layers.Stack`.
+
+    Raises:
+        CannotStackError: with the reason.
+    """
+    if example.is_meta or any(tensor.is_meta for tensor in networks[0].parameters()):
+        raise CannotStackError("is on the meta device, where nothing can be compared")
+    _check_alike(networks)
+    plan = _plan(networks[0], probed)
+    entries, entries_in = _largest_output(networks[0], plan, example)
+    if at_most is not None and entries * len(networks) > at_most:
+        raise CannotStackError("has convolutions so large that a loop is faster")
+    widening = entries * len(networks) / max(1, entries_in)
+    generator = torch.Generator().manual_seed(0)
+    strangers = [_with_random_weights(network, generator) for network in networks]
+    _check_same(
+        _stacked(strangers, plan, layout=layout, widening=widening, always=always), strangers, example, generator
+    )
+    return _stacked(networks, plan, layout=layout, widening=widening, always=always)
+
+
+def _check_alike(networks: Sequence[nn.Module]) -> None:
+    first = _structure(networks[0])
+    if any(_structure(network) != first for network in networks[1:]):
+        raise CannotStackError("differs from member to member in its layers, or in what is frozen")
+
+
+def _structure(network: nn.Module) -> list[object]:
+    modules = [(name, type(module), module.extra_repr(), module.training) for name, module in network.named_modules()]
+    tensors = [
+        (name, tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    ]
+    return [*modules, *tensors]
+
+
+def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
+    """For each layer to stack, whether it reads the model's input and whether it makes its output."""
+    plan: dict[str, tuple[bool, bool]] = {}
+    owners: dict[int, str] = {}
+    for name, module in network.named_modules():
+        kind = type(module)
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            raise CannotStackError(f"has hooks at {name!r}")
+        if kind in _MIXING and unusual(module) is not None:
+            raise CannotStackError(f"has {name!r}, a {kind.__name__}{unusual(module)}")
+        if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
+            raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
+        if kind is nn.LayerNorm and len(module.normalized_shape) != 1:
+            raise CannotStackError(f"has {name!r}, a {kind.__name__} over several axes")
+        if kind in (*_MIXING, *_OTHERS):
+            plan[name] = name in probed.input_layers, name in probed.output_layers
+        elif any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
+            raise CannotStackError(f"has {name!r}, a {kind.__name__} with weights or state of its own kind")
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if owners.setdefault(id(tensor), name) != name:
+                raise CannotStackError(f"shares a weight between {name!r} and {owners[id(tensor)]!r}")
+    for name in (*probed.input_layers, *probed.output_layers):
+        if name not in plan:
+            raise CannotStackError(f"has {name!r} at its input or output, which is no Linear, Conv1d or Conv2d")
+    return plan
+
+
+@torch.no_grad()
+def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], example: Tensor) -> tuple[int, int]:
+    """Entries of the largest output of a convolution for one row, and of the row."""
+    twin, sizes = copy.deepcopy(network).eval(), [0]
+    for name in plan:
+        layer = twin.get_submodule(name)
+        if isinstance(layer, _CONVOLUTIONS):
+            layer.register_forward_hook(lambda _, args, output: sizes.append(output.numel()))
+    row = example[:1].detach().clone()
+    twin(row)
+    return max(sizes), row.numel()
+
+
+def _stacked(
+    networks: Sequence[nn.Module],
+    plan: dict[str, tuple[bool, bool]],
+    *,
+    layout: Layout,
+    widening: float,
+    always: bool,
+) -> Stack:
+    turn, network = Turn(), copy.deepcopy(networks[0])
+    for name, (reads, writes) in plan.items():
+        old = network.get_submodule(name)
+        new = _layer(old, len(networks), turn, layout=layout, reads=reads, writes=writes)
+        new.fill([one.get_submodule(name) for one in networks])
+        network = replace_module(network, old, new.train(old.training))
+    return Stack(network, len(networks), turn, layout=layout, widening=widening, always=always)
+
+
+def _layer(layer: nn.Module, members: int, turn: Turn, *, layout: Layout, reads: bool, writes: bool) -> StackedLayer:
+    if isinstance(layer, nn.Linear):
+        return StackedLinear(layer, members, turn, layout=layout, reads=reads, writes=writes)
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return StackedConvolution(layer, members, turn, layout=layout, reads=reads, writes=writes)
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        return StackedBatchNorm(layer, members, turn)
+    if isinstance(layer, nn.GroupNorm):
+        return StackedGroupNorm(layer, members, turn)
+    if isinstance(layer, nn.LayerNorm):
+        return StackedLayerNorm(layer, members, turn)
+    assert isinstance(layer, nn.PReLU)
+    return StackedPReLU(layer, members, turn)
+
+
+@torch.no_grad()
+def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A copy in double precision. Weights at zero (a common start for a branch's last norm) would hide differences."""
+    twin = copy.deepcopy(network).double()
+    for tensor in (*twin.parameters(), *twin.buffers()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.ndim >= 2:
+            fan_in = max(1, tensor[0].numel())
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * (2 / fan_in) ** 0.5
+        else:  # scales, shifts, means, variances: away from zero
+            values = 0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+        tensor.copy_(values)
+    return twin
+
+
+@torch.no_grad()
+def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, generator: torch.Generator) -> None:
+    """Raise `CannotStackError` unless `whole` computes what a loop over `networks` does, and leaves the same state."""
+    shape = (len(networks), 2, *example.shape[1:])
+    if example.is_floating_point():
+        inputs = example[:1].double() + torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
+    else:
+        inputs = example[:1].expand(shape)
+    for training, distinct in product((False, True), (False, True)):
+        for module in (whole, *networks):
+            module.train(training)
+            for part in module.modules():
+                if isinstance(part, _DropoutNd):
+                    part.eval()
+        own = [inputs[member if distinct else 0].clone() for member in range(len(networks))]
+        random = torch.get_rng_state()
+        try:
+            expected = torch.cat([network(x) for network, x in zip(networks, own, strict=True)])
+            draws = not torch.equal(torch.get_rng_state(), random)
+            results = _results(whole, inputs.flatten(0, 1) if distinct else inputs[0], distinct, training)
+        except Exception as error:
+            raise CannotStackError(f"fails with the members in its channels ({error})") from error
+        if draws:
+            raise CannotStackError("draws random numbers, which its members would share")
+        if any(result.shape != expected.shape or not _close(result, expected) for result in results):
+            raise CannotStackError("computes something else with the members in its channels")
+    for name, layer in whole.network.named_modules():
+        if isinstance(layer, StackedLayer):
+            _check_same_state(name, layer, [network.get_submodule(name) for network in networks])
+
+
+def _results(whole: Stack, given: Tensor, distinct: bool, training: bool) -> list[Tensor]:
+    with whole.layout.distinct_rows() if distinct else nullcontext():
+        together = whole.network(given.clone())
+        # A second pass in training would change the state once more.
+        return [together] if training else [together, whole.in_turn(given.clone())]
+
+
+def _check_same_state(name: str, layer: StackedLayer, alone: Sequence[nn.Module]) -> None:
+    states = [module.state_dict() for module in alone]
+    for key, value in layer.layer.state_dict().items():
+        parts = [state[key] for state in states]
+        if not _close(value, torch.cat(parts) if value.ndim else parts[0]):
+            raise CannotStackError(f"leaves {name!r} in another state with the members in its channels")
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    one, other = one.double(), other.double()
+    return bool((one - other).abs().max() <= _TOLERANCE * other.abs().max()) and bool(other.isfinite().all())

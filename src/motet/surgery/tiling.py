@@ -1,0 +1,150 @@
+"""Where rows that all members share become rows of the members' own."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from motet.errors import InputError
+from motet.modes import evaluating
+from motet.surgery.probe import hooks, tensors
+
+# Far above what rounding does (TF32 convolutions: 0.1 %), far below what another row does.
+_TOLERANCE = 0.05
+
+
+@final
+@dataclass(frozen=True)
+class Tiling:
+    """Where ``B`` rows become ``(M B)``.
+
+    Attributes:
+        layers: names of the layers that meet the shared rows, and hand on members' rows.
+        at_entrance: whether the input must be tiled before it enters; no layer meets shared rows then.
+        ran: names of the layers that ran at all.
+    """
+
+    layers: frozenset[str]
+    at_entrance: bool
+    ran: frozenset[str]
+
+
+def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tiling:
+    """Find out by trial where the rows of a model can part into members' rows, member-major.
+
+    The model runs with the named layers as they are, but each that meets shared rows hands on two members' rows: its
+    own, and as many copies of its last. All that follows must then be what it was in the plain pass, and copies of its
+    last row. Where it is not (the model adds its raw input to something later, or reshapes by its length) the input
+    itself is doubled in this way.
+
+    Args:
+        model: maps ``(B, ...)`` to ``(B, C)``.
+        example: an input batch of two rows or more, which differ.
+        names: the layers that are to have a member axis.
+
+    Raises:
+        InputError: if members' rows do not stay together even so.
+    """
+    layers = {name: model.get_submodule(name) for name in names}
+    with torch.no_grad(), evaluating(model):
+        plain, again = _Pass(len(example)), _Pass(len(example))
+        for trial in (plain, again):
+            with hooks(layers, before=trial.keep, after=lambda _, tensor: tensor):
+                trial.output = model(example.clone())
+        plain.trust = not example.is_meta and again.repeats(plain)
+        ran = frozenset(plain.inputs)
+        inside = _Trial(plain, at_entrance=False)
+        if inside.fails(model, example, layers) is None:
+            return Tiling(frozenset(inside.tiling), at_entrance=False, ran=ran)
+        if (problem := _Trial(plain, at_entrance=True).fails(model, example, layers)) is None:
+            return Tiling(frozenset(), at_entrance=True, ran=ran)
+    raise InputError(
+        "each row of the model's output must come from the same row of its input, through all layers",
+        got=f"a model in which members' rows do not stay together: {problem}",
+        fix="Keep the batch as the first axis of every layer's input",
+    )
+
+
+@final
+@dataclass
+class _Pass:
+    """What the layers read in a plain pass, call by call."""
+
+    rows: int
+    inputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    output: Tensor = field(default_factory=lambda: torch.empty(0))
+    trust: bool = True
+    """Whether values can be compared: not on the meta device, nor in a model that is random or gives NaN."""
+
+    def keep(self, name: str, inputs: Any) -> None:
+        self.inputs.setdefault(name, []).append(next(tensors(inputs)).clone())
+
+    def repeats(self, other: "_Pass") -> bool:
+        pairs = [(self.output, other.output)]
+        pairs += [pair for name, values in self.inputs.items() for pair in zip(values, other.inputs[name], strict=True)]
+        return all(_close(one, two) for one, two in pairs)
+
+
+@final
+class _Trial:
+    """A pass with two members' rows, the second's all the last of the first's."""
+
+    def __init__(self, plain: _Pass, *, at_entrance: bool) -> None:
+        self.plain, self.at_entrance = plain, at_entrance
+        self.calls: Counter[str] = Counter()
+        self.kinds: dict[str, set[bool]] = {}
+        self.meets_shared = False
+
+    @property
+    def tiling(self) -> set[str]:
+        return {name for name, kinds in self.kinds.items() if True in kinds}
+
+    def fails(self, model: nn.Module, example: Tensor, layers: dict[str, nn.Module]) -> str | None:
+        """What goes wrong, if anything does."""
+        given = self.doubled(example) if self.at_entrance else example.clone()
+        try:
+            with hooks(layers, before=self.read, after=self.hand_on):
+                output = model(given)
+            self.compare(output, self.doubled(self.plain.output), "the output")
+            if any(len(kinds) > 1 for kinds in self.kinds.values()):
+                raise _MixedUpError("a layer reads the input and what is made of it")
+        except Exception as error:
+            return f"{type(error).__name__}: {error}" if not isinstance(error, _MixedUpError) else str(error)
+        return None
+
+    def read(self, name: str, inputs: Any) -> None:
+        x = next(tensors(inputs))
+        expected = self.plain.inputs[name][self.calls[name]]
+        self.calls[name] += 1
+        self.meets_shared = not self.at_entrance and x.shape == expected.shape
+        self.kinds.setdefault(name, set()).add(self.meets_shared)
+        self.compare(x, expected if self.meets_shared else self.doubled(expected), f"the input of {name!r}")
+
+    def hand_on(self, name: str, output: Tensor) -> Tensor:
+        return self.doubled(output) if self.meets_shared else output
+
+    def doubled(self, x: Tensor) -> Tensor:
+        # A layer may read several rows for every example, as steps of a sequence.
+        parted = x.unflatten(0, (self.plain.rows, -1))
+        return torch.cat([x, parted[-1:].expand_as(parted).flatten(0, 1)])
+
+    def compare(self, found: Tensor, expected: Tensor, what: str) -> None:
+        if found.shape != expected.shape:
+            raise _MixedUpError(f"{what} has shape {tuple(found.shape)}, not {tuple(expected.shape)}")
+        if self.plain.trust and not _close(found, expected):
+            raise _MixedUpError(f"{what} does not keep its rows")
+
+
+class _MixedUpError(Exception):
+    """Rows are not where they should be."""
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.is_meta or one.numel() == 0:
+        return one.shape == other.shape
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    return bool((one - other).abs().max() <= _TOLERANCE * other.abs().max())
