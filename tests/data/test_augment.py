@@ -12,6 +12,7 @@ from motet.data import Augmentation, DataSpec
 from motet.data.augment import cutmix, cutout, mixup, random_crop, random_flip, step_seed
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted, Shared, augment_dealt
+from motet.mixing import Mixed
 
 SPEC = DataSpec(name="images", input_shape=(3, 8, 6), outputs=4, task="classification", mean=(0.5,), std=(0.25,))
 
@@ -123,7 +124,9 @@ def test_steps_have_seeds_of_their_own() -> None:
     assert step_seed(3, 1, 4) == step_seed(3, 1, 4)
 
 
-@pytest.mark.parametrize("grouping", [Shared(), Permuted(batch_repetition=3)])
+@pytest.mark.parametrize(
+    "grouping", [Shared(), Permuted(batch_repetition=3), Mixed(batch_repetition=2, cut_probability=0.0)]
+)
 def test_rows_of_members_are_augmented_by_themselves(grouping: Grouping) -> None:
     x, y = torch.arange(8.0).view(8, 1), torch.arange(8)
     batch = grouping.deal(x, y, members=2, generator=generator())

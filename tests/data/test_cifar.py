@@ -78,7 +78,7 @@ def test_a_pickle_that_would_execute_something_is_refused(tmp_path: Path, write1
     trace = tmp_path / "executed"
     bomb = Evil(call, f"touch {trace}")
     (folder / "test_batch").write_bytes(pickle.dumps({b"data": bomb, b"labels": [0]}, protocol=2))
-    with pytest.raises(InputError, match="test_batch must be a pickled dictionary.*asks for"):
+    with pytest.raises(InputError, match=r"test_batch must be a pickled dictionary.*asks for"):
         cifar10(folder)
     assert not trace.exists()
 
@@ -100,7 +100,7 @@ def test_a_pickle_that_would_execute_something_is_refused(tmp_path: Path, write1
 def test_damaged_and_foreign_pickles(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="must be a pickled dictionary"):
+    with pytest.raises(InputError, match=r"must be a pickled dictionary"):
         read_pickle(path)
 
 
@@ -126,7 +126,7 @@ def test_batches_that_do_not_fit(
 
 def test_a_missing_batch_is_named(tmp_path: Path, write10: Write) -> None:
     (write10(tmp_path) / "data_batch_4").unlink()
-    with pytest.raises(InputError, match="a folder without data_batch_4"):
+    with pytest.raises(InputError, match=r"a folder without data_batch_4"):
         cifar10(tmp_path)
 
 

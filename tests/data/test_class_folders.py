@@ -86,30 +86,30 @@ def test_images_below_class_folders_count_and_other_files_do_not(one: Path) -> N
 
 
 def test_layouts_that_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="folder of class folders.*without images in folders"):
+    with pytest.raises(InputError, match=r"folder of class folders.*without images in folders"):
         load(str(tmp_path))
     fill(tmp_path / "train")
     with pytest.raises(InputError, match=r"must hold val/ or test/ beside train/"):
         image_folder(tmp_path)
     fill(tmp_path / "val")
     fill(tmp_path / "valid")
-    with pytest.raises(InputError, match="must hold each split once, but got train, val, valid"):
+    with pytest.raises(InputError, match=r"must hold each split once, but got train, val, valid"):
         image_folder(tmp_path)
 
 
 def test_a_class_missing_in_one_split(tmp_path: Path) -> None:
     fill(tmp_path / "train", ("cat", "dog", "eel"))
     fill(tmp_path / "test", ("cat", "dog"))
-    with pytest.raises(InputError, match="must have a folder in the test split, but got none for eel"):
+    with pytest.raises(InputError, match=r"must have a folder in the test split, but got none for eel"):
         image_folder(tmp_path)
     fill(tmp_path / "test", ("eel", "fox"))
-    with pytest.raises(InputError, match="folder in the train split, but got fox in the test split only"):
+    with pytest.raises(InputError, match=r"folder in the train split, but got fox in the test split only"):
         image_folder(tmp_path)
 
 
 def test_empty_classes_and_single_ones(one: Path, tmp_path: Path) -> None:
     (one / "eel").mkdir()
-    with pytest.raises(InputError, match="every class folder must hold images, but got none in eel"):
+    with pytest.raises(InputError, match=r"every class folder must hold images, but got none in eel"):
         image_folder(one)
     with pytest.raises(InputError, match=r"at least 2 class folders, but got 1 \(cat\)"):
         image_folder(fill(tmp_path / "alone", ("cat",)))
@@ -118,7 +118,7 @@ def test_empty_classes_and_single_ones(one: Path, tmp_path: Path) -> None:
 def test_a_class_with_too_few_images(tmp_path: Path) -> None:
     folder = fill(tmp_path / "few", ("cat", "dog"), rows=12)
     fill(folder, ("cow",), rows=1)  # every fifth image in the order of the classes is tested on
-    with pytest.raises(InputError, match="every class must have a row to train on, but got none of cow"):
+    with pytest.raises(InputError, match=r"every class must have a row to train on, but got none of cow"):
         image_folder(folder)
 
 
@@ -214,7 +214,7 @@ def test_bad_images_are_left_out(one: Path, stream: bool | None) -> None:
 def test_a_class_of_bad_images_alone(one: Path) -> None:
     for path in (one / "dog").iterdir():
         path.write_bytes(b"no image")
-    with pytest.raises(InputError, match="every class folder must hold images, but got none in dog"):
+    with pytest.raises(InputError, match=r"every class folder must hold images, but got none in dog"):
         image_folder(one, DataOptions(skip_bad=True))
 
 
@@ -230,7 +230,7 @@ def test_streamed_and_in_memory_are_the_same_rows(one: Path) -> None:
 
 
 def test_streaming_refuses_what_it_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="streamed must be square, but got 9x5 pixels.*--image-size 5"):
+    with pytest.raises(InputError, match=r"streamed must be square, but got 9x5 pixels.*--image-size 5"):
         image_folder(fill(tmp_path / "wide", size=(9, 5)), DataOptions(stream=True))
-    with pytest.raises(InputError, match="--target must be left out"):
+    with pytest.raises(InputError, match=r"--target must be left out"):
         image_folder(tmp_path / "wide", DataOptions(target="y"))

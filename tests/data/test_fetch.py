@@ -30,7 +30,7 @@ class Server:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 outer.asked.append(self.headers.get("Range"))
                 if self.path == "/gone":
                     self.send_error(404)
@@ -85,7 +85,7 @@ def test_downloaded_once(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_goes_on(server: Server, tmp_path: Path, ranges: bool) -> None:
     server.break_at, server.ranges = 700_000, ranges
-    with pytest.raises(InputError, match="within reach.*file.bin") as caught:
+    with pytest.raises(InputError, match=r"within reach.*file.bin") as caught:
         download(remote(server), tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / "file.bin").exists()
@@ -103,7 +103,7 @@ def test_a_whole_partial_file_is_taken(server: Server, tmp_path: Path) -> None:
 
 def test_another_file_than_expected_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>"
-    with pytest.raises(InputError, match="not the file with that checksum. Put file.bin .md5:"):
+    with pytest.raises(InputError, match=r"not the file with that checksum. Put file.bin .md5:"):
         download(remote(server), tmp_path)
     assert list(tmp_path.iterdir()) == []
     server.content = CONTENT
@@ -114,7 +114,7 @@ def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
     gone = server.url.replace("file.bin", "gone")
     file = replace(remote(server), urls=(gone, server.url))
     assert download(file, tmp_path).read_bytes() == CONTENT
-    with pytest.raises(InputError, match="gone: the server answered 404"):
+    with pytest.raises(InputError, match=r"gone: the server answered 404"):
         download(replace(file, urls=(gone,)), tmp_path / "other")
 
 
@@ -122,12 +122,12 @@ def test_without_a_connection_file_checksum_and_folder_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     file = replace(remote(server), urls=("http://127.0.0.1:9/file.bin",))
-    with pytest.raises(InputError, match="no connection") as caught:
+    with pytest.raises(InputError, match=r"no connection") as caught:
         download(file, tmp_path)
     for part in ("file.bin", file.checksum, str(tmp_path), file.urls[0]):
         assert part in str(caught.value)
     monkeypatch.setenv("MOTET_OFFLINE", "1")
-    with pytest.raises(InputError, match="MOTET_OFFLINE, which forbids downloads"):
+    with pytest.raises(InputError, match=r"MOTET_OFFLINE, which forbids downloads"):
         download(file, tmp_path)
 
 
@@ -176,7 +176,7 @@ def test_no_path_leaves_the_folder(tmp_path: Path, name: str, kind: str) -> None
         with zipfile.ZipFile(path, "w") as zipped:
             zipped.writestr("good", b"1")
             zipped.writestr(name, b"evil")
-    with pytest.raises(InputError, match="plain files inside its folder"):
+    with pytest.raises(InputError, match=r"plain files inside its folder"):
         unpack(path, tmp_path / "to" / "here")
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["bad"]
 
@@ -187,13 +187,13 @@ def test_links_are_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("link")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
-    with pytest.raises(InputError, match="a link or device: 'link'"):
+    with pytest.raises(InputError, match=r"a link or device: 'link'"):
         unpack(path, tmp_path / "here")
     with zipfile.ZipFile(path, "w") as zipped:
         link = zipfile.ZipInfo("link")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         zipped.writestr(link, "/etc/passwd")
-    with pytest.raises(InputError, match="a link: 'link'"):
+    with pytest.raises(InputError, match=r"a link: 'link'"):
         unpack(path, tmp_path / "here")
 
 
@@ -202,7 +202,7 @@ def test_damaged_archives_leave_nothing(tmp_path: Path) -> None:
     whole = archive_of({"file": CONTENT})
     for content in (b"rubbish", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="must be a whole archive"):
+        with pytest.raises(InputError, match=r"must be a whole archive"):
             unpack(path, tmp_path / "here")
         assert [p.name for p in tmp_path.iterdir()] == ["bad"]
 

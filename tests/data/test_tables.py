@@ -100,7 +100,7 @@ def test_constant_columns_are_left_out_and_said(write: Any) -> None:
     data = table(write(columns(c=[7] * ROWS, d=[""] * ROWS, e=["same"] * ROWS)), Y)
     assert data.spec.feature_names == ("a", "b")
     assert data.notes == ("left out, since constant in the training rows: c, d, e",)
-    with pytest.raises(InputError, match="at least one column besides the target must vary.*'c'"):
+    with pytest.raises(InputError, match=r"at least one column besides the target must vary.*'c'"):
         table(write({"c": [7] * ROWS, "y": numbers(2)}), Y)
 
 
@@ -164,7 +164,7 @@ def test_parquet_is_the_same_as_csv(write: Any, tmp_path: Path) -> None:
         table(path, Y)
     assert table(path, DataOptions(target="y", drop=("list",))).spec.feature_names[0] == "a"
     path.write_bytes(b"PAR1 rubbish")
-    with pytest.raises(InputError, match="must be a Parquet file"):
+    with pytest.raises(InputError, match=r"must be a Parquet file"):
         table(path, Y)
 
 
@@ -196,7 +196,7 @@ def test_files_that_are_no_tables(tmp_path: Path, text: str, match: str) -> None
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_bytes("größe,y\n1,2\n".encode("latin1"))
-    with pytest.raises(InputError, match="must be text in UTF-8"):
+    with pytest.raises(InputError, match=r"must be text in UTF-8"):
         table(path, Y)
 
 
@@ -217,9 +217,7 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
         ({"a": ["oops", *numbers(0)[1:]]}, {}, "column 'a' must hold numbers or words.*1 of 60.*'oops' in row 1"),
     ],
 )
-def test_columns_that_do_not_fit(
-    write: Any, changes: dict[str, Any], options: dict[str, Any], match: str
-) -> None:
+def test_columns_that_do_not_fit(write: Any, changes: dict[str, Any], options: dict[str, Any], match: str) -> None:
     said = DataOptions(**({"target": "y"} | options))
     with pytest.raises(InputError, match=match):
         table(write(columns(**changes)), said)
@@ -234,12 +232,12 @@ def test_a_class_that_training_does_not_see(write: Any) -> None:
 def test_words_that_are_names(write: Any) -> None:
     rows = 200
     held = {"a": numbers(0, rows), "id": [f"row {row}" for row in range(rows)], "y": numbers(1, rows)}
-    with pytest.raises(InputError, match="at most 100 different ones.*'id' with 140.*--drop id"):
+    with pytest.raises(InputError, match=r"at most 100 different ones.*'id' with 140.*--drop id"):
         table(write(held), Y)
 
 
 def test_too_few_rows(write: Any) -> None:
-    with pytest.raises(InputError, match="at least 3 rows, but got 2"):
+    with pytest.raises(InputError, match=r"at least 3 rows, but got 2"):
         table(write({"a": [1, 2], "y": [0.5, 1.5]}), Y)
 
 

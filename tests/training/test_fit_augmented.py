@@ -11,12 +11,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from motet import MIMO, Dataset, DeepEnsemble, Ensemble, InputError, Single, Training, fit
+from motet import MIMO, Dataset, DeepEnsemble, Ensemble, InputError, MixMo, Single, Training, fit
 from motet.data import Augmentation, DataOptions, image_folder
 from motet.errors import RunInterrupted
 
 EVERYTHING = Augmentation(crop=2, flip=True, cutout=2, mixup=0.4, cutmix=1.0, mix_probability=0.8)
-METHODS = {"single": Single(), "mimo": MIMO(members=2, batch_repetition=2), "ensemble": DeepEnsemble(members=2)}
+METHODS = {
+    "single": Single(),
+    "mimo": MIMO(members=2, batch_repetition=2),
+    "ensemble": DeepEnsemble(members=2),
+    "mixmo": MixMo(members=2, batch_repetition=2),
+}
 SHORT = Training(epochs=2, batch_size=8, learning_rate=0.05)
 
 
@@ -52,7 +57,7 @@ def streamed(tmp_path: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_stopped_and_continued_ends_where_never_stopped_ends(
+def test_stopped_and_continued_ends_where_never_stopped_ends(  # noqa: PLR0917
     stored: Dataset, tmp_path: Path, at_step: Any, same_weights: Callable[..., bool], untimed: Any, method: str
 ) -> None:
     training = replace(SHORT, augment=EVERYTHING)
