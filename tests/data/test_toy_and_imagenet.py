@@ -105,5 +105,5 @@ def test_imagenets_official_validation_images(tmp_path: Path) -> None:
 
 
 def test_imagenet_is_not_downloaded(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train, val .*ILSVRC2012_img_train.tar \(md5:1d675b47"):
+    with pytest.raises(InputError, match=r"train, val.*ILSVRC2012_img_train.tar \(md5:1d675b47"):
         load("imagenet", tmp_path)

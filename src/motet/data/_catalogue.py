@@ -26,13 +26,15 @@ class DatasetEntry:
 
     Attributes:
         description: one line.
-        needs_files: whether it lies in files, which are downloaded where they are not found.
+        needs_files: whether it lies in files.
         source: where the data comes from.
+        downloaded: whether files that are not found are downloaded.
     """
 
     description: str
     needs_files: bool
     source: str
+    downloaded: bool = False
 
 
 DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
@@ -43,7 +45,9 @@ DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
             source="scikit-learn",
         ),
         **{
-            name: DatasetEntry(description=source.description, needs_files=True, source=source.source)
+            name: DatasetEntry(
+                description=source.description, needs_files=True, source=source.source, downloaded=bool(source.files)
+            )
             for name, source in FILE_SOURCES.items()
         },
         "toy": DatasetEntry(
@@ -176,6 +180,7 @@ def _not_there(name: str, source: FileSource, folders: list[Path], why: str) -> 
     best = min(folders, key=lambda folder: len(missing[folder]), default=None)
     lacking = ", ".join(source.missing(best or Path(name)))
     looked = ", ".join(str(folder) for folder in folders)
+    files = ", ".join(f"{file.name} ({file.checksum})" for file in source.by_hand)
     return InputError(
         f"{name} needs {source.needs} in one folder",
         got=(
@@ -185,5 +190,6 @@ def _not_there(name: str, source: FileSource, folders: list[Path], why: str) -> 
             "variable MOTET_DATA is set"
         )
         + (f"; and the download failed: {why.rstrip('.')}" if why else ""),
-        fix=f"Get them from {source.source}, and pass their folder with --data-dir or in MOTET_DATA",
+        fix=f"Get them from {source.source}{f': {files}' if files else ''}, and pass their folder with --data-dir or "
+        "in MOTET_DATA",
     )

@@ -87,7 +87,8 @@ class ImageFiles:
     def __getitem__(self, rows: slice | Int64[Tensor, "..."]) -> UInt8[Tensor, "..."]:
         """Those images, decoded: ``(K, C, size, size)``, or with the axes of a tensor of row numbers in front."""
         if isinstance(rows, Tensor) and rows.ndim != 1:
-            return self[rows.flatten()].unflatten(0, rows.shape)
+            flat: Tensor = self[rows.flatten()]
+            return flat.reshape(*rows.shape, *flat.shape[1:])
         paths = self.paths[rows] if isinstance(rows, slice) else [self.paths[row] for row in rows.tolist()]
         return next(self._decoded([[(path, centre(_SHOWN)) for path in paths]]))
 

@@ -27,6 +27,7 @@ class FileSource:
         read: the data set in a folder that lacks none.
         options: the fields of `DataOptions` that say something about it.
         files: what to download.
+        by_hand: what has to be got by hand, and unpacked.
         unpacked: the folder inside its archive; empty where the files themselves are downloaded.
     """
 
@@ -38,6 +39,7 @@ class FileSource:
     options: frozenset[str]
     files: tuple[RemoteFile, ...]
     unpacked: str = ""
+    by_hand: tuple[RemoteFile, ...] = ()
 
 
 def _share(options: DataOptions) -> float:
@@ -140,13 +142,19 @@ FILE_SOURCES: Mapping[str, FileSource] = MappingProxyType(
         ),
         "imagenet": FileSource(
             description="1,331,167 colour images, brought to 224x224, 1,000 classes (ILSVRC 2012)",
-            source="image-net.org, after registration: ILSVRC2012_img_train.tar (md5:1d675b47d978889d74fa0da5fadfb00e) "
-            "and ILSVRC2012_img_val.tar (md5:29b22e2961454d5413ddabcf34fc5622), unpacked to train and val",
+            source="image-net.org, after registration",
             needs="its folders train (a folder a class) and val",
             missing=missing_imagenet,
             read=imagenet,
             options=frozenset(FOLDER_OPTIONS),
             files=(),
+            by_hand=(
+                RemoteFile(name="ILSVRC2012_img_train.tar", urls=(), checksum="md5:1d675b47d978889d74fa0da5fadfb00e"),
+                RemoteFile(name="ILSVRC2012_img_val.tar", urls=(), checksum="md5:29b22e2961454d5413ddabcf34fc5622"),
+                RemoteFile(
+                    name="ILSVRC2012_devkit_t12.tar.gz", urls=(), checksum="md5:fa75699e90414af021442c21a62c3abf"
+                ),
+            ),
         ),
     }
 )
