@@ -50,6 +50,9 @@ def test_regression_on_a_table(motet: Motet, here: Path, houses: Path) -> None:
     assert "RMSE" in page
     assert "houses" in page
     assert "NaN" not in page
+    evaluated = motet("evaluate", folder / "single-seed0", "--json")
+    assert evaluated.code == 0, evaluated.err
+    assert json.loads(evaluated.out)["ensemble"]["scores"]["rmse"] == pytest.approx(rmse, rel=1e-5)
     again = motet("compare", houses, "--target", "price", "--drop", "dear", *QUICK)
     assert (again.code, again.out) == (0, out)
     assert "is finished already" in again.err
