@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import Exits, LearnedTransforms
+from motet.layers import Bank, Exits, LearnedTransforms
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import (
     DUN,
@@ -29,6 +29,7 @@ from motet.methods import (
     MCDropout,
     Method,
     MixMo,
+    MixtureEnsembles,
     Multihead,
     Single,
     TreeNet,
@@ -57,6 +58,9 @@ EVERY_METHOD = [
     MCDropout(samples=1, rate=0.0),
     TreeNet(members=3),
     TreeNet(members=1),
+    MixtureEnsembles(members=3),
+    MixtureEnsembles(members=1),
+    MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True, assignment="disjoint"),
     MixMo(),
     MixMo(members=3, alpha=0.5, weight_root=1.0, test_scale=1.5, combination="mixture"),
     MixMo(members=1),
@@ -85,6 +89,8 @@ ACROSS_MODELS = [
     BatchEnsemble(members=2, training_batches="split"),
     MCDropout(samples=2),
     TreeNet(members=2),
+    MixtureEnsembles(members=2),
+    MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True),
     MixMo(members=3, cut_probability=1.0),
     DataMUX(members=3),
     DataMUX(members=2, transform="gaussian"),
@@ -92,8 +98,13 @@ ACROSS_MODELS = [
     DUN(),
     MIMMO(members=2),
 ]
-# With exits a member is more than the network; without, it is the network again.
-ONE_MEMBER = [method for method in EVERY_METHOD if method.size == 1 and getattr(method, "exits", ()) == ()]
+# With exits a member is more than the network; without, it is the network again. One member of MixtureEnsembles is
+# soft sharing between the network's layers.
+ONE_MEMBER = [
+    method
+    for method in EVERY_METHOD
+    if method.size == 1 and getattr(method, "exits", ()) == () and not isinstance(method, MixtureEnsembles)
+]
 
 
 class Conv1dNet(nn.Module):
@@ -308,8 +319,8 @@ def test_fold_equals_forward(method: Method, case: Case) -> None:
     assert all(value.requires_grad for value in ensemble.parameters())
     assert all(torch.equal(value, before[name]) for name, value in ensemble.state_dict().items())
     sizes = [sum(value.numel() for value in each.parameters()) for each in (folded, ensemble)]
-    # Fast weights scale weights that members share: folded, each member's are written out.
-    assert isinstance(method, BatchEnsemble) or sizes[0] <= sizes[1]
+    # Members whose weights are scaled from shared ones, or mixed from templates, hold them all when folded.
+    assert isinstance(method, BatchEnsemble | MixtureEnsembles) or sizes[0] <= sizes[1]
 
 
 @every_method
@@ -451,7 +462,9 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     for name, value in ensemble.named_parameters():
         owner, _, own_name = name.rpartition(".")
         never = own_name in getattr(ensemble.get_submodule(owner), "undecayed_parameters", ())
-        spared = never or (not decay_norm_and_bias and (value.ndim == 1 or "bias" in name))
+        # A bank holds weights, though it is one vector.
+        vector = value.ndim == 1 and not isinstance(ensemble.get_submodule(owner), Bank)
+        spared = never or (not decay_norm_and_bias and (vector or "bias" in name))
         assert decays[id(value)] == (0.0 if spared else 0.1), name
     torch.optim.SGD(groups, lr=0.1)
 

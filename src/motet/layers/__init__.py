@@ -17,18 +17,24 @@ from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.stack import TOGETHER_AT_MOST, Stack
 from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
 from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
+from motet.layers.template_bank import Bank, TemplateBank
+from motet.layers.template_blob import Filling, ParameterBlob
+from motet.layers.template_layer import TemplateLayer
+from motet.layers.template_members import TemplateMembers
 
 __all__ = [
     "MASKS",
     "TOGETHER_AT_MOST",
     "Adapter",
     "Around",
+    "Bank",
     "Branches",
     "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
     "Exits",
     "FastWeights",
+    "Filling",
     "Layout",
     "LearnedTransforms",
     "Masks",
@@ -38,6 +44,7 @@ __all__ = [
     "MultiInput",
     "Multiplexed",
     "Ordinary",
+    "ParameterBlob",
     "SampleDropout",
     "Stack",
     "StackedBatchNorm",
@@ -48,6 +55,9 @@ __all__ = [
     "StackedLinear",
     "StackedPReLU",
     "SummedTransforms",
+    "TemplateBank",
+    "TemplateLayer",
+    "TemplateMembers",
     "Tile",
     "Turn",
     "mean_over_positions",

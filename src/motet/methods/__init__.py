@@ -9,6 +9,7 @@ from motet.methods.mc_dropout import MCDropout
 from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
 from motet.methods.batch_ensemble import BatchEnsemble
+from motet.methods.mixture_ensembles import MixtureEnsembles
 from motet.methods.mimo import MIMO
 from motet.methods.mixmo import MixMo
 from motet.methods.datamux import DataMUX
@@ -32,6 +33,7 @@ __all__ = [
     "MCDropout",
     "Method",
     "MixMo",
+    "MixtureEnsembles",
     "Model",
     "Multihead",
     "Single",
