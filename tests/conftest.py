@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test needs the network, or finds what was downloaded before.
+os.environ["MOTET_OFFLINE"] = "1"
+os.environ["XDG_CACHE_HOME"] = os.path.join(os.sep, "nonexistent", "motet-tests")  # noqa: PTH118
 
 from jaxtyping import install_import_hook
 

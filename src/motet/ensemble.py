@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Generator, Tensor, nn
 
 from motet.errors import InputError
-from motet.grouping import Grouping
+from motet.grouping import Grouping, augment_dealt
 from motet.layers import Exits, Layout
 from motet.likelihoods import Combination, Likelihood
 from motet.modes import evaluating
@@ -199,6 +199,7 @@ class Ensemble(nn.Module):
         *,
         generator: Generator | None = None,
         progress: Progress | None = None,
+        augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Float[Tensor, ""]:
         """The training objective on a batch of unique examples: a scalar to call ``backward`` on.
 
@@ -207,6 +208,8 @@ class Ensemble(nn.Module):
             y: class labels ``(B,)``, or real targets ``(B,)`` or ``(B, C)``.
             generator: draws the grouping; torch's default generator if None.
             progress: how far training has come, for methods with warm starts and schedules; these are off if None.
+            augment: changes inputs and targets row by row, before or after they are dealt to the members: as the
+                grouping's ``augments_dealt`` says.
 
         Raises:
             InputError: for an empty batch, inputs and targets of different lengths, targets that the likelihood
@@ -220,7 +223,13 @@ class Ensemble(nn.Module):
                 got=f"{len(x)} inputs and {len(y)} targets",
                 fix="Pass x and y of the same examples",
             )
+        after = self.grouping.augments_dealt
+        if augment is not None and not after:
+            x, y = augment(x, y)
         batch = self.grouping.deal(x, y, members=self.members_in_training, generator=generator, progress=progress)
+        if augment is not None and after:
+            batch = augment_dealt(batch, augment)
+            y = batch.targets_BM.flatten(0, 1)
         outputs = self._run_batch(batch)
         # Looking at the targets' values at every step takes time, and makes an accelerator wait. It is done when
         # something went wrong, to say what.

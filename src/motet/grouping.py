@@ -1,8 +1,9 @@
 """How a batch is dealt to the members: who sees which examples in training."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Int, Shaped
@@ -14,7 +15,16 @@ from motet.types import Batch, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping(ABC):
-    """Deals a batch of unique examples to the members."""
+    """Deals a batch of unique examples to the members.
+
+    Attributes:
+        augments_dealt: whether each row of each member is augmented by itself, after the batch is dealt, so that the
+            repetitions of an example differ (MixMo's loader reads every repetition anew). In the other papers an
+            example is augmented once a step, before it is repeated or goes to several members (MIMO's and
+            BatchEnsemble's code tile the augmented batch).
+    """
+
+    augments_dealt: ClassVar[bool] = False
 
     @abstractmethod
     def deal(
@@ -27,6 +37,18 @@ class Grouping(ABC):
         progress: Progress | None = None,
     ) -> Batch:
         """The batch that the members train on."""
+
+
+def augment_dealt(batch: Batch, augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Batch:
+    """The batch with every row of every member augmented by itself; of shared inputs, every row."""
+    if not batch.distinct:
+        inputs, targets = augment(batch.inputs, batch.targets_BM[:, 0])
+        members = batch.targets_BM.shape[1]
+        targets_BM = targets.unsqueeze(1).expand(-1, members, *targets.shape[1:])
+        return replace(batch, inputs=inputs, targets_BM=targets_BM)
+    rows_members = batch.inputs.shape[:2]
+    inputs, targets = augment(batch.inputs.flatten(0, 1), batch.targets_BM.flatten(0, 1))
+    return replace(batch, inputs=inputs.unflatten(0, rows_members), targets_BM=targets.unflatten(0, rows_members))
 
 
 @final

@@ -92,7 +92,9 @@ class Likelihood(ABC):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Categorical(Likelihood):
-    """Classification: eta are logits over C classes, `y` integer labels.
+    """Classification: eta are logits over C classes, `y` integer labels, or class probabilities ``(..., C)``.
+
+    Probabilities are what mixing examples makes of labels (mixup, CutMix).
 
     >>> Categorical().mean(torch.tensor([[0.0, 0.0]]))
     tensor([[0.5000, 0.5000]])
@@ -127,7 +129,15 @@ class Categorical(Likelihood):
         return torch.logsumexp(eta.log_softmax(dim=-1) + log_weights.unsqueeze(-1), dim=-2)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
-        """Labels must be whole numbers from 0 to ``outputs - 1``."""
+        """Labels must be whole numbers from 0 to ``outputs - 1``; probabilities must add up to 1 in each row."""
+        if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == outputs:
+            if values and not bool((y >= 0).all() & ((y.sum(dim=-1) - 1).abs() < 1e-3).all()):
+                raise InputError(
+                    "class probabilities must be at least 0 and add up to 1",
+                    got=f"sums from {float(y.sum(dim=-1).min()):g} to {float(y.sum(dim=-1).max()):g}",
+                    fix="Divide each row by its sum",
+                )
+            return
         if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
             raise InputError(
                 "class labels must be integers",
@@ -199,6 +209,10 @@ class Gaussian(Likelihood):
 
 
 def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -> Tensor:
+    if y.is_floating_point() and y.shape == eta.shape:
+        classes = eta.shape[-1]
+        probs = y.reshape(-1, classes).to(eta.dtype)
+        return F.cross_entropy(eta.reshape(-1, classes), probs, reduction=reduction)
     _require_shape(
         y, eta.shape[:-1], fix="Turn one-hot rows into labels with y.argmax(dim=1), a column with y.squeeze(1)"
     )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
@@ -37,6 +37,9 @@ class Mixed(Grouping):
             where the progress is not known.
         weight_root: r; 1 weights losses by the shares, and more evens the weights out.
     """
+
+    # The authors' loader reads, and so augments, every repetition of an example anew [mixmo-pytorch, loaders].
+    augments_dealt: ClassVar[bool] = True
 
     batch_repetition: int = 4
     input_repetition: float = 0.0

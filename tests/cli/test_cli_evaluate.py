@@ -191,7 +191,7 @@ def test_regression_has_an_rmse(out: Path, monkeypatch: pytest.MonkeyPatch) -> N
     run = run_experiment(experiment, "sums", dataset=dataset)
     import sys
 
-    monkeypatch.setattr(sys.modules["motet.experiments.evaluate"], "load", lambda name, folder: dataset)
+    monkeypatch.setattr(sys.modules["motet.experiments.evaluate"], "load", lambda name, folder, **_: dataset)
     record = evaluate(run, distinct=True)
     assert list(record["distinct"]["scores"]) == ["rmse", "nll"]
     assert "RMSE" in throughput_in_words(record)

@@ -1,10 +1,12 @@
-"""Small IDX files to read."""
+"""Small IDX files and CIFAR batches to read."""
 
 import gzip
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 IdxBytes = Callable[..., bytes]
@@ -45,6 +47,24 @@ def mnist_folder(tmp_path: Path) -> Folder:
             ):
                 path = folder / (f"{name}.gz" if zipped else name)
                 path.write_bytes(gzip.compress(content) if zipped else content)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def cifar10_folder() -> Folder:
+    """``cifar10_folder(folder)`` writes batches of random pixels; batch number s has labels s, s + 1, ... modulo 10."""
+
+    def write(folder: Path, *, rows: int = 20, protocol: int = 2) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
+            pixels = np.random.RandomState(seed).randint(0, 256, size=(rows, 3072), dtype=np.uint8)
+            labels = [(seed + row) % 10 for row in range(rows)]
+            content = {b"data": pixels, b"labels": labels, b"batch_label": name.encode()}
+            (folder / name).write_bytes(pickle.dumps(content, protocol=protocol))
+        meta = {b"label_names": [f"class {n}".encode() for n in range(10)]}
+        (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol=protocol))
         return folder
 
     return write

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ class Arguments:
     """
 
     data: Annotated[str, tyro.conf.Positional, shown("DATA")]
-    """Data set: digits, fashion-mnist, mnist (see: motet data)."""
+    """Data set by name (see: motet data), a folder with a folder of images for each class, or a CSV or Parquet file."""
     methods: Annotated[tuple[str, ...], shown("METHOD ...", "all")] = ("all",)
     """Methods to compare, or all that fit the model (see: motet methods). METHOD@0.5 takes a model half as wide."""
     members: Annotated[int | None, OMITTABLE, shown("M", "3")] = None
@@ -40,6 +40,16 @@ class Arguments:
     """The model's input layer (or layers), where it is ambiguous."""
     last: Annotated[tuple[str, ...] | None, OMITTABLE, shown("LAYER ...")] = None
     """The model's output layer (or layers), where it is ambiguous."""
+    target: Annotated[str | None, OMITTABLE, shown("COLUMN")] = None
+    """The column of a table to predict."""
+    task: Annotated[Literal["classification", "regression"] | None, OMITTABLE, shown("TASK", "told from it")] = None
+    """classification or regression."""
+    drop: Annotated[tuple[str, ...], shown("COLUMN ...", "none")] = ()
+    """Columns of a table to leave out."""
+    image_size: Annotated[int | None, OMITTABLE, shown("PIXELS", "the images' own")] = None
+    """Height and width that the images of a folder are brought to."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read."""
     data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
     """Where the data's files lie."""
     device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
@@ -53,6 +63,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
+    from motet.data import DataOptions
     from motet.experiments import compare, default_folder, make_plan
     from motet.files import to_json
     from motet.report import write_report
@@ -68,6 +79,13 @@ def main(argv: Sequence[str]) -> int:
         seeds=arguments.seeds,
         first=arguments.first,
         last=arguments.last,
+        data_options=DataOptions(
+            target=arguments.target,
+            task=arguments.task,
+            drop=arguments.drop,
+            image_size=arguments.image_size,
+            skip_bad=arguments.skip_bad,
+        ),
     )
     out = arguments.out or default_folder(plan)
     record = compare(

@@ -1,25 +1,45 @@
-"""Datasets as tensors in memory, batches by index, and loaders for the built-in datasets."""
+"""Data sets by name, from folders of images and from tables; batches by index; augmentation on the device."""
 
-from motet.data._catalogue import DATASETS, DatasetEntry, load
+from motet.data._catalogue import DATASETS, DatasetEntry, Kind, kind_of, load
 from motet.data._dataset import Dataset, Split
+from motet.data._image_files import ImageFiles
+from motet.data._options import DataOptions
 from motet.data._spec import DataSpec, Task
+from motet.data.augment import Augmentation
 from motet.data.batches import batches, in_order, steps_per_epoch
+from motet.data.cifar import cifar10, cifar100
+from motet.data.class_folders import image_folder
 from motet.data.digits import digits
 from motet.data.idx import fashion_mnist, mnist, read_idx
+from motet.data.imagenet import imagenet, tiny_imagenet
+from motet.data.tables import table
+from motet.data.toy import toy
 
 __all__ = [
     "DATASETS",
+    "Augmentation",
+    "DataOptions",
     "DataSpec",
     "Dataset",
     "DatasetEntry",
+    "ImageFiles",
+    "Kind",
     "Split",
     "Task",
     "batches",
+    "cifar10",
+    "cifar100",
     "digits",
     "fashion_mnist",
+    "image_folder",
+    "imagenet",
     "in_order",
+    "kind_of",
     "load",
     "mnist",
     "read_idx",
     "steps_per_epoch",
+    "table",
+    "tiny_imagenet",
+    "toy",
 ]

@@ -1,15 +1,21 @@
-"""The datasets known by name, and where their files are looked for."""
+"""Data by name, folder or file: what is known, where its files are looked for, and what is read how."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import final
+from typing import Literal, final
 
 from motet.data._dataset import Dataset
+from motet.data._options import DataOptions
+from motet.data._sources import FILE_SOURCES, FileSource
+from motet.data._table_file import TABLE_SUFFIXES
+from motet.data.class_folders import has_images, image_folder
 from motet.data.digits import digits
-from motet.data.idx import FASHION_MNIST_SOURCE, MNIST_SOURCE, fashion_mnist, missing_files, mnist
+from motet.data.fetch import cache_folder, checksum_holds, download, offline, unpack
+from motet.data.tables import table
+from motet.data.toy import toy
 from motet.errors import InputError, nearest
 
 
@@ -20,13 +26,15 @@ class DatasetEntry:
 
     Attributes:
         description: one line.
-        needs_files: whether its files must be downloaded first. motet downloads nothing.
+        needs_files: whether it lies in files.
         source: where the data comes from.
+        downloaded: whether files that are not found are downloaded.
     """
 
     description: str
     needs_files: bool
     source: str
+    downloaded: bool = False
 
 
 DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
@@ -36,58 +44,152 @@ DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
             needs_files=False,
             source="scikit-learn",
         ),
-        "fashion-mnist": DatasetEntry(
-            description="70,000 grey 28x28 images of clothes, 10 classes",
-            needs_files=True,
-            source=FASHION_MNIST_SOURCE,
-        ),
-        "mnist": DatasetEntry(
-            description="70,000 grey 28x28 images of handwritten digits, 10 classes",
-            needs_files=True,
-            source=MNIST_SOURCE,
+        **{
+            name: DatasetEntry(
+                description=source.description, needs_files=True, source=source.source, downloaded=bool(source.files)
+            )
+            for name, source in FILE_SOURCES.items()
+        },
+        "toy": DatasetEntry(
+            description="regression: MIMO's noisy function of one number, 64 training rows",
+            needs_files=False,
+            source="computed",
         ),
     }
 )
 """The datasets that `load` knows, by name."""
 
-_FILE_LOADERS: Mapping[str, Callable[[Path], Dataset]] = {"fashion-mnist": fashion_mnist, "mnist": mnist}
+Kind = Literal["named", "images", "table"]
 
 
-def load(name: str, data_dir: Path | None = None) -> Dataset:
-    """The dataset of that name, checked, on the CPU.
-
-    Args:
-        name: a key of `DATASETS`.
-        data_dir: where to look for files. The first folder that holds all of a dataset's files is taken, of
-            ``data_dir/<name>``, ``data_dir``, ``$MOTET_DATA/<name>`` and ``$MOTET_DATA``. (A folder that bears the
-            dataset's name comes first, since MNIST and Fashion-MNIST name their files alike.)
+def kind_of(data: str) -> Kind:
+    """Whether `data` is a known name, a folder of class folders with images, or a table. Reads nothing.
 
     Raises:
-        InputError: when the name is unknown, files are missing (the message says which, where they were looked for,
-            and where to get them), or files are damaged.
+        InputError: if it is none of them.
     """
-    if name not in DATASETS:
-        raise InputError(
-            "dataset must be one that motet knows",
-            got=repr(name),
-            fix=f"{nearest(name, DATASETS)}; for your own tensors use Dataset.from_tensors",
+    if data in DATASETS:
+        return "named"
+    path = Path(data).expanduser()
+    got, fix = repr(data), nearest(data, DATASETS)
+    if path.is_dir():
+        if has_images(path):
+            return "images"
+        got, fix = (
+            f"{data}, a folder without images in folders",
+            "Put the images of each class into a folder of its own",
         )
-    if not DATASETS[name].needs_files:
-        return digits()
-    roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
-    folders = [folder for root in roots for folder in (root / name, root)]
-    missing = {folder: missing_files(folder) for folder in folders}
-    for folder in folders:
-        if not missing[folder]:
-            return _FILE_LOADERS[name](folder)
-    # Where a folder has some of the files, the user needs to know the others.
-    best = min(folders, key=lambda folder: len(missing[folder]), default=None)
-    lacking = ", ".join(missing_files(best or Path(name)))
-    looked = ", ".join(str(folder) for folder in folders)
+    elif path.is_file():
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            return "table"
+        got, fix = f"{data}, a file of another kind", f"Write it as {', '.join(sorted(TABLE_SUFFIXES))}"
     raise InputError(
-        f"{name} needs its four IDX files in one folder",
-        got=f"{best} without {lacking} (looked in {looked})"
-        if best
-        else f"no folder to look in for {lacking}: neither --data-dir (data_dir=) nor the variable MOTET_DATA is set",
-        fix=f"Get them from {DATASETS[name].source}, and pass their folder with --data-dir or in MOTET_DATA",
+        "dataset must be one that motet knows, a folder of class folders, or a table",
+        got=got,
+        fix=f"{fix}; for your own tensors use Dataset.from_tensors",
+    )
+
+
+def load(
+    name: str,
+    data_dir: Path | None = None,
+    *,
+    options: DataOptions | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """The dataset of that name, or in that folder or file, checked, on the CPU.
+
+    Args:
+        name: a key of `DATASETS`; a folder of class folders; or a CSV or Parquet file. A name comes before a folder
+            that is called like it.
+        data_dir: where to look for a named dataset's files. The first folder that holds all of them is taken, of
+            ``data_dir/<name>``, ``data_dir``, ``$MOTET_DATA/<name>``, ``$MOTET_DATA`` and the cache. (A folder that
+            bears the dataset's name comes first, since MNIST and Fashion-MNIST name their files alike.) Otherwise they
+            are downloaded from their official source into the cache, unless MOTET_OFFLINE is set.
+        options: how to read data of the user's own.
+        say: told what happens, a line at a time.
+
+    Raises:
+        InputError: when there is no such data, options do not fit it, files are missing and cannot be downloaded (the
+            message says which, where they were looked for, and where to get them), or files are damaged.
+    """
+    options = options or DataOptions()
+    kind = kind_of(name)
+    if kind != "named":
+        path = Path(name).expanduser()
+        return image_folder(path, options) if kind == "images" else table(path, options)
+    if name == "digits":
+        options.check_only(set(), name)
+        return digits()
+    if name == "toy":
+        options.check_only({"split_seed"}, name)
+        return toy(options.split_seed)
+    source = FILE_SOURCES[name]
+    options.check_only(set(source.options), name)
+    return source.read(_folder_of(name, source, data_dir, say), options)
+
+
+def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
+    """The first folder with all of the dataset's files; downloads them if there is none."""
+    roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
+    places = [folder for root in roots for folder in (root / name, root)]
+    cache = cache_folder() / name
+    folders = [
+        inner
+        for place in (*places, cache, cache / "unpacked")
+        for inner in ((place / source.unpacked, place) if source.unpacked else (place,))
+    ]
+    for folder in folders:
+        if not source.missing(folder):
+            return folder
+    # The archive itself may lie there.
+    if source.unpacked:
+        (file,) = source.files
+        for place in (*places, cache):
+            if (place / file.name).is_file() and checksum_holds(place / file.name, file):
+                return _unpacked(place / file.name, cache, source)
+    try:
+        for file in source.files:
+            if not offline() and not (cache / file.name).exists():
+                say(f"downloading {file.name} of {name} to {cache}")
+            download(file, cache)
+    except InputError as error:
+        raise _not_there(name, source, folders if places else [], str(error)) from error
+    if not source.files:
+        raise _not_there(name, source, folders if places else [], "")
+    return _unpacked(cache / source.files[0].name, cache, source) if source.unpacked else cache
+
+
+def _unpacked(archive: Path, cache: Path, source: FileSource) -> Path:
+    """The folder inside the archive, unpacked into the cache."""
+    held = cache / "unpacked"
+    if source.missing(held / source.unpacked):
+        if held.exists():  # by an older version, or damaged by somebody
+            raise InputError(
+                f"{held} must hold what is in {archive.name}",
+                got="a folder without some of it",
+                fix="Remove that folder",
+            )
+        unpack(archive, held)
+    return held / source.unpacked
+
+
+def _not_there(name: str, source: FileSource, folders: list[Path], why: str) -> InputError:
+    # Where a folder has some of the files, the user needs to know the others.
+    missing = {folder: source.missing(folder) for folder in folders}
+    best = min(folders, key=lambda folder: len(missing[folder]), default=None)
+    lacking = ", ".join(source.missing(best or Path(name)))
+    looked = ", ".join(str(folder) for folder in folders)
+    files = ", ".join(f"{file.name} ({file.checksum})" for file in source.by_hand)
+    return InputError(
+        f"{name} needs {source.needs} in one folder",
+        got=(
+            f"{best} without {lacking} (looked in {looked})"
+            if best
+            else f"no folder to look in for {lacking}: neither --data-dir (data_dir=) nor the "
+            "variable MOTET_DATA is set"
+        )
+        + (f"; and the download failed: {why.rstrip('.')}" if why else ""),
+        fix=f"Get them from {source.source}{f': {files}' if files else ''}, and pass their folder with --data-dir or "
+        "in MOTET_DATA",
     )

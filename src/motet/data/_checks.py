@@ -4,12 +4,18 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from motet.data._image_files import ImageFiles
 from motet.data._spec import DataSpec, check_dtype
 from motet.errors import InputError
 
 
 def check_inputs(
-    name: str, inputs: Shaped[Tensor, "..."], targets: Shaped[Tensor, "..."], *, spec: DataSpec, like: Tensor
+    name: str,
+    inputs: Shaped[Tensor, "..."] | ImageFiles,
+    targets: Shaped[Tensor, "..."],
+    *,
+    spec: DataSpec,
+    like: Tensor | ImageFiles,
 ) -> None:
     """Raise `InputError` unless the inputs of split `name` pair with its targets and fit `spec`.
 
@@ -47,7 +53,9 @@ def check_inputs(
             fix="Convert the inputs of all splits in the same way",
         )
     # In float32, which is what the network gets: a large float64 overflows there.
-    bad = int((~torch.isfinite(inputs.to(torch.float32))).sum()) if inputs.is_floating_point() else 0
+    if isinstance(inputs, ImageFiles) or not inputs.is_floating_point():
+        return
+    bad = int((~torch.isfinite(inputs.to(torch.float32))).sum())
     if bad:
         raise InputError(
             f"inputs of the {name} split must be finite float32 numbers",

@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.data._checks import check_inputs, check_targets
+from motet.data._image_files import ImageFiles
 from motet.data._spec import DataSpec
 from motet.errors import InputError
 
@@ -18,11 +19,12 @@ class Split:
     """The rows of one split, on one device.
 
     Attributes:
-        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised.
+        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or image files that are decoded when they
+            are indexed or split into batches.
         targets: ``(N,)`` int64 class labels, or ``(N, C)`` real targets.
     """
 
-    inputs: Shaped[Tensor, "..."]
+    inputs: Shaped[Tensor, "..."] | ImageFiles
     targets: Shaped[Tensor, "..."]
 
     def __len__(self) -> int:
@@ -37,19 +39,21 @@ class Split:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Training, validation and test rows, whole in memory.
+    """Training, validation and test rows, whole in memory or, for large images, in their files.
 
     Attributes:
         spec: shapes, task and normalisation.
         train: rows to learn from.
         validation: rows to choose settings by.
         test: rows to report on.
+        notes: what the user should know of how the data was read: rows and columns left out, files skipped.
     """
 
     spec: DataSpec
     train: Split
     validation: Split
     test: Split
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_tensors(
@@ -102,7 +106,7 @@ class Dataset:
             mean=mean,
             std=std,
         )
-        dataset = cls(spec=spec, **splits)
+        dataset = cls(spec=spec, train=first, validation=splits["validation"], test=splits["test"])
         dataset.check()
         return dataset
 

@@ -6,6 +6,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from motet.data._dataset import Split
+from motet.errors import InputError
 
 
 def hold_out(labels_N: Int64[Tensor, "rows"], held: int, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -27,6 +28,28 @@ def hold_out(labels_N: Int64[Tensor, "rows"], held: int, *, seed: int) -> tuple[
     # The middle of each of `held` equal stretches, in whole numbers to be exact at any size.
     out[by_class[(2 * np.arange(held) + 1) * len(labels) // (2 * max(held, 1))]] = True
     return torch.from_numpy(np.flatnonzero(~out)), torch.from_numpy(np.flatnonzero(out))
+
+
+def split_rows(
+    labels_N: Int64[Tensor, "rows"], *, test: float, validation: float, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Row numbers of the train, validation and test splits, stratified by label; regression passes equal labels.
+
+    `test` and `validation` are shares of all rows; each takes one row at least.
+
+    Raises:
+        InputError: for fewer than 3 rows.
+    """
+    rows = len(labels_N)
+    if rows < 3:
+        raise InputError(
+            "splitting into train, validation and test needs at least 3 rows",
+            got=f"{rows}",
+            fix="Bring more data",
+        )
+    rest, out = hold_out(labels_N, max(1, round(test * rows)), seed=seed)
+    kept, held = hold_out(labels_N[rest], min(len(rest) - 1, max(1, round(validation * rows))), seed=seed)
+    return rest[kept], rest[held], out
 
 
 def take(split: Split, rows_K: Int64[Tensor, "taken"]) -> Split:

@@ -1,7 +1,7 @@
 """What a dataset's rows are, apart from the rows themselves."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, final
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from motet.data._image_files import ImageFiles
 from motet.errors import InputError
 from motet.likelihoods import Categorical, Gaussian, Likelihood
 
@@ -30,6 +31,10 @@ class DataSpec:
         mean: subtracted from the inputs: one number, or one a channel (the first axis of `input_shape`); empty means 0.
             For uint8 inputs it is on the scale from 0 to 1, that is, after their division by 255.
         std: what the centred inputs are then divided by, on the same scale; empty means 1.
+        feature_names: what each of a table's features is, or none.
+        target_mean: what was subtracted from regression targets before they were stored.
+        target_std: what they were then divided by. Errors in the targets' own unit are this times those of the stored.
+        split: how the splits came to be, in words.
 
     Raises:
         InputError: on construction, when those do not fit together.
@@ -42,6 +47,10 @@ class DataSpec:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    target_mean: float = 0.0
+    target_std: float = 1.0
+    split: str = ""
 
     def __post_init__(self) -> None:
         if not self.input_shape or min(self.input_shape) < 1:
@@ -76,6 +85,24 @@ class DataSpec:
                 fix="Pass 1.0 for channels that never vary, or drop them",
             )
 
+        if not (math.isfinite(self.target_mean) and math.isfinite(self.target_std) and self.target_std > 0):
+            raise InputError(
+                "target_mean must be finite, and target_std finite and above 0",
+                got=f"target_mean={self.target_mean:g}, target_std={self.target_std:g}",
+                fix="Compute them from the training targets; leave out a target that never varies",
+            )
+
+    def in_own_units(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Regression scores of the stored targets, in the unit that the targets had before they were standardised.
+
+        A density of ``y / s`` is s times that of ``y``: ``log s`` nats more for each target, and errors s times larger.
+        Scores of a classification, and of targets that were not standardised, are what they were.
+        """
+        shift = self.outputs * math.log(self.target_std)
+        factors = {"rmse": self.target_std, "member_rmse": self.target_std}
+        shifts = {"nll": shift, "member_nll": shift} if self.task == "regression" else {}
+        return {name: value * factors.get(name, 1.0) + shifts.get(name, 0.0) for name, value in scores.items()}
+
     @property
     def likelihood(self) -> Likelihood:
         """What the network's outputs mean: `Categorical` for classification, `Gaussian` for regression."""
@@ -106,7 +133,7 @@ class DataSpec:
         return prepared / _per_channel(self.std or (1.0,), unit, trailing, inputs.device)
 
 
-def check_dtype(what: str, inputs: Tensor) -> None:
+def check_dtype(what: str, inputs: Tensor | ImageFiles) -> None:
     """Raise `InputError`, calling the inputs `what`, unless they are uint8 or floating-point."""
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise InputError(

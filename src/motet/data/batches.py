@@ -1,5 +1,7 @@
 """Batches by index, straight from tensors in memory: no workers, no copies between host and device.
 
+Images that stay in their files are decoded by threads, a few batches ahead.
+
 The order of the rows depends on nothing but ``(seed, epoch)``, so that a resumed run sees the batches that an
 uninterrupted one would have seen.
 """
@@ -12,6 +14,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from motet.data._dataset import Split
+from motet.data._image_files import ImageFiles
 from motet.errors import InputError
 
 
@@ -32,7 +35,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def batches(
-    split: Split, *, batch_size: int, seed: int, epoch: int, skip: int = 0
+    split: Split, *, batch_size: int, seed: int, epoch: int, skip: int = 0, resized_crop: float = 0.0
 ) -> Iterator[tuple[Shaped[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]]]:
     """One epoch of shuffled training batches, on the split's device.
 
@@ -45,6 +48,7 @@ def batches(
         seed: of the run, from 0 to 2^64 - 1.
         epoch: counted from 0. The order is a function of ``(seed, epoch)`` and the number of rows.
         skip: how many batches a resumed run has already seen of this epoch.
+        resized_crop: of images in files: the least share of its area that a random part shows; 0 shows the middle.
 
     Yields:
         inputs ``(batch_size, ...)`` and their targets ``(batch_size, ...)``.
@@ -65,8 +69,15 @@ def batches(
             raise InputError(f"{name} must lie in 0..2^64 - 1", got=f"{name}={value}", fix="Pass a smaller integer")
     order_N = _order(len(split), seed=seed, epoch=epoch)
     # Once an epoch: a copy for each batch would make the host wait for the device.
-    seen_N = order_N[skip * batch_size : steps * batch_size].to(split.inputs.device)
-    return _pick(split, seen_N, batch_size)
+    seen_N = order_N[skip * batch_size : steps * batch_size]
+    if isinstance(split.inputs, ImageFiles):
+        targets = split.targets.index_select(0, seen_N.to(split.targets.device)).split(batch_size)
+        return zip(
+            split.inputs.cropped(seen_N, batch_size=batch_size, least_area=resized_crop, seed=seed, epoch=epoch),
+            targets,
+            strict=True,
+        )
+    return _pick(split.inputs, split.targets, seen_N.to(split.inputs.device), batch_size)
 
 
 def in_order(
@@ -84,10 +95,12 @@ def in_order(
     return zip(split.inputs.split(batch_size), split.targets.split(batch_size), strict=True)
 
 
-def _pick(split: Split, order_N: Int64[Tensor, "rows"], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _pick(
+    inputs: Tensor, targets: Tensor, order_N: Int64[Tensor, "rows"], batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(order_N), batch_size):
         index_B = order_N[start : start + batch_size]
-        yield split.inputs.index_select(0, index_B), split.targets.index_select(0, index_B)
+        yield inputs.index_select(0, index_B), targets.index_select(0, index_B)
 
 
 def _order(rows: int, *, seed: int, epoch: int) -> Int64[Tensor, "rows"]:

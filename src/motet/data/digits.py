@@ -34,6 +34,7 @@ def digits() -> Dataset:
     kept, validation = hold_out(every.targets[rest], fifth, seed=SPLIT_SEED)
     train = take(every, rest[kept])
     # Pixels and their squares are whole numbers, whose float64 sums are exact: the same on every machine.
+    assert isinstance(train.inputs, torch.Tensor)
     pixels = train.inputs.double()
     mean = float(pixels.mean())
     dataset = Dataset(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import motet
-from motet.data import Dataset, load
+from motet.data import DATASETS, Dataset, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
@@ -23,6 +23,7 @@ from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
 from motet.methods import Single
 from motet.metrics import latency_ratios
+from motet.records import to_record
 from motet.training import CHECKPOINT, resolve_device, resolve_precision
 
 LATENCY_BATCH = 32
@@ -32,7 +33,8 @@ RECORD = "compare.json"
 
 def default_folder(plan: Plan) -> Path:
     """Where a comparison is kept that was given no folder: ``runs/compare-DATA``, or that with a number behind it."""
-    base = Path("runs") / f"compare-{plan.data}"
+    name = plan.data if plan.data in DATASETS else Path(plan.data).expanduser().resolve().stem
+    base = Path("runs") / f"compare-{name}"
     return free_folder(base, plan.settings(), source=source_of(plan.model), record_name=RECORD)
 
 
@@ -66,7 +68,9 @@ def compare(
         return dict(record)
     place = resolve_device(device)
     resolve_precision(plan.training, place)
-    dataset = load(plan.data, data_dir)
+    dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
+    for note in dataset.notes:
+        say(f"note: {note}")
     steps_per_epoch(dataset.train, plan.training.batch_size)
     entries, left_out = fitting(plan, dataset)
     for refused in left_out:
@@ -111,7 +115,7 @@ def compare(
             **provenance(place),
             "data": describe(dataset),
             "model": str(plan.model),
-            "training": dict(vars(plan.training)),
+            "training": to_record(plan.training),
             "seeds": list(plan.seeds),
             "members": max(entry.method.size for entry in entries),
             "latency_batch": LATENCY_BATCH,

@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 import motet
-from motet.data import load
+from motet.data import Dataset, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError, nearest
 from motet.experiments.compare import RECORD
@@ -99,8 +99,10 @@ def evaluate(
             fix="Evaluate it without --distinct",
         )
     place = resolve_device(device)
-    dataset = load(experiment.data, data_dir)
-    if run.record.get("data", described := describe(dataset)) != described:
+    dataset = load(experiment.data, data_dir, options=experiment.data_options)
+    described = describe(dataset)
+    held = run.record.get("data") or {}
+    if any(described.get(key) != value for key, value in held.items()):
         raise InputError(
             "a run must be evaluated on its own data",
             got=f"other data called {experiment.data}: {described['test']} test rows of {described['input_shape']}",
@@ -123,13 +125,13 @@ def evaluate(
             "data": described,
             "motet": motet.__version__,
             "ensemble": {
-                "scores": _scores(predict_split(ensemble, dataset, dataset.test)),
+                "scores": _scores(predict_split(ensemble, dataset, dataset.test), dataset),
                 "flops": flops(ensemble.fold(), example),
             },
         }
         if distinct:
             record["distinct"] = {
-                "scores": _scores(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed)),
+                "scores": _scores(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed), dataset),
                 "flops": distinct_flops(ensemble, example),
                 "seed": seed,
             }
@@ -172,8 +174,9 @@ def distinct_flops(ensemble: Ensemble, example: Shaped[Tensor, "batch ..."]) -> 
     return -(-flops(_SideBySide(ensemble), x_BM) // ensemble.members)
 
 
-def _scores(prediction: Prediction) -> dict[str, float]:
-    return {name: value for name, value in score(prediction).items() if name in _SCORES}
+def _scores(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
+    scores = dataset.spec.in_own_units(score(prediction))
+    return {name: value for name, value in scores.items() if name in _SCORES}
 
 
 def _earlier(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import final
 
+from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings
@@ -16,6 +17,8 @@ _KNOWN: tuple[type, ...] = (
     *Objective.__subclasses__(),
     *ExitObjective.__subclasses__(),
     Training,
+    Augmentation,
+    DataOptions,
 )
 
 
@@ -25,7 +28,7 @@ class Experiment:
     """One training run: everything that must be known to repeat it, but for the data files and the machine.
 
     Attributes:
-        data: name of a dataset, see ``motet data``.
+        data: name of a dataset, see ``motet data``; or a folder of class folders, or a table.
         model: the model that the method wraps.
         method: the method and its settings.
         objective: the training loss; given None, the method's own takes its place.
@@ -33,6 +36,7 @@ class Experiment:
         seed: of the initial weights, the groupings and the order of the batches.
         first: name or names of the model's input layers, where that is ambiguous.
         last: name or names of the model's output layers, where that is ambiguous.
+        data_options: how data of the user's own is read.
     """
 
     data: str
@@ -43,6 +47,7 @@ class Experiment:
     seed: int = 0
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
+    data_options: DataOptions = field(default_factory=DataOptions)
 
     def __post_init__(self) -> None:
         for name, kind, example in (

@@ -1,10 +1,10 @@
 """What is compared with what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from motet.data import DATASETS, load
+from motet.data import DataOptions, kind_of
 from motet.errors import InputError, nearest
 from motet.experiments.defaults import Defaults, defaults_for
 from motet.experiments.entry import Entry
@@ -29,6 +29,7 @@ class Plan:
     seeds: tuple[int, ...]
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
+    data_options: DataOptions = field(default_factory=DataOptions)
 
     def __post_init__(self) -> None:
         keys = [entry.key for entry in self.entries]
@@ -60,6 +61,7 @@ class Plan:
             seed=seed,
             first=self.first,
             last=self.last,
+            data_options=self.data_options,
         )
 
 
@@ -75,11 +77,12 @@ def make_plan(
     seeds: int | None = None,
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
+    data_options: DataOptions | None = None,
 ) -> Plan:
     """The plan that `motet compare` follows: the data set's defaults, and what the user said instead.
 
     Args:
-        data: name of a data set.
+        data: name of a data set, a folder of class folders, or a table.
         methods: names of methods, or ``"all"``, which leaves out what refuses the model; each perhaps with a factor
             for the model's width, ``"deep-ensemble@0.5"``.
         members: M for every method that has members; the data set's default if None.
@@ -87,13 +90,12 @@ def make_plan(
         epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
         seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
+        data_options: how data of the user's own is read.
 
     Raises:
         InputError: for an unknown data set, method or model, a number below 1, or a width that the model cannot have.
     """
-    if data not in DATASETS:
-        load(data)  # raises, with the nearest name
-    defaults = defaults_for(data)
+    defaults = defaults_for(data, kind_of(data))
     seeds = defaults.seeds if seeds is None else seeds
     for name, number in (("seeds", seeds), ("members", 1 if members is None else members)):
         if number < 1:
@@ -108,6 +110,7 @@ def make_plan(
         seeds=tuple(range(seeds)),
         first=first,
         last=last,
+        data_options=data_options or DataOptions(),
     )
     plan.experiments()  # raises where the model cannot have a width
     return plan

@@ -108,7 +108,7 @@ def run_experiment(
         return done
     place = resolve_device(device)
     resolve_precision(experiment.training, place)
-    dataset = (dataset or load(experiment.data, data_dir)).to(place)
+    dataset = (dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)).to(place)
     steps_per_epoch(dataset.train, experiment.training.batch_size)
     with run_threads(experiment, dataset, place):
         ensemble = build(experiment, dataset).to(place)
@@ -161,6 +161,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "train": len(dataset.train),
         "validation": len(dataset.validation),
         "test": len(dataset.test),
+        "split": spec.split,
+        "notes": list(dataset.notes),
     }
 
 
@@ -170,14 +172,22 @@ def _finish(ensemble: Ensemble, dataset: Dataset, folder: Path, history: list[di
     test = predict_split(ensemble, dataset, dataset.test)
     test.save(folder / "predictions.safetensors")
     example = dataset.prepare(dataset.test.inputs[:1])
+    in_own_units = dataset.spec.in_own_units
     return {
-        "test": score(test),
-        "test_members": member_scores(test),
-        "validation": score(validation),
+        "test": in_own_units(score(test)),
+        "test_members": _each_in_own_units(member_scores(test), dataset),
+        "validation": in_own_units(score(validation)),
         "cost": {
             "parameters": parameters(ensemble),
             "flops": flops(ensemble.fold(), example),
             "train_seconds": sum(row["seconds"] for row in history),
         },
         "epochs": len(history),
+    }
+
+
+def _each_in_own_units(scores: dict[str, list[float]], dataset: Dataset) -> dict[str, list[float]]:
+    """Lists of scores, one value a member, in the targets' own unit."""
+    return {
+        name: [dataset.spec.in_own_units({name: value})[name] for value in values] for name, values in scores.items()
     }

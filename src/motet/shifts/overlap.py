@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from motet.data import Split
+from motet.data import ImageFiles, Split
 from motet.errors import InputError
 
 _AT_ONCE = 4096  # rows copied to the host at a time
 
 
-def overlapping(rows: Shaped[Tensor, "..."], others: Shaped[Tensor, "..."]) -> Bool[Tensor, "batch"]:
+def overlapping(
+    rows: Shaped[Tensor, "..."] | ImageFiles, others: Shaped[Tensor, "..."] | ImageFiles
+) -> Bool[Tensor, "batch"]:
     """Which of `rows` equal one of `others`, value by value, ``(N,)``.
 
     Rows are compared by a 128-bit hash of their bytes. An image that was saved or resized anew is not found.
@@ -48,7 +50,7 @@ def without_overlap(split: Split, *others: Split) -> tuple[Split, int]:
     return Split(inputs=split.inputs[~found], targets=split.targets[~found.to(split.targets.device)]), int(found.sum())
 
 
-def _hashes(rows: Tensor) -> list[bytes]:
+def _hashes(rows: Tensor | ImageFiles) -> list[bytes]:
     found = []
     for part in rows.split(_AT_ONCE):
         array = part.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()

@@ -139,7 +139,7 @@ def evaluate_table_shift(
         InputError: at the first row, for an unknown shift, a severity outside 1..5, or inputs that are no table.
     """
     rows, train = split or dataset.test, dataset.train.inputs
-    if train.ndim != 2 or not train.is_floating_point():
+    if not isinstance(train, Tensor) or train.ndim != 2 or not train.is_floating_point():
         raise InputError(
             "shifts of tables need inputs of shape (rows, features), floating",
             got=f"{str(train.dtype).removeprefix('torch.')} of shape {tuple(train.shape)}",

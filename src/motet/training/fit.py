@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from motet.data import Dataset
+from motet.data.augment import Augment, step_seed
 from motet.data.batches import batches, steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
@@ -100,9 +101,20 @@ class _Fit:
         self.ensemble, self.training, self.seed = ensemble, training, seed
         self.dataset = dataset.to(place)
         train = self.dataset.train
-        # Bytes are normalised batch by batch, for they take a quarter of the memory; numbers once and for all.
-        self.as_bytes = not train.inputs.is_floating_point()
-        self.train = train if self.as_bytes else replace(train, inputs=self.dataset.prepare(train.inputs))
+        streamed = not isinstance(train.inputs, Tensor)
+        training.augment.check(dataset.spec, streamed=streamed)
+        # Bytes are normalised batch by batch, for they take a quarter of the memory; numbers once and for all, unless
+        # augmentation comes before.
+        self.generator = torch.Generator(place)
+        self.augment: Augment | None = (
+            training.augment.bind(dataset.spec, self.generator) if training.augment.active else None
+        )
+        self.as_stored = streamed or not train.inputs.is_floating_point() or training.augment.active
+        self.train = (
+            replace(train, inputs=self.dataset.prepare(train.inputs))
+            if isinstance(train.inputs, Tensor) and not self.as_stored
+            else train
+        )
         self.steps_per_epoch = steps_per_epoch(dataset.train, training.batch_size)
         warm_up()
         optimizer = make_optimizer(ensemble.to(place), training)
@@ -164,7 +176,12 @@ class _Fit:
         self.ensemble.train()
         skip = position.step_in_epoch
         for x, y in batches(
-            self.train, batch_size=self.training.batch_size, seed=self.seed, epoch=position.epoch, skip=skip
+            self.train,
+            batch_size=self.training.batch_size,
+            seed=self.seed,
+            epoch=position.epoch,
+            skip=skip,
+            resized_crop=self.training.augment.resized_crop,
         ):
             rate = learning_rate(self.training, step=self.steps_done, steps_per_epoch=self.steps_per_epoch)
             set_learning_rate(optimizer, rate)
@@ -186,9 +203,14 @@ class _Fit:
         try:
             # Fabric applies the precision to forward() alone where it wraps no data-parallel module.
             with self.fabric.autocast():
-                loss: Tensor = self.model.loss(
-                    self.dataset.prepare(x) if self.as_bytes else x, y, progress=self.progress
-                )
+                if self.augment is not None:
+                    # Drawn anew for every step: a resumed run needs to remember nothing.
+                    position = self.position
+                    self.generator.manual_seed(step_seed(self.seed, position.epoch, position.step_in_epoch))
+                    loss: Tensor = self.model.loss(x, y, progress=self.progress, augment=self.augment)
+                else:
+                    x = self.dataset.prepare(x) if self.as_stored else x
+                    loss = self.model.loss(x, y, progress=self.progress)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -214,13 +236,14 @@ class _Fit:
         position = self.position
         prediction = predict_split(self.ensemble, self.dataset, self.dataset.validation)
         assert prediction.targets is not None
-        nll = float(prediction.nll().mean())
+        spec = self.dataset.spec
+        nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
         if not math.isfinite(nll):
             raise self.diverged("validation loss", nll, self.steps_done - 1)
         score: dict[str, Any] = (
             {"validation_accuracy": float(accuracy(prediction.probs, prediction.targets))}
-            if self.dataset.spec.task == "classification"
-            else {"validation_rmse": float(rmse(prediction.mean, prediction.targets))}
+            if spec.task == "classification"
+            else {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
         )
         last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)
         position.history.append(

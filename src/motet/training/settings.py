@@ -1,9 +1,10 @@
 """How a run is trained: a flat record of settings, checked when it is made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, final
 
+from motet.data import Augmentation
 from motet.errors import InputError, nearest
 
 
@@ -32,6 +33,7 @@ class Training:
         precision: ``"auto"`` trains in bfloat16 where a CUDA device has it, else in float32.
         early_stopping: stop when the validation NLL has not fallen for this many epochs, and keep the weights of
             the best epoch. None trains all epochs and keeps the last.
+        augment: what is done to training images; nothing by default.
     """
 
     epochs: int = 100
@@ -50,6 +52,7 @@ class Training:
     warmup_epochs: float = 0.0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     early_stopping: int | None = None
+    augment: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "momentum", "beta1", "beta2", "weight_decay", "decay_factor", "warmup_epochs"):

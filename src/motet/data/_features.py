@@ -1,0 +1,142 @@
+"""A table's columns as a network's inputs. What is fitted is fitted on the training rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motet.errors import InputError
+
+MOST_CATEGORIES = 100
+"""A column of text with more than these different words in the training rows is not a category but a name or number."""
+
+_MISSING = "(missing)"
+
+
+@final
+@dataclass(frozen=True)
+class _Numeric:
+    """A column of numbers: standardised; 0, the mean, where missing; beside it, where it is missing."""
+
+    name: str
+    mean: float
+    std: float
+    flagged: bool
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name, f"{self.name} missing"] if self.flagged else [self.name]
+
+    def encode(self, column: Any) -> NDArray[np.float64]:
+        missing = np.isnan(column)
+        value = np.where(missing, 0.0, (column - self.mean) / self.std)
+        return np.stack([value, missing.astype(np.float64)], axis=1) if self.flagged else value[:, None]
+
+
+@final
+@dataclass(frozen=True)
+class _Categorical:
+    """A column of words: one feature for each word of the training rows; all 0 for other words."""
+
+    name: str
+    words: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.name}={word}" for word in self.words]
+
+    def encode(self, column: Any) -> NDArray[np.float64]:
+        place = {word: index for index, word in enumerate(self.words)}
+        encoded = np.zeros((len(column), len(self.words)))
+        for row, word in enumerate(column):
+            index = place.get(_MISSING if word is None else word)
+            if index is not None:
+                encoded[row, index] = 1.0
+        return encoded
+
+
+@final
+@dataclass(frozen=True)
+class Features:
+    """How columns become features, fitted on training rows.
+
+    Attributes:
+        columns: the columns that are used.
+        constant: the columns that never vary in the training rows, which are left out.
+    """
+
+    columns: tuple[_Numeric | _Categorical, ...]
+    constant: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, columns: Mapping[str, Any]) -> "Features":
+        """From the training rows of each column.
+
+        Numbers are standardised by their mean and standard deviation. Missing ones become the mean, and where the
+        training rows have any, a feature says so. Words become one feature each, "missing" being one of them.
+        Raises `InputError` for words that are no categories, and if no column varies.
+        """
+        used: list[_Numeric | _Categorical] = []
+        constant = []
+        for name, column in columns.items():
+            encoder = _fit_words(name, column) if column.dtype == object else _fit_numbers(name, column)
+            if encoder is None:
+                constant.append(name)
+            else:
+                used.append(encoder)
+        if not used:
+            raise InputError(
+                "at least one column besides the target must vary in the training rows",
+                got=f"{', '.join(map(repr, constant[:3])) or 'none'} that never does",
+                fix="Bring a table with features",
+            )
+        return cls(tuple(used), tuple(constant))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each feature."""
+        return tuple(name for column in self.columns for name in column.names)
+
+    def encode(self, columns: Mapping[str, Any]) -> Float[Tensor, "rows features"]:
+        """The features of any rows, float32."""
+        encoded = np.concatenate([column.encode(columns[column.name]) for column in self.columns], axis=1)
+        return torch.from_numpy(encoded.astype(np.float32))
+
+
+def _fit_numbers(name: str, column: Any) -> _Numeric | None:
+    known = column[~np.isnan(column)]
+    flagged = 0 < len(known) < len(column)
+    if not len(known):
+        return None
+    mean, std = standardisation(known)
+    if std == 0.0:
+        # A number that is either missing or always the same says something by being missing.
+        return _Numeric(name, mean, 1.0, flagged=True) if flagged else None
+    return _Numeric(name, mean, std, flagged)
+
+
+def standardisation(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation; 0 for the latter where values differ by no more than rounding."""
+    numbers = np.asarray(values, dtype=np.float64)
+    scale = float(np.abs(numbers).max())
+    if scale == 0.0:
+        return 0.0, 0.0
+    scaled = numbers / scale  # squares of very large or very small numbers would leave float64
+    mean, std = float(scaled.mean()), float(scaled.std())
+    return mean * scale, std * scale if std > 1e-12 * abs(mean) else 0.0
+
+
+def _fit_words(name: str, column: Any) -> _Categorical | None:
+    words = sorted({_MISSING if word is None else word for word in column})
+    if len(words) > MOST_CATEGORIES:
+        raise InputError(
+            f"a column of words must have at most {MOST_CATEGORIES} different ones",
+            got=f"column {name!r} with {len(words)}, such as {words[0]!r}",
+            fix=f"Leave it out with --drop {name}",
+        )
+    return _Categorical(name, tuple(words)) if len(words) > 1 else None

@@ -1,0 +1,109 @@
+"""Pickled dictionaries of arrays, read without executing anything.
+
+A pickle is a program: loading it calls what it names. Here it can name an array, its dtype, and the function that
+encodes text to bytes, and for each of them gets a stand-in that only keeps what it is given.
+"""
+
+import io
+import math
+import pickle
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from motet.errors import InputError
+
+
+@final
+class _Array:
+    """What stands for ``numpy.ndarray``: keeps its state."""
+
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+@final
+class _Dtype:
+    """What stands for ``numpy.dtype``: keeps its name."""
+
+    def __init__(self, name: Any = None, *_: Any) -> None:
+        self.name = name.decode("latin1") if isinstance(name, bytes) else name
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and fields, of which bytes have none."""
+
+
+def _new_array(*_: Any) -> _Array:
+    return _Array()
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """How Python 3 pickles bytes for older protocols."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("an encoding other than latin1")
+    return text.encode("latin1")
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    **{
+        (f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")
+    },  # NumPy 2 renamed the module
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
+@final
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a data file has no use for")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside the file")
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle file that holds nothing but lists, text, numbers and arrays of bytes.
+
+    Keys and text are returned as str; arrays as uint8 tensors.
+
+    Raises:
+        InputError: if the file is missing, damaged, or asks for anything else.
+    """
+    again = "Download the data again from its official source"
+    try:
+        content = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        if not isinstance(content, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(content).__name__}")
+        return {_text(key): _array(value) if isinstance(value, _Array) else value for key, value in content.items()}
+    except OSError as error:
+        raise InputError(f"{path} must be readable", got=str(error), fix=again) from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InputError(
+            f"{path} must be a pickled dictionary of plain data and arrays of bytes",
+            got=f"{type(error).__name__}: {error}",
+            fix=again,
+        ) from error
+
+
+def _text(key: Any) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)
+
+
+def _array(array: _Array) -> UInt8[Tensor, "..."]:
+    _, shape, dtype, fortran, raw = array.state
+    if not isinstance(dtype, _Dtype) or dtype.name != "u1" or not isinstance(raw, bytes) or fortran:
+        raise pickle.UnpicklingError("an array of something other than bytes in rows")
+    sizes = tuple(int(size) for size in shape)
+    if math.prod(sizes) != len(raw) or min(sizes, default=1) < 0:
+        raise pickle.UnpicklingError(f"an array of shape {sizes} with {len(raw)} bytes")
+    return torch.from_numpy(np.frombuffer(raw, dtype=np.uint8).reshape(sizes).copy())

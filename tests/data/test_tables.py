@@ -1,0 +1,269 @@
+"""Tables: how columns become features, that nothing leaks from held-out rows, and every kind of bad table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from motet.data import DataOptions, Dataset, load, table
+from motet.data._features import standardisation
+from motet.errors import InputError
+
+ROWS = 60
+Y = DataOptions(target="y")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(columns: dict[str, Any], name: str = "mine.csv", separator: str = ",") -> Path:
+        lines = [separator.join(columns)]
+        lines += [separator.join(str(value) for value in row) for row in zip(*columns.values(), strict=True)]
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+def numbers(seed: int = 0, rows: int = ROWS) -> list[float]:
+    return np.random.RandomState(seed).randn(rows).round(3).tolist()
+
+
+def columns(**changes: Any) -> dict[str, Any]:
+    return {"a": numbers(0), "b": numbers(1), "y": numbers(2)} | changes
+
+
+def test_numbers_are_standardised_by_the_training_rows(write: Any) -> None:
+    data = table(write(columns()), Y)
+    assert (len(data.train), len(data.validation), len(data.test)) == (42, 6, 12)
+    assert data.spec.feature_names == ("a", "b")
+    assert (data.spec.name, data.spec.task, data.spec.outputs) == ("mine", "regression", 1)
+    x = data.train.inputs[:]
+    torch.testing.assert_close(x.mean(dim=0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(x.std(dim=0, correction=0), torch.ones(2))
+    y = data.train.targets
+    assert abs(float(y.mean())) < 1e-6
+    own = torch.cat([s.targets for s in (data.train, data.validation, data.test)]) * data.spec.target_std
+    assert sorted((own + data.spec.target_mean).flatten().tolist()) == pytest.approx(sorted(numbers(2)), abs=1e-5)
+    again = table(write(columns()), Y)
+    assert torch.equal(again.train.inputs[:], x)
+    other = table(write(columns()), DataOptions(target="y", split_seed=1))
+    assert not torch.equal(other.train.inputs[:], x)
+
+
+def held_out_rows(data: Dataset, keys: list[float]) -> list[int]:
+    """The numbers of the rows that are not in the train split, told by a column of different numbers."""
+    own = {round(float(v) * data.spec.target_std + data.spec.target_mean) for v in data.train.targets}
+    return [row for row, key in enumerate(keys) if round(key) not in own]
+
+
+@pytest.mark.parametrize("poison", [1e9, -3.5, ""])
+def test_held_out_rows_change_nothing_in_training(write: Any, poison: Any) -> None:
+    keys = [float(row) for row in range(ROWS)]
+    words = [("red", "blue")[row % 2] for row in range(ROWS)]
+    clean = columns(y=keys, word=words)
+    before = table(write(clean), Y)
+    out = held_out_rows(before, keys)
+    assert len(out) == 18
+    poisoned = {name: list(values) for name, values in clean.items()}
+    for row in out:
+        poisoned["a"][row], poisoned["word"][row], poisoned["y"][row] = poison, f"new {row}", keys[row] * 1e6 + 0.25
+    after = table(write(poisoned), Y)
+    assert torch.equal(before.train.inputs[:], after.train.inputs[:])
+    assert torch.equal(before.train.targets, after.train.targets)
+    fitted = ("feature_names", "mean", "std", "target_mean", "target_std")
+    assert [getattr(before.spec, name) for name in fitted] == [getattr(after.spec, name) for name in fitted]
+    words_out = after.test.inputs[:][:, -2:]
+    assert torch.equal(words_out, torch.zeros_like(words_out)), "words that training has not seen count as none"
+
+
+def test_words_and_missing_values(write: Any) -> None:
+    a = ["" if row % 5 == 0 else value for row, value in enumerate(numbers(0))]
+    word = [("red", "blue", "NA")[row % 3] for row in range(ROWS)]
+    flag = [("True", "False")[row % 2] for row in range(ROWS)]
+    data = table(write({"a": a, "word": word, "flag": flag, "y": numbers(2)}), Y)
+    names = data.spec.feature_names
+    assert names == ("a", "a missing", "word=(missing)", "word=blue", "word=red", "flag=false", "flag=true")
+    x = data.train.inputs[:]
+    missing = x[:, 1] == 1
+    assert 0 < int(missing.sum()) < len(x)
+    assert set(x[missing, 0].tolist()) == {0.0}
+    assert abs(float(x[~missing, 0].mean())) < 1e-6
+    assert torch.equal(x[:, 2:5].sum(dim=1), torch.ones(len(x)))
+
+
+def test_constant_columns_are_left_out_and_said(write: Any) -> None:
+    data = table(write(columns(c=[7] * ROWS, d=[""] * ROWS, e=["same"] * ROWS)), Y)
+    assert data.spec.feature_names == ("a", "b")
+    assert data.notes == ("left out, since constant in the training rows: c, d, e",)
+    with pytest.raises(InputError, match=r"at least one column besides the target must vary.*'c'"):
+        table(write({"c": [7] * ROWS, "y": numbers(2)}), Y)
+
+
+def test_rows_without_a_target_and_columns_without_a_name(write: Any) -> None:
+    y = ["" if row < 10 else value for row, value in enumerate(numbers(2))]
+    data = table(write({"": list(range(ROWS)), "a": numbers(0), "y": y}), Y)
+    assert sum(map(len, (data.train, data.validation, data.test))) == 50
+    assert data.notes == ("left out: a column without a name", "10 of 60 rows left out that have no y")
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "names"),
+    [
+        ([row % 3 for row in range(ROWS)], "classification", ("0", "1", "2")),
+        ([float(row % 3) for row in range(ROWS)], "classification", ("0", "1", "2")),
+        ([("no", "yes")[row % 2] for row in range(ROWS)], "classification", ("no", "yes")),
+        ([bool(row % 2) for row in range(ROWS)], "classification", ("false", "true")),
+        ([row % 21 for row in range(ROWS)], "regression", ()),
+        ([row % 2 + 0.5 for row in range(ROWS)], "regression", ()),
+    ],
+)
+def test_the_task_is_told_from_the_target(write: Any, y: Any, task: str, names: tuple[str, ...]) -> None:
+    spec = table(write(columns(y=y)), Y).spec
+    assert (spec.task, spec.class_names) == (task, names)
+
+
+def test_the_task_can_be_said(write: Any) -> None:
+    whole = write(columns(y=[row % 3 for row in range(ROWS)]))
+    assert table(whole, DataOptions(target="y", task="regression")).spec.outputs == 1
+    many = write(columns(y=[row % 25 for row in range(ROWS)]))
+    data = table(many, DataOptions(target="y", task="classification"))
+    assert (data.spec.outputs, data.spec.class_names[10]) == (25, "10"), "in the order of the numbers"
+
+
+def test_classes_are_split_in_proportion(write: Any) -> None:
+    data = table(write(columns(y=["rare" if row % 6 == 0 else "usual" for row in range(ROWS)])), Y)
+    counts = [split.targets.bincount(minlength=2).tolist() for split in (data.train, data.validation, data.test)]
+    assert counts == [[7, 35], [1, 5], [2, 10]]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_other_separators(write: Any, separator: str) -> None:
+    data = table(write(columns(), separator=separator), Y)
+    assert data.spec.feature_names == ("a", "b")
+
+
+def test_parquet_is_the_same_as_csv(write: Any, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    word = [("red", "blue", None)[row % 3] for row in range(ROWS)]
+    held = {"a": numbers(0), "n": list(range(ROWS)), "word": word, "y": numbers(2)}
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table(held | {"word": pa.array(word).dictionary_encode()}), path)
+    from_csv = load(str(write(held | {"word": [value or "" for value in word]})), options=Y)
+    from_parquet = load(str(path), options=Y)
+    assert from_csv.spec == from_parquet.spec
+    assert torch.equal(from_csv.test.inputs[:], from_parquet.test.inputs[:])
+    parquet.write_table(pa.table(held | {"list": [[1]] * ROWS}), path)
+    with pytest.raises(InputError, match=r"must hold numbers, text.*'list' of type list.*--drop list"):
+        table(path, Y)
+    assert table(path, DataOptions(target="y", drop=("list",))).spec.feature_names[0] == "a"
+    path.write_bytes(b"PAR1 rubbish")
+    with pytest.raises(InputError, match=r"must be a Parquet file"):
+        table(path, Y)
+
+
+def test_dates_are_numbers(write: Any) -> None:
+    days = [f"2024-01-{1 + row % 28:02d}" for row in range(ROWS)]
+    data = table(write(columns(day=days)), Y)
+    assert data.spec.feature_names == ("a", "b", "day")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "must hold a table, but got an empty file"),
+        ("a,y\n", "must have rows, but got 0 rows"),
+        ("a b y\n1 2 3\n", "at least 2 columns, but got one, 'a b y'.*commas"),
+        ("a,b,a,y\n1,2,3,4\n", "names of their own, but got 'a' more than once"),
+        ("a,y\n1,2\n3,4,5\n", "as many fields in every row.*separator was taken to be ','"),
+        ("1.5,2,3\n4,5,6\n", "first line of bad.csv must hold the names"),
+        ("a;y\n1,5;2\n2,5;3\n", "numbers or words, not both, but got 2 of 2.*'1,5' in row 1.*decimal comma"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=match):
+        table(path, Y)
+
+
+def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes("größe,y\n1,2\n".encode("latin1"))
+    with pytest.raises(InputError, match=r"must be text in UTF-8"):
+        table(path, Y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "match"),
+    [
+        ({}, {"target": None}, "must be named, but got no --target. Pass --target with one of a, b, y"),
+        ({}, {"target": "Y"}, "must be a column of mine.csv, but got 'Y'. Did you mean 'y'"),
+        ({}, {"drop": ("c",)}, "--drop must name a column, but got 'c'"),
+        ({}, {"drop": ("y",)}, "the target must stay"),
+        ({}, {"image_size": 8}, "--image-size must be left out for the table mine.csv"),
+        ({}, {"task": "classification"}, "must hold classes.*60 different numbers with fractions"),
+        ({"y": ["a", "b"] * 30}, {"task": "regression"}, "must hold numbers for a regression, but got text"),
+        ({"y": ["a"] * ROWS}, {}, "at least 2 classes, but got a in every row"),
+        ({"y": [1.5] * ROWS}, {}, "must vary in the training rows, but got 1.5"),
+        ({"y": [f"id {row}" for row in range(ROWS)]}, {}, "rows to learn them from, but got 60 classes in 60 rows"),
+        ({"a": ["inf", *numbers(0)[1:]]}, {}, "column 'a' must hold finite numbers, but got 1 infinite.*row 1"),
+        ({"a": ["oops", *numbers(0)[1:]]}, {}, "column 'a' must hold numbers or words.*1 of 60.*'oops' in row 1"),
+    ],
+)
+def test_columns_that_do_not_fit(write: Any, changes: dict[str, Any], options: dict[str, Any], match: str) -> None:
+    said = DataOptions(**({"target": "y"} | options))
+    with pytest.raises(InputError, match=match):
+        table(write(columns(**changes)), said)
+
+
+def test_a_class_that_training_does_not_see(write: Any) -> None:
+    y = ["a"] * 32 + ["a, once"] + ["b"] * 27  # every fifth row in the order of the classes is tested on
+    with pytest.raises(InputError, match=r"must have a row to train on, but got none of a\. once among the 42 rows"):
+        table(write(columns(y=[name.replace(",", ".") for name in y])), Y)
+
+
+def test_words_that_are_names(write: Any) -> None:
+    rows = 200
+    held = {"a": numbers(0, rows), "id": [f"row {row}" for row in range(rows)], "y": numbers(1, rows)}
+    with pytest.raises(InputError, match=r"at most 100 different ones.*'id' with 140.*--drop id"):
+        table(write(held), Y)
+
+
+def test_too_few_rows(write: Any) -> None:
+    with pytest.raises(InputError, match=r"at least 3 rows, but got 2"):
+        table(write({"a": [1, 2], "y": [0.5, 1.5]}), Y)
+
+
+def test_standardisation_by_hand() -> None:
+    assert standardisation([1.0, 3.0]) == (2.0, 1.0)
+    assert standardisation([0.0, 0.0]) == (0.0, 0.0)
+    assert standardisation([0.1] * 7)[1] == 0.0
+    mean, std = standardisation([1e200, 3e200])
+    assert (mean, std) == (pytest.approx(2e200), pytest.approx(1e200))
+
+
+def test_scores_come_back_in_the_targets_unit(write: Any) -> None:
+    spec = table(write(columns(y=[1000 * value for value in numbers(2)])), Y).spec
+    scores = spec.in_own_units({"rmse": 0.5, "nll": 1.0})
+    assert scores["rmse"] == pytest.approx(0.5 * spec.target_std)
+    # The density of y is that of its standardised value, divided by the standard deviation.
+    normal = torch.distributions.Normal(0.0, spec.target_std)
+    own = -normal.log_prob(torch.tensor(0.5 * spec.target_std))
+    stored = -torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor(0.5))
+    assert spec.in_own_units({"nll": float(stored)})["nll"] == pytest.approx(float(own), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"task": "sorting"}, {"image_size": 0}, {"validation_share": 1.0}, {"split_seed": -1}]
+)
+def test_options_that_cannot_be(wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        DataOptions(**wrong)
