@@ -31,9 +31,11 @@ CANDIDATES: dict[str, tuple[motet.Method, ...]] = {
         *(motet.BatchEnsemble(members=M, fast_std=std, fast_lr=rate) for std in (0.1, 0.5) for rate in (0.5, 1.0)),
         motet.BatchEnsemble(members=M, fast_init="signs"),
     ),
-    "mixture-ensembles": (  # the small CNN's layers all differ in shape: only one blob serves them all
-        *(motet.MixtureEnsembles(members=M, templates_per_layer=templates) for templates in (2, 5)),
-        motet.MixtureEnsembles(members=M, filling="interpolate"),
+    # The small CNN's layers all differ in shape: one blob serves them all. It has no norms.
+    "mixture-ensembles": tuple(
+        motet.MixtureEnsembles(members=M, templates_per_layer=templates, coefficient_lr=rate)
+        for templates in (2, 5)
+        for rate in (0.01, 0.1, 1.0)
     ),
     "mimo": tuple(motet.MIMO(**REPEATED, input_repetition=rho) for rho in (0.5, 0.7)),
     "mixmo": tuple(

@@ -13,7 +13,7 @@ import motet
 from motet.errors import InputError
 from motet.layers import SampleDropout, Tile
 from motet.methods import MCDropout
-from motet.surgery import member_network
+from motet.surgery import SharedNetwork, member_network
 
 K = 3
 
@@ -127,7 +127,8 @@ def test_rows_are_tiled_as_late_as_can_be() -> None:
     ensemble(torch.zeros(2, 1, 4, 4))
     assert seen == [2, 6]
     whole = MCDropout(samples=3).wrap(model, example=torch.zeros(1, 1, 4, 4)).network
-    assert isinstance(whole[0], Tile)
+    assert isinstance(whole, SharedNetwork)
+    assert whole.tiles
 
 
 def test_the_models_own_dropout_is_off_at_test() -> None:

@@ -486,9 +486,20 @@ def test_bad_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for settings, message in [
         ({"params": 0}, "params must be at least 1, but got 0"),
         ({"templates_per_layer": 0}, "templates_per_layer must be at least 1"),
+        ({"coefficient_lr": 0.0}, "coefficient_lr must be a positive number"),
         ({"sharing": "group"}, "sharing must be 'auto' or 'groups' or 'blob', but got sharing='group'"),
         ({"assignment": "own"}, "assignment must be 'same' or 'disjoint'"),
         ({"filling": "repeat"}, "filling must be 'tile' or 'interpolate'"),
     ]:
         with pytest.raises(InputError, match=message):
             MixtureEnsembles(**settings)
+
+
+@pytest.mark.parametrize("sharing", ["groups", "blob"])
+def test_coefficients_may_learn_at_a_rate_of_their_own(sharing: str) -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)), nn.Linear(4, 3))
+    ensemble = MixtureEnsembles(members=2, sharing=sharing, coefficient_lr=0.1).wrap(model, example=torch.zeros(1, 4))
+    groups = ensemble.parameter_groups(weight_decay=1e-4, learning_rate=2.0)
+    rates = {id(value): group.get("lr", 2.0) for group in groups for value in group["params"]}
+    for name, value in ensemble.named_parameters():
+        assert rates[id(value)] == pytest.approx(0.2 if name.endswith("coefficients_MR") else 2.0)

@@ -77,6 +77,7 @@ class _OneSample(nn.Module):
         # A copy under a tuple: registered, it would be taken for a layer of all members again.
         self._of = (dropout,)
         self.sample = sample
+        self._mask: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         (dropout,) = self._of
@@ -84,5 +85,9 @@ class _OneSample(nn.Module):
             return x
         if self.training or dropout.masks == "fresh":
             return F.dropout(x, dropout.rate, training=True)
-        dropped: Tensor = x * dropout.fixed(x.shape[1:], x)[self.sample]
+        mask = self._mask
+        if mask is None or mask.shape != x.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
+            mask = self._mask = dropout.fixed(x.shape[1:], x)[self.sample].clone()
+            dropout._drawn = None  # the other samples' masks are not needed here
+        dropped: Tensor = x * mask
         return dropped

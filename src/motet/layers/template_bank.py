@@ -29,6 +29,7 @@ class Bank(nn.Module, ABC):
         shapes: the layers' weights' shapes.
         counts: how many templates each layer mixes; they add up to R.
         disjoint: whether the members of a layer read one after the other, rather than all the same.
+        coefficient_lr: the coefficients' learning rate as a multiple of the optimiser's.
     """
 
     undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"coefficients_MR"})
@@ -42,8 +43,10 @@ class Bank(nn.Module, ABC):
         shapes: Sequence[Shape],
         counts: Sequence[int],
         disjoint: bool,
+        coefficient_lr: float = 1.0,
     ) -> None:
         super().__init__()
+        self.lr_scales: dict[str, float] = {"coefficients_MR": coefficient_lr}
         self.entries = nn.Parameter(entries)
         self.coefficients_MR = nn.Parameter(coefficients_MR)
         self.shapes, self.counts, self.disjoint = tuple(shapes), tuple(counts), disjoint
@@ -111,8 +114,11 @@ class TemplateBank(Bank):
         shapes: Sequence[Shape],
         counts: Sequence[int],
         disjoint: bool,
+        coefficient_lr: float = 1.0,
     ) -> None:
-        super().__init__(entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint)
+        super().__init__(
+            entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint, coefficient_lr=coefficient_lr
+        )
         assert len(set(self.shapes)) == len(set(self.counts)) == 1
         self.size = math.prod(self.shapes[0])
         self.number = math.ceil(len(entries) / self.size)

@@ -37,9 +37,12 @@ class ParameterBlob(Bank):
         shapes: Sequence[Shape],
         counts: Sequence[int],
         disjoint: bool,
+        coefficient_lr: float = 1.0,
         filling: Filling = "tile",
     ) -> None:
-        super().__init__(entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint)
+        super().__init__(
+            entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint, coefficient_lr=coefficient_lr
+        )
         self.filling = filling
         self.read_shapes = tuple(read_shape(shape, len(entries), filling) for shape in self.shapes)
 

@@ -20,8 +20,8 @@ _TOLERANCE = 1e-12
 def draw_entries(weights: Sequence[Tensor], number: int) -> Tensor:
     """Entries of a bank, ``(n,)``: the layers' own weights in random order, as `fresh_like` draws them.
 
-    Layers may have been drawn with different deviations. Each is brought to that of all of them together, and its
-    coefficients take it back (`draw_coefficients`).
+    Layers may have been drawn with different deviations. Each is brought to the largest of them, and its coefficients
+    take it back (`draw_coefficients`).
     """
     if weights[0].is_meta:
         return weights[0].new_empty(number)
@@ -139,9 +139,13 @@ def _least_squares(bank: Bank, coefficients_MR: Tensor, wanted: Tensor) -> tuple
 
 
 def _scales(weights: Sequence[Tensor]) -> list[Tensor]:
-    """Each layer's root mean square over that of all of them; 1 for all where every weight is zero."""
+    """Each layer's root mean square over the largest of them; 1 for all where every weight is zero.
+
+    A step of the entries moves a layer's weights by its squared scale times what the layer's own step would be. With
+    no scale above 1 no layer moves faster than it would alone, at the same learning rate.
+    """
     wide = torch.promote_types(weights[0].dtype, torch.float32)
     squares = torch.stack([weight.detach().square().sum(dtype=wide) for weight in weights])
     sizes = torch.tensor([float(weight.numel()) for weight in weights]).to(squares)
-    mean = squares.sum() / sizes.sum()
-    return list(torch.where(mean > 0, (squares / sizes / mean).sqrt(), torch.ones_like(squares)))
+    largest = (squares / sizes).max()
+    return list(torch.where(largest > 0, (squares / sizes / largest).sqrt(), torch.ones_like(squares)))

@@ -10,7 +10,7 @@ from motet.errors import InputError, nearest
 from motet.layers import MASKS, Around, Masks, Ordinary, SampleDropout, Tile
 from motet.methods._method import Given, Method, Model, instance_of
 from motet.modes import evaluating
-from motet.surgery import cut_points, ordinary_layers, probe, replace_module
+from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
 
 
 @final
@@ -87,16 +87,16 @@ class MCDropout(Method):
         probe(network, given.example)  # for its checks of what the model takes and returns
         layers = self._layers(network)
         cut = _last_cut_before(network, given.example, list(layers.values()))
-        tile = Tile(self.samples, layout=given.layout)
         if cut is not None:
-            module = network.get_submodule(cut)
+            module, tile = network.get_submodule(cut), Tile(self.samples, layout=given.layout)
             network = replace_module(network, module, Around(module, behind=tile))
         for index, layer in enumerate(layers.values()):
             dropout = SampleDropout(
                 self.rate, self.samples, masks=self.masks, seed=self.seed, index=index, layout=given.layout
             )
             network = replace_module(network, layer, Around(layer, before=dropout))
-        return nn.Sequential(tile, network) if cut is None else network
+        # From the entrance on samples share no work: folded, they run in turn, which is kinder to caches.
+        return SharedNetwork(network, self.samples, layout=given.layout, tiles=True) if cut is None else network
 
     def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
         layers, _ = ordinary_layers(network)

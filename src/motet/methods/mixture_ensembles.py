@@ -1,6 +1,7 @@
 """MixtureEnsembles: Leveraging parameter sharing for efficient ensembles (ICLR 2022 submission)."""
 
 import copy
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
@@ -66,6 +67,9 @@ class MixtureEnsembles(Method):
             appendix A.1, rather than being shared whole.
         filling: how a blob smaller than a layer fills it; see `motet.layers.ParameterBlob`. Tiling is the default, as
             it keeps the entries' distribution, whatever it is, and uses every entry.
+        coefficient_lr: the coefficients' learning rate as a multiple of the optimiser's; 1 in the paper. A step of a
+            coefficient moves a whole template: in a network without norms, which forgive a weight its length, the
+            optimiser's own rate can be too much.
 
     >>> net = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(4)), torch.nn.Linear(8, 3))
     >>> ensemble = MixtureEnsembles(members=4, params=200).wrap(net, example=torch.zeros(1, 8))
@@ -86,6 +90,7 @@ class MixtureEnsembles(Method):
     assignment: Literal["same", "disjoint"] = "same"
     bank_single_layers: bool = False
     filling: Filling = "tile"
+    coefficient_lr: float = 1.0
 
     def __post_init__(self) -> None:
         check_members(self.members)
@@ -93,6 +98,12 @@ class MixtureEnsembles(Method):
             value = getattr(self, setting)
             if value is not None and value < smallest:
                 raise InputError(f"{setting} must be at least {smallest}", got=f"{value}", fix="Pass a larger number")
+        if not 0 < self.coefficient_lr < math.inf:
+            raise InputError(
+                "coefficient_lr must be a positive number",
+                got=f"coefficient_lr={self.coefficient_lr}",
+                fix="Pass 1.0 for the optimiser's own learning rate",
+            )
         for setting, known in (
             ("sharing", ("auto", "groups", "blob")),
             ("assignment", ("same", "disjoint")),
@@ -168,6 +179,7 @@ class MixtureEnsembles(Method):
             shapes=group.shapes,
             counts=counts,
             disjoint=readers > 1,
+            coefficient_lr=self.coefficient_lr,
             **special,
         )
 

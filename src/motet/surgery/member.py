@@ -57,8 +57,9 @@ class SharedNetwork(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
-        if self.tiles and not self.layout.distinct:
-            x = x.repeat(self.members, *(1,) * (x.ndim - 1))
+        running = self.layout.members or self.members
+        if self.tiles and not self.layout.distinct and running > 1:
+            x = x.repeat(running, *(1,) * (x.ndim - 1))
         fused = torch.backends.mha.get_fastpath_enabled()
         if not self.has_fused_layers or not fused:
             return self._output(x)
