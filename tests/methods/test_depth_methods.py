@@ -313,3 +313,25 @@ def test_settings_that_cannot_be_are_refused(make: object, message: str, monkeyp
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("method", [EarlyExit(exits=("1",)), DUN(exits=("1",)), EarlyExit()])
+def test_models_of_tokens_have_exits_too(method: EarlyExit | DUN) -> None:
+    model = nn.Sequential(nn.Embedding(11, 8), nn.Linear(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    x = torch.randint(11, (4, 4))
+    ensemble = method.wrap(model, example=x[:1])
+    ensemble.loss(x, torch.randint(3, (4,))).backward()
+    assert all(value.grad is not None for value in ensemble.parameters())
+    assert ensemble.forward_exits(x).shape[2] > 1
+
+
+def test_the_summary_does_not_say_of_heads_that_they_were_left_as_they_were() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 3))
+    for method, kind, size in (
+        (EarlyExit(exits=("1",), gamma=0.0), "ExitHead", 27),
+        (DUN(exits=("1",)), "Adapter", 88),
+    ):
+        summary = method.wrap(model, example=torch.zeros(1, 4)).summary()
+        assert (summary.converted[0].kind, summary.converted[0].shared) == (kind, size)
+        assert [(part.kind, part.shared) for part in summary.ordinary] == [("Linear", 40 + 72 + 27)]
+        assert summary.shared + summary.own == summary.trainable
