@@ -335,3 +335,14 @@ def test_the_summary_does_not_say_of_heads_that_they_were_left_as_they_were() ->
         assert (summary.converted[0].kind, summary.converted[0].shared) == (kind, size)
         assert [(part.kind, part.shared) for part in summary.ordinary] == [("Linear", 40 + 72 + 27)]
         assert summary.shared + summary.own == summary.trainable
+
+
+def test_depths_are_kept_anew_for_weights_put_in_place_of_others() -> None:
+    x = torch.randn(3, 4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    ensemble = DUN(exits=("1",)).wrap(model, example=x[:1]).eval()
+    for depth, logits in ((0, [9.0, -9.0]), (1, [-9.0, 9.0])):
+        state = {name: value.clone() for name, value in ensemble.state_dict().items()}
+        state["network.weights.logits_MD"] = torch.tensor([logits])
+        ensemble.load_state_dict(state, assign=True)
+        torch.testing.assert_close(ensemble(x), ensemble.forward_exits(x)[:, :, depth])
