@@ -178,3 +178,16 @@ def test_torchs_fused_encoder_layers_do_not_go_past_the_masks() -> None:
         torch.testing.assert_close(member_network(ensemble.network, 1)(x), fused[:, 1])
     torch.testing.assert_close(fused, ensemble(x))  # with gradients torch does not fuse
     assert not torch.allclose(fused[:, 0], fused[:, 1])
+
+
+def test_masks_drawn_in_inference_mode_serve_passes_with_gradients() -> None:
+    ensemble = MCDropout(rate=0.3, samples=2).wrap(nn.Linear(3, 2), example=torch.zeros(1, 5, 3)[:, 0]).eval()
+    tokens = MCDropout(rate=0.3, samples=2).wrap(FusedEncoder(), example=torch.zeros(1, 5, 3)).eval()
+    for each, x in ((ensemble, torch.randn(4, 3)), (tokens, torch.randn(4, 6, 3))):
+        with torch.inference_mode():
+            before = each(x)
+        x.requires_grad_(True)
+        after = each(x)
+        after.sum().backward()
+        torch.testing.assert_close(after.detach(), before.clone())
+        assert x.grad is not None
