@@ -295,6 +295,7 @@ def test_the_posterior_moves_to_the_exit_that_can_be_right(method: Method) -> No
         (lambda: DUN(alpha=-1.0), "alpha must be a number from 0"),
         (lambda: DUN(warm_start_epochs=-1.0), "warm_start_epochs must be"),
         (lambda: DUN(objective="map"), "'vi' or 'mll', but got 'map'"),
+        (lambda: DUN(objective="mll", alpha=3.0), "only objective='vi' has, but got alpha=3.0 with objective='mll'"),
         (lambda: DUN(skip_below=1.0), r"skip_below must lie in \[0, 1\)"),
         (lambda: DUN(skip_below=-0.1), "skip_below=-0.1"),
         (lambda: EarlyExit(gamma=-0.1), "gamma must be a number from 0"),
