@@ -85,7 +85,9 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
     converted: list[Part] = []
     ordinary: dict[str, Counter[str]] = {}
     for name, module in network.named_modules():
-        if type(module).__module__.startswith("motet.layers") or hasattr(module, "member_parameters"):
+        if type(module).__module__.startswith("motet.layers") or any(
+            hasattr(module, each) for each in ("member_parameters", "shared_parameters")
+        ):
             shared, own = _count(module, seen)
             note = getattr(module, "summary_note", "")
             # A wrapper without parameters of its own is named only where it says something about itself.

@@ -127,6 +127,7 @@ def test_help_without_a_recipe(motet: Motet) -> None:
         (["my.py:smal"], "Did you mean 'small'?"),
         (["other.py:small"], "the file of a function must exist"),
         (["nomodule:small"], "nomodule must be importable"),
+        (["mimoo:digits"], "Did you mean 'mimo:digits'"),
         (["--method.members", "3", "my.py:small"], "the recipe comes first"),
         (["my.py:small", "--data", "digit"], "Did you mean 'digits'?"),
         (["my.py:small", "--method.members", "0"], "members=0"),

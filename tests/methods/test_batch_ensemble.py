@@ -511,3 +511,15 @@ def test_the_defaults_are_the_papers() -> None:
     assert BatchEnsemble(training_batches="split").grouping == Split()
     assert method.default_objective == Independent(reduction="mean")
     assert method.combination == "mixture"
+
+
+def test_around_a_trained_model_every_members_bias_learns_by_itself() -> None:
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    ensemble = BatchEnsemble(members=2).wrap(model, example=x[:1], init="keep")
+    biases = ensemble.network.network[2].biases
+    torch.testing.assert_close(biases, model[2].bias.expand(2, -1))
+    optimizer = torch.optim.SGD(ensemble.parameters(), lr=0.1)
+    ensemble.loss(x, y).backward()
+    optimizer.step()
+    assert not torch.equal(biases[0], biases[1])

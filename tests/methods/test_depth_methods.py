@@ -295,6 +295,7 @@ def test_the_posterior_moves_to_the_exit_that_can_be_right(method: Method) -> No
         (lambda: DUN(alpha=-1.0), "alpha must be a number from 0"),
         (lambda: DUN(warm_start_epochs=-1.0), "warm_start_epochs must be"),
         (lambda: DUN(objective="map"), "'vi' or 'mll', but got 'map'"),
+        (lambda: DUN(objective="mll", alpha=3.0), "only objective='vi' has, but got alpha=3.0 with objective='mll'"),
         (lambda: DUN(skip_below=1.0), r"skip_below must lie in \[0, 1\)"),
         (lambda: DUN(skip_below=-0.1), "skip_below=-0.1"),
         (lambda: EarlyExit(gamma=-0.1), "gamma must be a number from 0"),
@@ -313,3 +314,36 @@ def test_settings_that_cannot_be_are_refused(make: object, message: str, monkeyp
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("method", [EarlyExit(exits=("1",)), DUN(exits=("1",)), EarlyExit()])
+def test_models_of_tokens_have_exits_too(method: EarlyExit | DUN) -> None:
+    model = nn.Sequential(nn.Embedding(11, 8), nn.Linear(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    x = torch.randint(11, (4, 4))
+    ensemble = method.wrap(model, example=x[:1])
+    ensemble.loss(x, torch.randint(3, (4,))).backward()
+    assert all(value.grad is not None for value in ensemble.parameters())
+    assert ensemble.forward_exits(x).shape[2] > 1
+
+
+def test_the_summary_does_not_say_of_heads_that_they_were_left_as_they_were() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 3))
+    for method, kind, size in (
+        (EarlyExit(exits=("1",), gamma=0.0), "ExitHead", 27),
+        (DUN(exits=("1",)), "Adapter", 88),
+    ):
+        summary = method.wrap(model, example=torch.zeros(1, 4)).summary()
+        assert (summary.converted[0].kind, summary.converted[0].shared) == (kind, size)
+        assert [(part.kind, part.shared) for part in summary.ordinary] == [("Linear", 40 + 72 + 27)]
+        assert summary.shared + summary.own == summary.trainable
+
+
+def test_depths_are_kept_anew_for_weights_put_in_place_of_others() -> None:
+    x = torch.randn(3, 4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    ensemble = DUN(exits=("1",)).wrap(model, example=x[:1]).eval()
+    for depth, logits in ((0, [9.0, -9.0]), (1, [-9.0, 9.0])):
+        state = {name: value.clone() for name, value in ensemble.state_dict().items()}
+        state["network.weights.logits_MD"] = torch.tensor([logits])
+        ensemble.load_state_dict(state, assign=True)
+        torch.testing.assert_close(ensemble(x), ensemble.forward_exits(x)[:, :, depth])

@@ -157,3 +157,38 @@ def test_settings_and_models_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) ->
         MCDropout(where=("norm",)).wrap(model, example=example)
     with pytest.raises(InputError, match="needs a Linear"):
         MCDropout().wrap(nn.Flatten(), example=torch.zeros(1, 2, 2))
+
+
+class FusedEncoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.embed, self.body = nn.Linear(3, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(self.embed(x))[:, 0])
+
+
+def test_torchs_fused_encoder_layers_do_not_go_past_the_masks() -> None:
+    method = MCDropout(rate=0.3, samples=2, where=("body.layers.0.linear1",))
+    ensemble = method.wrap(FusedEncoder(), example=torch.zeros(1, 5, 3)).eval()
+    x = torch.randn(4, 5, 3)
+    with torch.no_grad():
+        fused = ensemble(x)
+        torch.testing.assert_close(member_network(ensemble.network, 1)(x), fused[:, 1])
+    torch.testing.assert_close(fused, ensemble(x))  # with gradients torch does not fuse
+    assert not torch.allclose(fused[:, 0], fused[:, 1])
+
+
+def test_masks_drawn_in_inference_mode_serve_passes_with_gradients() -> None:
+    ensemble = MCDropout(rate=0.3, samples=2).wrap(nn.Linear(3, 2), example=torch.zeros(1, 5, 3)[:, 0]).eval()
+    tokens = MCDropout(rate=0.3, samples=2).wrap(FusedEncoder(), example=torch.zeros(1, 5, 3)).eval()
+    for each, x in ((ensemble, torch.randn(4, 3)), (tokens, torch.randn(4, 6, 3))):
+        with torch.inference_mode():
+            before = each(x)
+        x.requires_grad_(True)
+        after = each(x)
+        after.sum().backward()
+        torch.testing.assert_close(after.detach(), before.clone())
+        assert x.grad is not None

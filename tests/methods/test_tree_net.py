@@ -192,3 +192,15 @@ def test_the_summary_tells_trunk_from_branches() -> None:
     summary = TreeNet(members=3, branch="2").wrap(model, example=torch.zeros(1, 4)).summary()
     assert summary.shared == 4 * 5 + 5
     assert summary.own == 3 * (5 * 6 + 6 + 6 * K + K)
+
+
+def test_a_transformer_may_branch_inside_one_of_torchs_encoder_layers() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.Linear(3, 8), nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Flatten())
+    model.append(nn.Linear(40, 2))
+    x = torch.randn(4, 5, 3)
+    ensemble = TreeNet(members=2, branch="1.layers.0.norm1").wrap(model, example=x[:1]).eval()
+    with torch.no_grad():
+        fused = ensemble(x)
+        torch.testing.assert_close(member_network(ensemble.network, 1)(x), fused[:, 1])
+    torch.testing.assert_close(fused, ensemble(x))

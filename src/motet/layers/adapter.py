@@ -56,6 +56,11 @@ class Adapter(nn.Module):
             # A layer norm over one number would leave nothing of it.
             self.norm = nn.LayerNorm(outputs, **place) if outputs > 1 else nn.Identity()
 
+    @property
+    def shared_parameters(self) -> frozenset[str]:
+        """All of them: none was the model's own."""
+        return frozenset(name for name, _ in self.named_parameters())
+
     def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
         """Features in, ``(B, outputs)`` out."""
         if self._reads_once(h):

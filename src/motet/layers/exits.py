@@ -54,7 +54,7 @@ class Exits(nn.Module):
         self.output = output
         self.skip_below = skip_below
         self.written = frozenset(written)
-        self._kept: tuple[int, tuple[int, ...]] | None = None
+        self._kept: tuple[Tensor, int, tuple[int, ...]] | None = None
 
     def forward(
         self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
@@ -76,12 +76,13 @@ class Exits(nn.Module):
         if self.training or self.skip_below == 0 or logits_MD.is_meta:
             return None
         version = -1 if logits_MD.is_inference() else logits_MD._version
-        if self._kept is None or version < 0 or self._kept[0] != version:
+        # The tensor itself too: loading a state may put another in its place, with a version of its own.
+        if self._kept is None or version < 0 or self._kept[0] is not logits_MD or self._kept[1] != version:
             with torch.no_grad():
                 largest = self.weights().exp().amax(dim=0)
                 largest[largest.argmax()] = 1.0  # whatever the bound, one is kept
-                self._kept = version, tuple((largest >= self.skip_below).nonzero().flatten().tolist())
-        return self._kept[1]
+                self._kept = logits_MD, version, tuple((largest >= self.skip_below).nonzero().flatten().tolist())
+        return self._kept[2]
 
     def log_weights(self, depths: tuple[int, ...] | None = None) -> Float[Tensor, "member depth"]:
         """Log of the members' weights over all depths, or over those in `depths`; they add up to 1."""

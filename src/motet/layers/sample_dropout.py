@@ -48,6 +48,8 @@ class SampleDropout(nn.Module):
         dropped: Tensor = (x.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
         return dropped
 
+    # Kept for later passes, which may want gradients: inference mode's own tensors could not be used there.
+    @torch.inference_mode(False)
     @torch.no_grad()
     def fixed(self, shape: torch.Size, like: Tensor) -> Tensor:
         """Every sample's scaled mask for rows of `shape`, ``(S, *shape)``, with the device and type of `like`."""

@@ -99,7 +99,8 @@ def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> 
     example = torch.cat([given.example, given.example])  # two rows tell a batch axis from an axis of length 1
     calls = mixing_calls(model, example)
     output = next(name for name, module in model.named_modules() if module is layer)
-    first = max(index for index, call in enumerate(calls, start=1) if call.name in probed.input_layers)
+    # Whole numbers have no gradient to find their reader by: it is what runs first, an embedding.
+    first = max((index for index, call in enumerate(calls, start=1) if call.name in probed.input_layers), default=1)
     last = next(index for index, call in enumerate(calls, start=1) if model.get_submodule(call.name) is layer)
     if exits is None:
         between = [point for point in cut_points(model, example) if first <= point.mixing < last]

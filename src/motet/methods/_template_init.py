@@ -13,6 +13,7 @@ from motet.surgery import fresh_like
 _NUDGE = 0.1
 _STEPS = 100
 _DRAWS = 32
+_SOLUTIONS, _SOLVED_ENTRIES = 8, 2**20
 _TOLERANCE = 1e-12
 
 
@@ -79,11 +80,13 @@ def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
     if bank.entries.is_meta:
         return 1.0
     members = len(bank.coefficients_MR)
-    if not bank.disjoint:
-        bank.coefficients_MR.copy_(_well_conditioned(bank, weights).expand(members, -1))
-    distinct_MR = (bank.coefficients_MR if bank.disjoint else bank.coefficients_MR[:1]).detach()
-    target = torch.cat([weight.expand(len(distinct_MR), *weight.shape).flatten() for weight in weights]).double()
-    entries, residual = _least_squares(bank, distinct_MR.double(), target)
+    distinct = members if bank.disjoint else 1
+    target = torch.cat([weight.expand(distinct, *weight.shape).flatten() for weight in weights]).double()
+    draws = [bank.coefficients_MR.detach()] if bank.disjoint else _promising(bank, weights)
+    solved = [_least_squares(bank, draw.double(), target) for draw in draws]
+    chosen = _best(solved, float(target.square().sum()))
+    (entries, residual), coefficients_MR = solved[chosen], draws[chosen]
+    bank.coefficients_MR.copy_(coefficients_MR.expand(members, -1))
     bank.entries.copy_(entries)
     noise = torch.randn_like(bank.coefficients_MR)
     noise = noise - noise.mean(dim=0)
@@ -94,13 +97,28 @@ def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
     return 1.0 - float(residual.square().sum()) / length if length > 0 else 1.0
 
 
-def _well_conditioned(bank: Bank, weights: Sequence[Tensor]) -> Tensor:
-    """One member's coefficients, ``(1, R)``: of some draws those with which templates need be least large."""
-    draws = [draw_coefficients(weights, bank.counts, 1) for _ in range(_DRAWS)]
+def _promising(bank: Bank, weights: Sequence[Tensor]) -> list[Tensor]:
+    """Draws of one member's coefficients, ``(1, R)``, of which one is to be chosen by what entries it needs.
+
+    Of whole templates that can be told beforehand: they need be least large where the coefficients' matrix has no small
+    singular value. Of a blob it takes a solution each, so the larger it is, the fewer there are.
+    """
     if not isinstance(bank, TemplateBank):
-        return draws[0]
+        number = min(_SOLUTIONS, max(1, _SOLVED_ENTRIES // len(bank.entries)))
+        return [draw_coefficients(weights, bank.counts, 1) for _ in range(number)]
+    draws = [draw_coefficients(weights, bank.counts, 1) for _ in range(_DRAWS)]
     singular = [torch.linalg.svdvals(bank.matrix(draw)[:, 0].float())[-1] for draw in draws]
-    return draws[int(torch.stack(singular).argmax())]
+    return [draws[int(torch.stack(singular).argmax())]]
+
+
+def _best(solved: Sequence[tuple[Tensor, Tensor]], length: float) -> int:
+    """Of solutions that leave about as little, the one with the smallest entries.
+
+    Large entries cancel in the weights, but not in the coefficients' gradients: the first steps would blow up.
+    """
+    left = [float(residual.square().sum()) for _, residual in solved]
+    close = [index for index, each in enumerate(left) if each <= min(left) + 0.01 * length]
+    return min(close, key=lambda index: float(solved[index][0].square().sum()))
 
 
 def _least_squares(bank: Bank, coefficients_MR: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

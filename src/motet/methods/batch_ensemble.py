@@ -149,7 +149,7 @@ class BatchEnsemble(Method):
         inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
         biases = None
         if layer.bias is not None:
-            kept = layer.bias.detach().expand(self.members, -1)
+            kept = layer.bias.detach().repeat(self.members, 1)
             biases = kept if init == "keep" else fresh_stack(layer.bias, self.members)
         return FastWeights(
             layer,

@@ -60,6 +60,12 @@ class DUN(Method):
                 fix="Pass objective='vi' for the evidence lower bound",
             )
         DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)  # checks both
+        if self.objective == "mll" and self.alpha != 1:
+            raise InputError(
+                "alpha weighs the KL divergence, which only objective='vi' has",
+                got=f"alpha={self.alpha} with objective='mll'",
+                fix="Leave alpha out, or pass objective='vi'",
+            )
         if not 0 <= self.skip_below < 1:
             raise InputError(
                 "skip_below must lie in [0, 1)",

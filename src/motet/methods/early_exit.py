@@ -96,6 +96,11 @@ class ExitHead(nn.Module):
         self.act = nn.Identity() if hidden is None else nn.ReLU()
         self.out = nn.Linear(features.width if hidden is None else hidden, classes, **place)
 
+    @property
+    def shared_parameters(self) -> frozenset[str]:
+        """All of them: none was the model's own."""
+        return frozenset(name for name, _ in self.named_parameters())
+
     def forward(self, h: Tensor) -> Tensor:
         """Features in, rows ``(B, C)`` out."""
         rows: Tensor = self.out(self.act(self.hidden(mean_over_positions(h, self.axis))))

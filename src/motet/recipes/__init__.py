@@ -37,7 +37,18 @@ def load_recipe(name: str) -> Experiment:
             fix=nearest(name, known),
         )
     else:
-        function = load_function(name)
+        try:
+            function = load_function(name)
+        except InputError as error:
+            cause = error.__cause__
+            missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+            if cause is None or missing is None or not f"{place}.".startswith(f"{missing}."):
+                raise
+            raise InputError(
+                f"{place} must be importable, where the recipe is none of motet's own",
+                got=describe_error(cause),
+                fix=f"Of motet's own: {nearest(name, known)}",
+            ) from error
     try:
         experiment = function()
     except InputError:
