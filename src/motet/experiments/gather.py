@@ -47,7 +47,7 @@ def side_by_side(groups: Sequence[Group]) -> dict[str, Any]:
 
 def _complete(part: str, name: str, groups: Sequence[Group]) -> list[Group]:
     """The groups whose every run has that section, with these sections."""
-    found = []
+    found: list[Group] = []
     for key, label, runs in groups:
         sections = [(run.get(part) or {}).get(name) for run in runs]
         held = [section for section in sections if section is not None]

@@ -1,16 +1,15 @@
 """Finished runs under shift, and against data that they were not made for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from motet.data import Dataset, Split, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.compare import RECORD
 from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, find_run, heading
+from motet.experiments.experiment import Experiment
 from motet.experiments.ood_sets import check_ood, load_ood
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.shift_source import ShiftSource, find_shift
@@ -19,6 +18,7 @@ from motet.files import read_json, write_json
 from motet.shifts import SEVERITIES
 from motet.training import evaluate_clean, evaluate_ood, evaluate_shifted, resolve_device, summarise_shifts
 from motet.training.evaluate_shift import Row
+from motet.training.shifted import Shifted
 
 SEED = 0
 """Of the corruptions, the same for every run, so that all are shown the same images."""
@@ -81,14 +81,7 @@ def evaluate_robustness(
     experiments = [experiment_of(run) for run in every]
     first = experiments[0]
     dataset = load(first.data, data_dir, options=first.data_options)
-    for run, experiment in zip(every, experiments, strict=True):
-        if (experiment.data, experiment.data_options) != (first.data, first.data_options):
-            raise InputError(
-                "runs that are evaluated together must be of the same data",
-                got=f"{every[0].folder} of {first.data} and {run.folder} of {experiment.data}",
-                fix="Evaluate them one by one",
-            )
-        check_data(run, experiment, dataset)
+    _check_alike(every, experiments, dataset)
     if source is not None:
         source.check(dataset)
     if reference is not None and (source is None or dataset.spec.task == "regression"):
@@ -108,7 +101,10 @@ def evaluate_robustness(
             for run, experiment, ensemble in zip(every, experiments, ensembles, strict=True)
         ]
         if source is not None:
-            sections = _shifted(source, ensembles, dataset, severities, place, say)
+            shifted = source.rows(dataset, severities=severities, seed=SEED, device=place)
+            sections = _shifted(ensembles, dataset, _told(shifted, source, say), source=source)
+            for section in sections:
+                section["severities"] = list(severities)
             for record, section in zip(records, sections, strict=True):
                 _summarise(section, source)
                 record["shifts"] = _part(record, "shifts") | {source.name: section}
@@ -128,31 +124,41 @@ def evaluate_robustness(
     return [dict(read_json(run.folder / EVALUATION)) for run in runs]
 
 
+def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset: Dataset) -> None:
+    """Raise `InputError` unless all runs are of that data."""
+    first = experiments[0]
+    for run, experiment in zip(runs, experiments, strict=True):
+        if (experiment.data, experiment.data_options) != (first.data, first.data_options):
+            raise InputError(
+                "runs that are evaluated together must be of the same data",
+                got=f"{runs[0].folder} of {first.data} and {run.folder} of {experiment.data}",
+                fix="Evaluate them one by one",
+            )
+        check_data(run, experiment, dataset)
+
+
+def _told(parts: Iterable[Shifted], source: ShiftSource, say: Callable[[str], None]) -> Iterator[Shifted]:
+    """The same, saying each new corruption."""
+    seen: set[str] = set()
+    for name, severity, batches in parts:
+        if name not in seen:
+            seen.add(name)
+            say(f"[{len(seen)}/{len(source.names)}] {name}")
+        yield name, severity, batches
+
+
 def _shifted(
-    source: ShiftSource,
-    ensembles: Sequence[Ensemble],
-    dataset: Dataset,
-    severities: Sequence[int],
-    device: torch.device,
-    say: Callable[[str], None],
+    ensembles: Sequence[Ensemble], dataset: Dataset, parts: Iterable[Shifted], *, source: ShiftSource
 ) -> list[dict[str, Any]]:
     """A section for each ensemble, with its rows."""
     clean = [_own(evaluate_clean(ensemble, dataset), dataset) for ensemble in ensembles]
     rows: list[list[Row]] = [[] for _ in ensembles]
-    shifted = source.rows(dataset, severities=severities, seed=SEED, device=device)
-    for done, found in enumerate(evaluate_shifted(ensembles, dataset, shifted)):
-        if done % len(severities) == 0:
-            say(f"[{done // len(severities) + 1}/{len(source.names)}] {found[0]['corruption']}")
+    for found in evaluate_shifted(ensembles, dataset, parts):
         for row, kept in zip(found, rows, strict=True):
             kept.append(_own(row, dataset))
+    seed = None if source.files is not None else SEED
     return [
-        {
-            "kind": source.kind,
-            "severities": list(severities),
-            "seed": None if source.files is not None else SEED,
-            "clean": before,
-            "rows": kept,
-        }
+        {"kind": source.kind, "seed": seed, "clean": before, "rows": kept}
         for before, kept in zip(clean, rows, strict=True)
     ]
 
