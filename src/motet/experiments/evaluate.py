@@ -111,7 +111,7 @@ def evaluate(
             )
         ensemble, dataset = ensemble.to(place), dataset.to(place)
         example = dataset.prepare(dataset.test.inputs[:1])
-        record: dict[str, Any] = earlier(run) | {
+        record: dict[str, Any] = earlier(run.folder) | {
             **heading(experiment, ensemble, dataset),
             "ensemble": {
                 "scores": _scores(predict_split(ensemble, dataset, dataset.test), dataset),
@@ -168,10 +168,10 @@ def _scores(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
     return {name: value for name, value in scores.items() if name in _SCORES}
 
 
-def earlier(run: Run) -> dict[str, Any]:
-    """What earlier evaluations of the run found; nothing if there is none that can be read."""
+def earlier(folder: Path) -> dict[str, Any]:
+    """What earlier evaluations of the run in `folder` found; nothing if there is none that can be read."""
     try:
-        content = json.loads((run.folder / EVALUATION).read_text(encoding="utf-8"))
+        content = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from motet.experiments.evaluate import EVALUATION
+from motet.experiments.evaluate import earlier
 from motet.experiments.summary import mean_and_error
-from motet.files import read_json
 
 Group = tuple[str, str, Sequence[Mapping[str, Any]]]
 """A method's key, its label, and its runs' evaluations, one a seed."""
@@ -22,8 +21,7 @@ def gather(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     groups = []
     for row in record.get("rows") or []:
-        files = [folder / name / EVALUATION for name in row.get("runs") or []]
-        held = [read_json(file) if file.is_file() else {} for file in files]
+        held = [earlier(folder / name) for name in row.get("runs") or []]
         groups.append((str(row.get("key") or row["method"]), str(row["label"]), held))
     return side_by_side(groups)
 

@@ -97,7 +97,7 @@ def evaluate_robustness(
         ensembles = [load_ensemble(run, dataset).to(place) for run in every]
         dataset = dataset.to(place)
         records = [
-            earlier(run) | heading(experiment, ensemble, dataset)
+            earlier(run.folder) | heading(experiment, ensemble, dataset)
             for run, experiment, ensemble in zip(every, experiments, ensembles, strict=True)
         ]
         if source is not None:

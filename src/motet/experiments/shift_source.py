@@ -61,7 +61,7 @@ class ShiftSource:
                 got=f"{spec.name} with inputs of shape {spec.input_shape}",
                 fix="Evaluate a run on larger images",
             )
-        if self.kind == "images":
+        if self.kind != "table":
             spec.to_bytes(dataset.test.inputs[:1])
         if spec.task == "regression" and self.files is not None:
             raise InputError(
@@ -85,7 +85,7 @@ class ShiftSource:
             known = set(dataset.spec.class_names)
             if isinstance(files, ImageNetC) and set(files.classes) <= known:
                 files = ImageNetC(files.folder, classes=dataset.spec.class_names)
-            return shifted_files(files, self.names, severities=severities, batch_size=batch_size)
+            return shifted_files(dataset, files, self.names, severities=severities, batch_size=batch_size)
         if self.kind == "table":
             return shifted_table(dataset, self.names, severities=severities, seed=seed, batch_size=batch_size)
         return shifted_images(

@@ -102,7 +102,7 @@ def evaluate_official(
         InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than
             the data set's.
     """
-    parts = shifted_files(source, names, severities=severities, batch_size=batch_size)
+    parts = shifted_files(dataset, source, names, severities=severities, batch_size=batch_size)
     yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
 
 

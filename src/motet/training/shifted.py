@@ -60,16 +60,21 @@ def shifted_images(
 
 
 def shifted_files(
+    dataset: Dataset,
     source: CifarC | ImageNetC,
     names: Sequence[str] | None = None,
     *,
     severities: Sequence[int] = SEVERITIES,
     batch_size: int = 512,
 ) -> Iterator[Shifted]:
-    """The arguments of `motet.training.evaluate_official`."""
+    """The arguments of `motet.training.evaluate_official`; on the scale on which `dataset` stores its images."""
+    spec, as_bytes = dataset.spec, dataset.train.inputs.dtype == torch.uint8
+    if not as_bytes:
+        spec.to_bytes(dataset.train.inputs[:1])  # refuses floats of unknown scale
     for name in source.names if names is None else names:
         for severity in severities:
-            yield name, severity, source.batches(name, severity, batch_size=batch_size)
+            batches = source.batches(name, severity, batch_size=batch_size)
+            yield name, severity, batches if as_bytes else ((spec.from_bytes(x), y) for x, y in batches)
 
 
 def shifted_table(
