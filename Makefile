@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)            ## compare the methods on the digits data: a table, and runs/demo/report.html
-	$(BIN)/motet compare digits --out runs/demo
+	$(BIN)/motet compare digits --methods single deep-ensemble multihead mimo --out runs/demo
 
 test: $(STAMP)            ## all tests
 	$(BIN)/pytest -n 2

@@ -21,6 +21,7 @@ from motet.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
+ALL = ROOT / "results" / "digits-all" / "compare.json"
 PAGES = ("README.md", "docs/zoo.md")
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
@@ -41,7 +42,14 @@ def main() -> int:
 
 def generate(text: str) -> str:
     """The page with every generated part written anew."""
-    parts = {"demo-table": demo_table, "demo-protocol": demo_protocol, "benchmarks": benchmarks, "zoo": zoo_table}
+    parts = {
+        "demo-table": lambda: table_of(DEMO),
+        "demo-protocol": lambda: protocol_of(DEMO),
+        "all-table": lambda: table_of(ALL),
+        "all-protocol": lambda: protocol_of(ALL),
+        "benchmarks": benchmarks,
+        "zoo": zoo_table,
+    }
 
     def replace(match: re.Match[str]) -> str:
         return f"<!-- generated: {match[1]} -->\n{parts[match[1]]()}\n<!-- end -->"
@@ -49,21 +57,21 @@ def generate(text: str) -> str:
     return re.sub(r"<!-- generated: ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
-def demo_table() -> str:
-    """The table that `make demo` printed."""
-    return f"```\n{comparison_text(read_json(DEMO)).rstrip()}\n```"
+def table_of(path: Path) -> str:
+    """The table that a comparison printed."""
+    return f"```\n{comparison_text(read_json(path)).rstrip()}\n```"
 
 
-def demo_protocol() -> str:
-    """How the demo was run."""
-    record = read_json(DEMO)
+def protocol_of(path: Path) -> str:
+    """How a comparison was run."""
+    record = read_json(path)
     data, hardware, training = record["data"], record["hardware"], record["training"]
     seeds = len(record["seeds"])
     return (
         f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']}, "
         f"CPU threads used: {hardware['threads']}: `{record['model']}`, {training['epochs']} epochs, "
         f"{data['train']} training, {data['validation']} validation and {data['test']} test images. "
-        f"Means over {seeds} seeds ± their standard errors. The record is `results/demo/compare.json`."
+        f"Means over {seeds} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
     )
 
 
@@ -74,6 +82,34 @@ def benchmarks() -> str:
     for title, name, key, unit in (
         ("folded MIMO (M=3), forward time over the single network's", "fold_latency", "latency.mimo_folded.ratio", "x"),
         ("deep ensemble (M=3), the same", "fold_latency", "latency.deep_ensemble.ratio", "x"),
+        ("BatchEnsemble (M=4), folded, over four passes, ResNet-18", "batch_ensemble", "latency.folded.ratio", "x"),
+        (
+            "MixtureEnsembles (M=4), folded, over four passes, WRN-16-4",
+            "mixture_ensembles",
+            "latency.mixture_folded.ratio",
+            "x",
+        ),
+        (
+            "MIMMO (M=2), folded, over its network, as a part of its ratio of operations",
+            "mimmo_cost",
+            "latency_over_papers_ratio.mimmo_folded",
+            "x",
+        ),
+        (
+            "training step of 256 MLPs 784-4-10, over one 784-1024-10",
+            "deep_ensemble",
+            "mlp_256_of_4.stacked.ratio",
+            "x",
+        ),
+        ("the same over a loop over 256 modules", "deep_ensemble", "mlp_256_of_4.stacked_over_loop", "x"),
+        ("training step of 16 MLPs 784-64-10, over one", "deep_ensemble", "mlp_16_of_64.stacked.ratio", "x"),
+        (
+            "deep ensemble of 4 WRN-16-1, batch 16, forward over a loop: 8x8 images",
+            "deep_ensemble",
+            "wrn_16_1_digits.forward.ensemble.ratio",
+            "x",
+        ),
+        ("the same: 32x32 images", "deep_ensemble", "wrn_16_1_cifar.forward.ensemble.ratio", "x"),
         ("`fit`, time per step over the shortest plain-torch loop: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
         ("the same: small CNN", "fit_overhead", "small_cnn.fit.ratio", "x"),
         ("the same: WRN-10-1", "fit_overhead", "wrn_10_1.fit.ratio", "x"),
@@ -85,7 +121,7 @@ def benchmarks() -> str:
         record = read_json(BENCHMARKS / f"{name}.json")
         bound = record["bounds"].get(key, {}).get("at_most")
         out.write(
-            f"| {title} | {_at(record['result'], key):.2f}{unit} | {'' if bound is None else f'{bound}{unit}'} |\n"
+            f"| {title} | {_at(record['result'], key):.2f}{unit} | {'' if bound is None else f'{bound:.4g}{unit}'} |\n"
         )
     about = read_json(BENCHMARKS / "fold_latency.json")
     out.write(

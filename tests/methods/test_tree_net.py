@@ -154,7 +154,7 @@ def test_initial_weights_of_branches() -> None:
 
 def test_branches_may_write_on_what_they_are_given() -> None:
     model = nn.Sequential(nn.Linear(4, 6), nn.Sequential(nn.Dropout(0.5, inplace=True), nn.Linear(6, K)))
-    ensemble = TreeNet(members=2, branch="0").wrap(model, example=torch.zeros(1, 4)).train()
+    ensemble = TreeNet(members=3, branch="0").wrap(model, example=torch.zeros(1, 4)).train()
     ensemble.loss(torch.randn(5, 4), torch.randint(K, (5,))).backward()
     assert all(value.grad is not None for value in ensemble.parameters())
 

@@ -45,6 +45,12 @@ def test_a_module_and_its_last_child_are_one_point() -> None:
         assert [point.name for point in check_points(model, example, [name], argument="exits")] == ["block"]
 
 
+def test_what_passes_its_input_on_is_a_point_of_its_own() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Sequential(nn.Dropout(0.5), nn.Identity()), nn.Linear(6, 3))
+    found = cut_points(model, torch.randn(2, 4))
+    assert [(point.name, point.aliases) for point in found] == [("0", ()), ("1.0", ()), ("1", ("1.1",)), ("2", ())]
+
+
 def test_a_path_around_everything_leaves_no_cut() -> None:
     class Skip(nn.Module):
         def __init__(self) -> None:

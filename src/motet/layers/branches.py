@@ -71,8 +71,10 @@ class Branches(StandIn):
         def apart(value: Any) -> tuple[Any, ...]:
             if isinstance(value, Tensor) and value.ndim and len(value) == rows:
                 by_member = value.unflatten(0, (members, -1))
-                # Not unbind: what a module may write on, as dropout in place does, must be a view of its own.
-                return tuple(by_member[m] for m in range(members))
+                # Copies where gradients are kept: a member that writes on its rows, as dropout in place does, would
+                # write on what autograd keeps for the others.
+                keeps = torch.is_grad_enabled() and value.requires_grad
+                return tuple(by_member[m].clone() if keeps else by_member[m] for m in range(members))
             return (value,) * members
 
         own_args = [apart(value) for value in args]

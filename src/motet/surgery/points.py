@@ -168,7 +168,9 @@ class _Watch:
                 continue
             through = from_output.get(id(node), 0) * to_source.get(id(node), 0)
             point = Point(name, shape, mixing, is_cut=total > 0 and through == total)
-            if found and node.next_functions[0][0] is previous:
+            # Only a module around the other: what passes its input on in evaluation, as dropout does, comes after it.
+            same = bool(found) and node.next_functions[0][0] is previous
+            if same and found[-1].name.startswith(f"{name}."):
                 inner = found.pop()
                 point = Point(name, point.output, mixing, point.is_cut, (*inner.aliases, inner.name))
             found.append(point)
