@@ -22,7 +22,7 @@ def gather(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     groups = []
     for row in record.get("rows") or []:
         held = [earlier(folder / name) for name in row.get("runs") or []]
-        groups.append((str(row.get("key") or row["method"]), str(row["label"]), held))
+        groups.append((str(row.get("key") or row.get("method")), str(row.get("label")), held))
     return side_by_side(groups)
 
 
