@@ -50,7 +50,9 @@ def motet(
     if "whole_report" not in request.fixturenames:
         from motet.files import write_text
 
-        monkeypatch.setattr("motet.report.write_report", lambda record, path: write_text(path, 20_000 * "report"))
+        monkeypatch.setattr(
+            "motet.report.write_report", lambda record, path, robustness: write_text(path, 20_000 * "report")
+        )
     module = sys.modules[motet.experiments.compare.__module__]
     quick = partial(module.latency_ratios, rounds=1, min_seconds=1e-4)
     monkeypatch.setattr(module, "latency_ratios", lambda *a, seconds, **k: quick(*a, seconds=0.001, **k))

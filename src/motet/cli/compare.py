@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
     from motet.data import DataOptions
-    from motet.experiments import compare, default_folder, make_plan
+    from motet.experiments import compare, default_folder, gather, make_plan
     from motet.files import to_json
     from motet.report import write_report
 
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         device=arguments.device,
         say=say,
     )
-    write_report(record, out / "report.html")
+    write_report(record, out / "report.html", gather(out, record))
     if arguments.json:
         show(to_json(record).rstrip())
     else:

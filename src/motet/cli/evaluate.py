@@ -8,20 +8,32 @@ from typing import Annotated, Any
 import tyro
 
 from motet.cli._arguments import OMITTABLE, parse, shown
+from motet.cli._robustness import HEADS, aligned, robustness_lines
 from motet.cli._show import say, show
 
-_HEADS = {"accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL", "ece": "ECE", "brier": "Brier", "flops": "FLOPs"}
 _USES = {"ensemble": "ensemble", "distinct": "throughput"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Score a finished run's test split again, print the scores, and keep them in the run's evaluation.json."""
+    """Score a finished run's test split again, also under shift and against other data; keep it in evaluation.json.
+
+    With --shift or --ood, RUN may be a comparison's folder: all its runs are evaluated, methods side by side.
+    """
 
     run: Annotated[Path, tyro.conf.Positional, shown("RUN")]
     """A run's folder: what motet run wrote, or one in a comparison's folder (runs/compare-digits/mimo-seed0)."""
     distinct: bool = False
     """Also predict a different example with each member, M in one pass (throughput use)."""
+    shift: Annotated[str | None, OMITTABLE, shown("SHIFT")] = None
+    """cifar-c, cifar-c-19, mimmo, or one corruption, such as fog; for tables: tables, or one shift of them; or a folder
+    with the official files of CIFAR-C or ImageNet-C."""
+    severities: Annotated[tuple[int, ...], shown("N ...", "1 2 3 4 5")] = (1, 2, 3, 4, 5)
+    """Severities of the shift, from 1 to 5."""
+    ood: Annotated[tuple[str, ...], shown("DATA ...", "none")] = ()
+    """Other data sets of images, by name or folder, that the ensemble's doubt should tell from its own."""
+    reference: Annotated[Path | None, OMITTABLE, shown("RUN")] = None
+    """A run on the same data whose errors under the shift count as 100 (mean corruption error)."""
     data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
     """Where the data's files lie."""
     device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
@@ -33,9 +45,16 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
+    if arguments.shift is not None or arguments.ood:
+        return _robustness(arguments)
+    from motet.errors import InputError
     from motet.experiments import evaluate, find_run, throughput_in_words
     from motet.files import to_json
 
+    if arguments.reference is not None or arguments.severities != Arguments.severities:
+        raise InputError(
+            "--reference and --severities belong to a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
+        )
     run = find_run(arguments.run)
     record = evaluate(run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device)
     if arguments.json:
@@ -51,13 +70,56 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _robustness(arguments: Arguments) -> int:
+    """Evaluate a run, or all of a comparison, under shift and against other data."""
+    from motet.errors import InputError
+    from motet.experiments import evaluate_robustness, find_run, find_runs, find_shift, gather, side_by_side
+    from motet.files import read_json, to_json
+
+    if arguments.distinct:
+        raise InputError(
+            "throughput use is evaluated on the test data as they are",
+            got="--distinct with --shift or --ood",
+            fix="Evaluate them one after the other",
+        )
+    runs = find_runs(arguments.run)
+    records = evaluate_robustness(
+        runs,
+        shift=arguments.shift,
+        severities=arguments.severities,
+        ood=arguments.ood,
+        reference=find_run(arguments.reference) if arguments.reference is not None else None,
+        data_dir=arguments.data_dir,
+        device=arguments.device,
+        say=say,
+    )
+    name = None if arguments.shift is None else find_shift(arguments.shift).name
+    comparison = arguments.run / "compare.json"
+    compared = comparison.is_file()
+    if compared:
+        gathered = gather(arguments.run, read_json(comparison))
+    else:
+        gathered = side_by_side([("run", records[0]["method"], records)])
+    if arguments.json:
+        show(to_json(gathered if compared else records[0]).rstrip())
+    else:
+        if not compared:
+            show(records[0]["method"])
+        for line in robustness_lines(gathered, shift=name, ood=arguments.ood):
+            show(line)
+    if compared:
+        say(f"evaluation: evaluation.json of each run in {arguments.run}; motet report {arguments.run} draws it")
+    else:
+        say(f"evaluation: {runs[0].folder / 'evaluation.json'}")
+    return 0
+
+
 def _table(uses: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line for each use, a column for each score."""
-    rows = [["", *(_HEADS[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
+    rows = [["", *((HEADS | {"flops": "FLOPs"})[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
     for use, result in uses.items():
         rows.append([use, *(_number(value) for value in result["scores"].values()), f"{result['flops']:,}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    return aligned(rows)
 
 
 def _number(value: float | None) -> str:

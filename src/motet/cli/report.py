@@ -25,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
     from motet.errors import InputError
+    from motet.experiments import gather
     from motet.files import read_json
     from motet.report import write_report
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
             fix="Run its motet compare command again to finish it",
         )
     page = arguments.out or arguments.folder / "report.html"
-    write_report(record, page)
+    write_report(record, page, gather(arguments.folder, record))
     show_comparison(record)
     say(f"report: {page}")
     return 0

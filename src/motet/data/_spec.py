@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from motet.data._image_files import ImageFiles
@@ -35,6 +35,8 @@ class DataSpec:
         target_mean: what was subtracted from regression targets before they were stored.
         target_std: what they were then divided by. Errors in the targets' own unit are this times those of the stored.
         split: how the splits came to be, in words.
+        full_scale: of images stored as floats from 0, the value of a full pixel, to tell how they look in uint8; 0
+            where inputs are uint8 already, or no images.
 
     Raises:
         InputError: on construction, when those do not fit together.
@@ -51,6 +53,7 @@ class DataSpec:
     target_mean: float = 0.0
     target_std: float = 1.0
     split: str = ""
+    full_scale: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.input_shape or min(self.input_shape) < 1:
@@ -102,6 +105,27 @@ class DataSpec:
         factors = {"rmse": self.target_std, "member_rmse": self.target_std}
         shifts = {"nll": shift, "member_nll": shift} if self.task == "regression" else {}
         return {name: value * factors.get(name, 1.0) + shifts.get(name, 0.0) for name, value in scores.items()}
+
+    def to_bytes(self, inputs: Shaped[Tensor, "*axes"]) -> UInt8[Tensor, "*axes"]:
+        """Images in uint8, 0 to 255: floats from 0 to `full_scale` are rounded to the nearest, others are as they were.
+
+        Raises:
+            InputError: for floats where `full_scale` is not known.
+        """
+        if inputs.dtype == torch.uint8:
+            return inputs
+        if self.full_scale <= 0:
+            raise InputError(
+                "images must be uint8, from 0 to 255, or floats of a known full_scale: severities are defined on "
+                "that scale",
+                got=f"{str(inputs.dtype).removeprefix('torch.')} inputs of {self.name}",
+                fix="Convert images from 0 to 1 with (255 * x).round().to(torch.uint8), before any normalisation",
+            )
+        return (inputs * (255.0 / self.full_scale)).round().clamp(0, 255).to(torch.uint8)
+
+    def from_bytes(self, images: UInt8[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        """Images in uint8 as floats from 0 to `full_scale`; to uint8 and back moves a value by half a step at most."""
+        return images.to(torch.float32) * (self.full_scale / 255.0)
 
     @property
     def likelihood(self) -> Likelihood:

@@ -46,6 +46,7 @@ def digits() -> Dataset:
             class_names=tuple(str(digit) for digit in range(10)),
             mean=(mean,),
             std=(math.sqrt(float(pixels.square().mean()) - mean * mean),),
+            full_scale=16.0,
         ),
         train=train,
         validation=take(every, rest[validation]),

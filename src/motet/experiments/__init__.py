@@ -4,8 +4,11 @@ from motet.experiments.compare import compare, default_folder
 from motet.experiments.entry import Entry
 from motet.experiments.evaluate import evaluate, find_run, throughput_in_words
 from motet.experiments.experiment import Experiment
+from motet.experiments.gather import gather, side_by_side
 from motet.experiments.plan import Plan, make_plan
+from motet.experiments.robustness import evaluate_robustness, find_runs
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
+from motet.experiments.shift_source import find_shift
 
 __all__ = [
     "Entry",
@@ -15,10 +18,15 @@ __all__ = [
     "compare",
     "default_folder",
     "evaluate",
+    "evaluate_robustness",
     "find_run",
+    "find_runs",
+    "find_shift",
+    "gather",
     "load_ensemble",
     "load_run",
     "make_plan",
     "run_experiment",
+    "side_by_side",
     "throughput_in_words",
 ]

@@ -90,8 +90,7 @@ def evaluate(
     Raises:
         InputError: where members have no inputs of their own, and if data, model or checkpoint are not the run's.
     """
-    experiment = Experiment.from_record(run.record["settings"])
-    _check_source(run, experiment)
+    experiment = experiment_of(run)
     if distinct and experiment.method.size == 1:
         raise InputError(
             "throughput use needs two members or more",
@@ -100,14 +99,7 @@ def evaluate(
         )
     place = resolve_device(device)
     dataset = load(experiment.data, data_dir, options=experiment.data_options)
-    described = describe(dataset)
-    held = run.record.get("data") or {}
-    if any(described.get(key) != value for key, value in held.items()):
-        raise InputError(
-            "a run must be evaluated on its own data",
-            got=f"other data called {experiment.data}: {described['test']} test rows of {described['input_shape']}",
-            fix="Pass the --data-dir that it was made with",
-        )
+    check_data(run, experiment, dataset)
     with run_threads(experiment, dataset, place):
         ensemble = load_ensemble(run, dataset)
         if distinct and not ensemble.has_distinct_inputs:
@@ -119,11 +111,8 @@ def evaluate(
             )
         ensemble, dataset = ensemble.to(place), dataset.to(place)
         example = dataset.prepare(dataset.test.inputs[:1])
-        record: dict[str, Any] = _earlier(run.folder / EVALUATION) | {
-            "method": str(experiment.method),
-            "members": ensemble.members,
-            "data": described,
-            "motet": motet.__version__,
+        record: dict[str, Any] = earlier(run.folder) | {
+            **heading(experiment, ensemble, dataset),
             "ensemble": {
                 "scores": _scores(predict_split(ensemble, dataset, dataset.test), dataset),
                 "flops": flops(ensemble.fold(), example),
@@ -179,13 +168,41 @@ def _scores(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
     return {name: value for name, value in scores.items() if name in _SCORES}
 
 
-def _earlier(path: Path) -> dict[str, Any]:
-    """What an earlier evaluation found; nothing if there is none that can be read."""
+def earlier(folder: Path) -> dict[str, Any]:
+    """What earlier evaluations of the run in `folder` found; nothing if there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def heading(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> dict[str, Any]:
+    """What an evaluation's record says of what was evaluated."""
+    return {
+        "method": str(experiment.method),
+        "members": ensemble.members,
+        "data": describe(dataset),
+        "motet": motet.__version__,
+    }
+
+
+def experiment_of(run: Run) -> Experiment:
+    """The run's experiment. Raises `InputError` if it cannot be read, or its model's file was changed since."""
+    experiment = Experiment.from_record(run.record["settings"])
+    _check_source(run, experiment)
+    return experiment
+
+
+def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
+    """Raise `InputError` unless this is the data that the run was made with, as far as the record tells."""
+    described, held = describe(dataset), run.record.get("data") or {}
+    if any(described.get(key) != value for key, value in held.items()):
+        raise InputError(
+            "a run must be evaluated on its own data",
+            got=f"other data called {experiment.data}: {described['test']} test rows of {described['input_shape']}",
+            fix="Pass the --data-dir that it was made with",
+        )
 
 
 def _check_source(run: Run, experiment: Experiment) -> None:

@@ -23,22 +23,26 @@ def plot_curves(
     *,
     value: str = "validation_nll",
     value_label: str = "Validation negative log-likelihood",
+    at: str = "epoch",
+    at_label: str = "Epoch",
 ) -> None:
     """Mean over seeds as a strong line, every seed as a thin one, each method named at its line's end.
 
     Args:
         ax: empty axes, with `motet.plots.figure.right_margin` inches free at their right for the names.
         labels: one name a method; the position in the list settles colour and line style.
-        histories: one list a method, of one list a seed, of one mapping an epoch with ``epoch`` and `value`; None
-            or NaN where there is no value. Methods without any value are left out.
+        histories: one list a method, of one list a seed, of one mapping an epoch with `at` and `value`; None or
+            NaN where there is no value. Methods without any value are left out.
         value: the key to plot.
         value_label: what the vertical axis shows.
+        at: the key of the horizontal axis, of whole numbers.
+        at_label: what the horizontal axis shows.
     """
     ends: list[tuple[int, float, float]] = []
     everything: list[float] = []
-    longest = 1.0
+    first, longest = 1.0, 1.0
     for index, runs in enumerate(histories):
-        curves = [curve for curve in (_curve(run, value) for run in runs) if len(curve)]
+        curves = [curve for curve in (_curve(run, at, value) for run in runs) if len(curve)]
         if not curves:
             continue
         mean = _mean(curves)
@@ -56,19 +60,20 @@ def plot_curves(
         ends.append((index, float(mean[-1, 0]), float(mean[-1, 1])))
         everything.extend(float(item) for curve in [*curves, mean] for item in curve[:, 1])
         longest = max(longest, *(float(curve[-1, 0]) for curve in curves))
+        first = min(first, *(float(curve[0, 0]) for curve in curves))
     ax.set_title(value_label)
-    ax.set_xlabel("Epoch")
+    ax.set_xlabel(at_label)
     if not ends:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=LIGHT["muted"])
         return
-    _scale(ax, np.array(everything), longest)
+    _scale(ax, np.array(everything), first, longest)
     _name_ends(ax, labels, ends)
 
 
-def _curve(run: History, value: str) -> NDArray[np.float64]:
-    """Rows of epoch and value, without holes."""
-    rows = [(number(row.get("epoch")), number(row.get(value))) for row in run]
+def _curve(run: History, at: str, value: str) -> NDArray[np.float64]:
+    """Rows of `at` and value, without holes."""
+    rows = [(number(row.get(at)), number(row.get(value))) for row in run]
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)
     return table[np.isfinite(table).all(axis=1)]
 
@@ -83,8 +88,8 @@ def _mean(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.array([(epoch, float(np.mean(by_epoch[epoch]))) for epoch in sorted(shared or by_epoch)])
 
 
-def _scale(ax: Axes, values: NDArray[np.float64], longest: float) -> None:
-    ax.set_xlim(min(1.0, longest - 1.0), longest if longest > 1 else 2.0)
+def _scale(ax: Axes, values: NDArray[np.float64], first: float, longest: float) -> None:
+    ax.set_xlim(min(first, longest - 1.0), longest if longest > first else longest + 1.0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
     if wants_log(values):
         ax.set_yscale("log")

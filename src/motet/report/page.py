@@ -12,7 +12,7 @@ from markupsafe import Markup
 from motet.files import write_text
 from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
-from motet.report import figures
+from motet.report import figures, shift
 from motet.report.columns import COMPARED, MEMBERS
 from motet.report.facts import facts
 from motet.report.finding import find
@@ -21,7 +21,7 @@ from motet.report.record import read_comparison
 from motet.report.table import build_table
 
 
-def render(comparison: Mapping[str, Any]) -> str:
+def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None = None) -> str:
     """The page as HTML.
 
     Args:
@@ -29,6 +29,7 @@ def render(comparison: Mapping[str, Any]) -> str:
             ``scores``, ``cost`` and, where there are any, ``reliability``, ``disagreement_matrix`` and ``histories``;
             beside them ``data``, ``training``, ``seeds``, ``hardware``, ``command`` and the like. null stands for
             NaN, and what is absent is left out of the page.
+        robustness: what `motet.experiments.gather` put together from its runs' evaluations under shift, if any.
 
     Raises:
         InputError: there are no rows, or a row has no method or label.
@@ -52,6 +53,8 @@ def render(comparison: Mapping[str, Any]) -> str:
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),
             disagreement=figures.disagreement(read),
+            shifts=shift.shifts(read, robustness or {}),
+            others=shift.others(read, robustness or {}),
             facts=facts(read),
             light=LIGHT,
             dark=DARK,
@@ -61,9 +64,9 @@ def render(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def write_report(comparison: Mapping[str, Any], path: str | Path) -> None:
-    """Write the page of `comparison` to `path`, whole or not at all. Raises what `render` raises."""
-    write_text(Path(path), render(comparison))
+def write_report(comparison: Mapping[str, Any], path: str | Path, robustness: Mapping[str, Any] | None = None) -> None:
+    """Write the page of `render` to `path`, whole or not at all. Raises what `render` raises."""
+    write_text(Path(path), render(comparison, robustness))
 
 
 @cache

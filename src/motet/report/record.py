@@ -36,6 +36,7 @@ class Row:
 
     index: int
     method: str
+    key: str
     label: str
     members: int
     summary: str
@@ -115,13 +116,14 @@ def _row(index: int, row: Mapping[str, Any]) -> Row:
     return Row(
         index=index,
         method=str(row["method"]),
+        key=str(row.get("key") or row["method"]),
         label=str(row["label"]),
         members=int(row.get("members") or 1),
         summary=str(row.get("summary") or ""),
         settings=str(row.get("settings") or ""),
         width=float(row.get("width") or 1),
         model=str(row.get("model") or ""),
-        measures={key: _measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
+        measures={key: measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
         reliability=row.get("reliability") or [],
         disagreement=row.get("disagreement_matrix") or [],
         histories=row.get("histories") or [],
@@ -129,7 +131,8 @@ def _row(index: int, row: Mapping[str, Any]) -> Row:
     )
 
 
-def _measure(value: Any) -> Measure:
+def measure(value: Any) -> Measure:
+    """A number of the record: alone, or a mapping of ``mean`` and ``standard_error``."""
     if isinstance(value, Mapping):
         return Measure(mean=number(value.get("mean")), error=number(value.get("standard_error")))
     return Measure(mean=number(value))

@@ -8,12 +8,14 @@ from motet.training.evaluate_shift import (
     evaluate_official,
     evaluate_ood,
     evaluate_shift,
+    evaluate_shifted,
     evaluate_table_shift,
     summarise_shifts,
 )
 from motet.training.fit import fit
 from motet.training.history import read_history, write_history
 from motet.training.settings import Training
+from motet.training.shifted import shifted_files, shifted_images, shifted_table
 
 __all__ = [
     "CHECKPOINT",
@@ -22,6 +24,7 @@ __all__ = [
     "evaluate_official",
     "evaluate_ood",
     "evaluate_shift",
+    "evaluate_shifted",
     "evaluate_table_shift",
     "fit",
     "load_weights",
@@ -30,6 +33,9 @@ __all__ = [
     "read_history",
     "resolve_device",
     "resolve_precision",
+    "shifted_files",
+    "shifted_images",
+    "shifted_table",
     "summarise_shifts",
     "write_history",
 ]

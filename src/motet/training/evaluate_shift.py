@@ -15,22 +15,11 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.metrics import by_corruption, mce, mean_by_severity, mean_over_shifts, ood_scores, uncertainties
 from motet.metrics.running import RunningScores
-from motet.shifts import (
-    SEVERITIES,
-    TABLE_SHIFTS,
-    CifarC,
-    Constants,
-    Corruption,
-    ImageNetC,
-    corrupt,
-    corruptions,
-    shift_table,
-    without_overlap,
-)
+from motet.shifts import SEVERITIES, TABLE_SHIFTS, CifarC, Constants, Corruption, ImageNetC, without_overlap
+from motet.training.shifted import Batches, Shifted, shifted_files, shifted_images, shifted_table
 
 Row = dict[str, str | int | float]
 """``{"corruption": "fog", "severity": 3, "rows": 10000, "accuracy": ..., "nll": ..., "ece": ..., ...}``."""
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def evaluate_clean(ensemble: Ensemble, dataset: Dataset, split: Split | None = None, *, batch_size: int = 512) -> Row:
@@ -42,7 +31,8 @@ def evaluate_clean(ensemble: Ensemble, dataset: Dataset, split: Split | None = N
         split: rows to evaluate, the data set's test rows by default.
         batch_size: rows per forward pass.
     """
-    return _row("none", 0, ensemble, dataset, in_order(split or dataset.test, batch_size))
+    (row,) = _rows("none", 0, [ensemble], dataset, in_order(split or dataset.test, batch_size))
+    return row
 
 
 def evaluate_shift(
@@ -60,7 +50,8 @@ def evaluate_shift(
 
     Args:
         ensemble: on any device; batches are moved to it.
-        dataset: its test rows must be uint8 images; it normalises them after they were corrupted.
+        dataset: its test rows must be images, in uint8 or with a known `DataSpec.full_scale`; it normalises them after
+            they were corrupted.
         shifts: a set ("cifar-c", "cifar-c-19", "mimmo"), a corruption's name, or several corruptions.
         split: rows to evaluate, the data set's test rows by default.
         severities: from 1 to 5.
@@ -73,25 +64,19 @@ def evaluate_shift(
 
     Raises:
         InputError: at the first row, for an unknown shift (with the nearest), a severity outside 1..5, or inputs that
-            are not uint8 images.
+            are not such images.
     """
-    chosen = [each for item in ([shifts] if isinstance(shifts, str) else shifts) for each in _corruptions(item)]
-    rows = split or dataset.test
-    device = _device(ensemble)
-
-    def corrupted(corruption: Corruption, severity: int) -> Batches:
-        first = 0
-        for x, y in in_order(rows, batch_size):
-            index = torch.arange(first, first + len(x))
-            first += len(x)
-            yield (
-                corrupt(x.to(device), corruption, severity=severity, seed=seed, index=index, constants=constants),
-                y,
-            )
-
-    for corruption in chosen:
-        for severity in severities:
-            yield _row(corruption.name, severity, ensemble, dataset, corrupted(corruption, severity))
+    parts = shifted_images(
+        dataset,
+        shifts,
+        split=split,
+        severities=severities,
+        seed=seed,
+        batch_size=batch_size,
+        constants=constants,
+        device=_device(ensemble),
+    )
+    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
 
 
 def evaluate_official(
@@ -117,10 +102,8 @@ def evaluate_official(
         InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than
             the data set's.
     """
-    for name in source.names if names is None else names:
-        for severity in severities:
-            batches = source.batches(name, severity, batch_size=batch_size)
-            yield _row(name, severity, ensemble, dataset, batches)
+    parts = shifted_files(dataset, source, names, severities=severities, batch_size=batch_size)
+    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
 
 
 def evaluate_table_shift(
@@ -138,25 +121,25 @@ def evaluate_table_shift(
     Raises:
         InputError: at the first row, for an unknown shift, a severity outside 1..5, or inputs that are no table.
     """
-    rows, train = split or dataset.test, dataset.train.inputs
-    if not isinstance(train, Tensor) or train.ndim != 2 or not train.is_floating_point():
-        raise InputError(
-            "shifts of tables need inputs of shape (rows, features), floating",
-            got=f"{str(train.dtype).removeprefix('torch.')} of shape {tuple(train.shape)}",
-            fix="Use evaluate_shift for images",
-        )
-    mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
+    parts = shifted_table(dataset, names, split=split, severities=severities, seed=seed, batch_size=batch_size)
+    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
 
-    def shifted(name: str, severity: int) -> Batches:
-        first = 0
-        for x, y in in_order(rows, batch_size):
-            index = torch.arange(first, first + len(x), device=x.device)
-            first += len(x)
-            yield shift_table(x, name, severity=severity, mean=mean, std=std, seed=seed, index=index), y
 
-    for name in names:
-        for severity in severities:
-            yield _row(name, severity, ensemble, dataset, shifted(name, severity))
+def evaluate_shifted(
+    ensembles: Sequence[Ensemble], dataset: Dataset, parts: Iterable[Shifted]
+) -> Iterator[tuple[Row, ...]]:
+    """Evaluate several ensembles of the same data on the same shifted rows, which are made once for all of them.
+
+    Args:
+        ensembles: on one device.
+        dataset: normalises the inputs.
+        parts: corruptions, severities and batches, of `motet.training.shifted`.
+
+    Yields:
+        for each corruption and severity, a row for each ensemble.
+    """
+    for name, severity, batches in parts:
+        yield _rows(name, severity, ensembles, dataset, batches)
 
 
 def evaluate_ood(
@@ -223,21 +206,22 @@ def summarise_shifts(
     return summary
 
 
-def _row(name: str, severity: int, ensemble: Ensemble, dataset: Dataset, batches: Batches) -> Row:
-    scores, device = RunningScores(), _device(ensemble)
+def _rows(
+    name: str, severity: int, ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches
+) -> tuple[Row, ...]:
+    scores = [RunningScores() for _ in ensembles]
+    device = _device(ensembles[0])
     for x, y in batches:
-        scores.add(ensemble.predict(dataset.prepare(x.to(device)), targets=y.to(device)))
-    return {"corruption": name, "severity": severity, "rows": scores.rows, **scores.result()}
+        inputs, targets = dataset.prepare(x.to(device)), y.to(device)
+        for ensemble, each in zip(ensembles, scores, strict=True):
+            each.add(ensemble.predict(inputs, targets=targets))
+    return tuple({"corruption": name, "severity": severity, "rows": each.rows, **each.result()} for each in scores)
 
 
 def _uncertainties(ensemble: Ensemble, dataset: Dataset, split: Split, batch_size: int) -> dict[str, Tensor]:
     device = _device(ensemble)
     parts = [uncertainties(ensemble.predict(dataset.prepare(x.to(device)))) for x, _ in in_order(split, batch_size)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
-
-
-def _corruptions(item: str | Corruption) -> tuple[Corruption, ...]:
-    return corruptions(item) if isinstance(item, str) else (item,)
 
 
 def _errors(accuracy: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:

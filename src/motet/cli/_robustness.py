@@ -1,0 +1,93 @@
+"""Evaluations under shift as text: a line for each corruption, methods side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEADS = {"accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL", "ece": "ECE", "brier": "Brier", "aurc": "AURC"}
+_SHOWN = ("accuracy", "rmse", "nll", "ece", "brier")
+
+
+def robustness_lines(gathered: Mapping[str, Any], *, shift: str | None, ood: Sequence[str]) -> list[str]:
+    """The tables of one shift and of some other data sets, of what `motet.experiments.gather` put together."""
+    lines: list[str] = []
+    for found in gathered["shifts"]:
+        if found["name"] == shift:
+            lines += _shift(found)
+    for found in gathered["ood"]:
+        if found["dataset"] in ood:
+            lines += _ood(found)
+    return lines
+
+
+def _shift(found: Mapping[str, Any]) -> list[str]:
+    methods = found["methods"]
+    severities = ", ".join(map(str, found["severities"]))
+    title = f"{found['name']}: severit{'y' if len(found['severities']) == 1 else 'ies'} {severities}"
+    lines = [f"{title}; {found['rows']:,} rows each", *_means(found)]
+    metrics = [metric for metric in _SHOWN if metric in methods[0]["clean"]]
+    if len(methods) == 1:
+        (method,) = methods
+        rows = [["mean over severities", *(HEADS[metric] for metric in metrics)]]
+        for name, scores in method["corruptions"].items():
+            rows.append([name, *(number(scores[metric]) for metric in metrics)])
+        return [*lines, "", *aligned(rows)]
+    for metric in metrics:
+        rows = [[f"{HEADS[metric]}, mean over severities", *(method["label"] for method in methods)]]
+        rows.append(["unshifted", *(number(method["clean"][metric]) for method in methods)])
+        for name in found["corruptions"]:
+            rows.append([name, *(number(method["corruptions"][name][metric]) for method in methods)])
+        lines += ["", *aligned(rows)]
+    return lines
+
+
+def _means(found: Mapping[str, Any]) -> list[str]:
+    """Scores on the data as they are, and their means over corruptions and severities."""
+    methods = found["methods"]
+    metrics = [metric for metric in HEADS if metric in methods[0]["clean"]]
+    related = any("mce" in method["mean"] for method in methods)
+    rows = [["", *(HEADS[metric] for metric in metrics), *(["mCE"] if related else [])]]
+    for method in methods:
+        before, label = ("", "") if len(methods) == 1 else (f"{method['label']}, ", method["label"])
+        rows.append([f"{before}unshifted", *(number(method["clean"][metric]) for metric in metrics)])
+        if related:
+            rows[-1].append("")
+        over = f"mean over {len(found['averaged'])}"
+        rows.append([f"{label}, {over}".removeprefix(", "), *(number(method["mean"][metric]) for metric in metrics)])
+        if related:
+            rows[-1].append(number(method["mean"].get("mce"), places=1))
+    lines = aligned(rows)
+    if related:
+        names = dict.fromkeys(method["reference"] for method in methods if method["reference"])
+        lines.append(f"mCE: mean corruption error, in % of that of {', '.join(names)}")
+    return lines
+
+
+def _ood(found: Mapping[str, Any]) -> list[str]:
+    dropped = f", {found['dropped']:,} that overlap dropped" if found["dropped"] else ", none that overlaps"
+    lines = ["", f"against {found['dataset']}: {found['rows']:,} images{dropped}"]
+    rows = [["", "AUROC", "FPR95"]]
+    for method in found["methods"]:
+        before = "" if len(found["methods"]) == 1 else f"{method['label']}, "
+        for name, scores in method["scores"].items():
+            rows.append([before + name.replace("_", " "), number(scores["auroc"]), number(scores["fpr95"])])
+    return [*lines, *aligned(rows)]
+
+
+def number(value: Mapping[str, float | None] | None, places: int = 4) -> str:
+    """A mean over seeds, with its standard error where there is one."""
+    mean = (value or {}).get("mean")
+    error = (value or {}).get("standard_error")
+    if mean is None:
+        return "-"
+    return f"{mean:.{places}f}" + (f" ±{error:.{places}f}" if error is not None else "")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns of one width: the first at the left, numbers at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,129 @@
+"""What a user may name as a shift: a set of corruptions, one of them, shifts of tables, a folder of official files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import torch
+
+from motet.data import Dataset
+from motet.errors import InputError, nearest
+from motet.shifts import CORRUPTIONS, SETS, TABLE_SHIFTS, CifarC, ImageNetC
+from motet.training import shifted_files, shifted_images, shifted_table
+from motet.training.shifted import Shifted
+
+TABLES = "tables"
+"""All shifts of tables."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ShiftSource:
+    """Where shifted rows come from.
+
+    Attributes:
+        name: what records call it.
+        kind: whether images are corrupted, a table is shifted, or files are read.
+        names: the corruptions.
+        files: an official set.
+    """
+
+    name: str
+    kind: Literal["images", "table", "files"]
+    names: tuple[str, ...]
+    files: CifarC | ImageNetC | None = None
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The corruptions that means are taken over: of CIFAR-C's and ImageNet-C's 19 the official 15."""
+        official = tuple(name for name in self.names if name in SETS["cifar-c"])
+        return official or self.names
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise `InputError` unless this shift fits the data: images where images are corrupted, tables elsewhere."""
+        spec, axes = dataset.spec, len(dataset.spec.input_shape)
+        if self.kind == "table" and axes != 1:
+            raise InputError(
+                f"{self.name} shifts tables, and needs a run on a table",
+                got=f"{spec.name} with inputs of shape {spec.input_shape}",
+                fix=f"Choose a shift of images: {', '.join(SETS)}, or one corruption",
+            )
+        if self.kind != "table" and (axes != 3 or spec.input_shape[0] not in {1, 3}):
+            raise InputError(
+                f"{self.name} shifts images, and needs a run on images",
+                got=f"{spec.name} with inputs of shape {spec.input_shape}",
+                fix=f"Choose a shift of tables: {', '.join([TABLES, *TABLE_SHIFTS])}",
+            )
+        if self.kind == "images" and min(spec.input_shape[1:]) < 4:
+            raise InputError(
+                "images must be at least 4 pixels high and wide to be corrupted",
+                got=f"{spec.name} with inputs of shape {spec.input_shape}",
+                fix="Evaluate a run on larger images",
+            )
+        if self.kind != "table":
+            spec.to_bytes(dataset.test.inputs[:1])
+        if spec.task == "regression" and self.files is not None:
+            raise InputError(
+                "official corrupted sets hold classes, and need a run that classifies",
+                got=f"a regression of {spec.name}",
+                fix="Choose a generated shift",
+            )
+        if isinstance(self.files, ImageNetC) and len(self.files.classes) != spec.outputs:
+            raise InputError(
+                "an ImageNet-C folder must have the run's classes",
+                got=f"{len(self.files.classes)} class folders for {spec.outputs} classes of {spec.name}",
+                fix="Pass the set that was made from the run's data",
+            )
+
+    def rows(
+        self, dataset: Dataset, *, severities: Sequence[int], seed: int, device: torch.device, batch_size: int = 512
+    ) -> Iterator[Shifted]:
+        """The data set's test rows, or the files' rows, under each corruption at each severity."""
+        if self.files is not None:
+            files = self.files
+            known = set(dataset.spec.class_names)
+            if isinstance(files, ImageNetC) and set(files.classes) <= known:
+                files = ImageNetC(files.folder, classes=dataset.spec.class_names)
+            return shifted_files(dataset, files, self.names, severities=severities, batch_size=batch_size)
+        if self.kind == "table":
+            return shifted_table(dataset, self.names, severities=severities, seed=seed, batch_size=batch_size)
+        return shifted_images(
+            dataset, self.names, severities=severities, seed=seed, batch_size=batch_size, device=device
+        )
+
+
+def find_shift(text: str) -> ShiftSource:
+    """The shift of that name, or in that folder. A name comes before a folder that is called like it.
+
+    Raises:
+        InputError: if there is neither, with the nearest name; or a folder that holds no official set.
+    """
+    if text in SETS:
+        return ShiftSource(name=text, kind="images", names=SETS[text])
+    if text in CORRUPTIONS:
+        return ShiftSource(name=text, kind="images", names=(text,))
+    if text == TABLES or text in TABLE_SHIFTS:
+        return ShiftSource(name=text, kind="table", names=tuple(TABLE_SHIFTS) if text == TABLES else (text,))
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            "a shift must be one that motet knows, or a folder with the files of CIFAR-C or ImageNet-C",
+            got=repr(text),
+            fix=nearest(text, [*SETS, TABLES, *TABLE_SHIFTS, *CORRUPTIONS]),
+        )
+    files: CifarC | ImageNetC
+    if any(folder.glob("*.npy")):
+        files = CifarC(folder)
+    elif any(folder.glob("*/1/*/")) or any(folder.glob("*/*/1/*/")):
+        files = ImageNetC(folder)
+    else:
+        raise InputError(
+            "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
+            "(<corruption>/<severity>/<class>)",
+            got=f"{folder} with neither",
+            fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
+        )
+    # Names in the papers' order, others behind them.
+    names = [*(name for name in CORRUPTIONS if name in files.names), *(n for n in files.names if n not in CORRUPTIONS)]
+    return ShiftSource(name=f"{folder.resolve().name} (files)", kind="files", names=tuple(names), files=files)

@@ -1,0 +1,184 @@
+"""How the methods hold when the data shifts: figures over severity, tables of means, data out of distribution."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from motet.plots.curves import plot_curves
+from motet.plots.figure import new_figure, right_margin, svg
+from motet.plots.style import style
+from motet.plots.tables import number, numbers
+from motet.report.columns import COMPARED, Column
+from motet.report.numbers import NO_BREAK
+from motet.report.record import Comparison, Row, measure
+from motet.report.table import Table, build_table
+
+_SIZE = (4.75, 4.1)  # inches; as broad as a telephone, and three beside each other at a desk
+_FIGURES = (
+    ("accuracy", "Accuracy, %", 100.0),
+    ("rmse", "RMSE", 1.0),
+    ("nll", "Negative log-likelihood", 1.0),
+    ("ece", "Expected calibration error", 1.0),
+)
+_AURC = Column(
+    key="aurc",
+    head="AURC",
+    explanation="Area under the risk-coverage curve: the error rate among the predictions that are kept, averaged over "
+    "how many are kept, the most confident first. Lower is better.",
+)
+_MCE = Column(
+    key="mce",
+    head="mCE",
+    explanation="Mean corruption error: errors in percent of the reference run's, averaged over corruptions. Lower is "
+    "better.",
+)
+_MEANS = (*(column for column in COMPARED if column.key in {"accuracy", "rmse", "nll", "ece", "brier"}), _AURC, _MCE)
+_SEVERITY = "Severity (0: the data as they are)"
+_UNCERTAINTIES = {
+    "max_probability": "confidence",
+    "entropy": "entropy",
+    "mutual_information": "mutual information",
+}
+_OOD: tuple[tuple[str, str, Literal["lower", "higher"], str], ...] = (
+    (
+        "auroc",
+        f"AUROC{NO_BREAK}%",
+        "higher",
+        "Chance that a strange image looks stranger than a known one (50 is guessing)",
+    ),
+    ("fpr95", f"FPR95{NO_BREAK}%", "lower", "Share of strange images that pass as known where 95 % of the known do"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """One shift: its name, what it was made of, its figures, and its tables."""
+
+    name: str
+    about: str
+    metric: str
+    figures: Sequence[str]
+    means: Table
+    corruptions: Table
+    reference: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """Data out of distribution, and how well each method tells it apart."""
+
+    name: str
+    about: str
+    table: Table
+
+
+def shifts(comparison: Comparison, gathered: Mapping[str, Any]) -> list[Shift]:
+    """Every shift that some method was evaluated under.
+
+    Args:
+        comparison: the record, read.
+        gathered: what `motet.experiments.gather` put together; ``{}`` if nothing was.
+    """
+    return [_shift(index, each, comparison) for index, each in enumerate(gathered.get("shifts") or [])]
+
+
+def others(comparison: Comparison, gathered: Mapping[str, Any]) -> list[Other]:
+    """Every data set out of distribution that some method was asked about."""
+    return [_other(each, comparison) for each in gathered.get("ood") or []]
+
+
+def _shift(index: int, found: Mapping[str, Any], comparison: Comparison) -> Shift:
+    shown = _rows(found, comparison)
+    several = len(found["severities"]) > 1
+    severities = f"severit{'ies' if several else 'y'} {', '.join(map(str, found['severities']))}"
+    averaged, measured = found["averaged"], found["corruptions"]
+    count = f"{len(averaged)} shifts" if len(averaged) > 1 else averaged[0].replace("_", " ")
+    if len(averaged) != len(measured):
+        count += f" of the {len(measured)} measured"
+    classes = any("accuracy" in method["clean"] for _, method in shown)
+    metric, name = ("accuracy", "Accuracy in %") if classes else ("rmse", "RMSE")
+    columns = [
+        Column(
+            key=each,
+            head=each.removeprefix("mimmo_").replace("_", " "),
+            better="higher" if classes else "lower",
+            kind="percent" if classes else "number",
+            explanation=f"{name} under {each.replace('_', ' ')}, its mean over severities.",
+        )
+        for each in measured
+    ]
+    by_corruption = [
+        _with(row, {each: scores[metric] for each, scores in method["corruptions"].items()}) for row, method in shown
+    ]
+    references = dict.fromkeys(method["reference"] for _, method in shown if method.get("reference"))
+    return Shift(
+        name=found["name"],
+        about=f"means over {count} at {severities}; {found['rows']:,} examples each",
+        metric=name,
+        figures=_figures(index, shown, comparison),
+        means=build_table(comparison, _MEANS, [_with(row, method["mean"]) for row, method in shown]),
+        corruptions=build_table(comparison, columns, by_corruption),
+        reference=", ".join(references),
+    )
+
+
+def _figures(index: int, shown: Sequence[tuple[Row, Mapping[str, Any]]], comparison: Comparison) -> list[str]:
+    """Each score over severity, one line a method, as SVG."""
+    curves: dict[int, Sequence[Sequence[Mapping[str, Any]]]] = {row.index: method["curves"] for row, method in shown}
+    labels = [row.label for row in comparison.rows]
+    drawn = []
+    with style():
+        for metric, label, scale in _FIGURES:
+            histories = [
+                [
+                    [{"severity": point["severity"], metric: scale * number(point.get(metric))} for point in run]
+                    for run in curves.get(at, [])
+                ]
+                for at in range(len(labels))
+            ]
+            if not np.isfinite(numbers(p[metric] for runs in histories for run in runs for p in run)).any():
+                continue
+            figure, ax = new_figure(_SIZE, (0.55, right_margin([row.label for row, _ in shown]), 0.36, 0.58))
+            plot_curves(ax, labels, histories, value=metric, value_label=label, at="severity", at_label=_SEVERITY)
+            about = f"{label} over severity, one line a method; the table has the means"
+            drawn.append(svg(figure, label=about, prefix=f"shift-{index}-{metric}"))
+    return drawn
+
+
+def _other(found: Mapping[str, Any], comparison: Comparison) -> Other:
+    rows, columns = [], []
+    for row, method in _rows(found, comparison):
+        scores = {
+            f"{metric}_{name}": value
+            for name, values in method["scores"].items()
+            if row.members > 1 or name != "mutual_information"  # one member has none
+            for metric, value in values.items()
+        }
+        rows.append(_with(row, scores))
+    for metric, head, better, meaning in _OOD:
+        for name, by in _UNCERTAINTIES.items():
+            columns.append(
+                Column(
+                    key=f"{metric}_{name}",
+                    head=f"{head} {by}",
+                    better=better,
+                    kind="percent",
+                    explanation=f"{meaning}, by {by}. {better.capitalize()} is better.",
+                )
+            )
+    dropped = found["dropped"]
+    about = f"{found['rows']:,} images" + (f"; {dropped:,} that stand in the data itself were dropped" * bool(dropped))
+    return Other(name=found["dataset"], about=about, table=build_table(comparison, columns, rows))
+
+
+def _rows(found: Mapping[str, Any], comparison: Comparison) -> list[tuple[Row, Mapping[str, Any]]]:
+    """The comparison's rows that were evaluated, each with what was found."""
+    methods = {method["key"]: method for method in found["methods"]}
+    return [(row, methods[row.key]) for row in comparison.rows if row.key in methods]
+
+
+def _with(row: Row, values: Mapping[str, Any]) -> Row:
+    """The row with other measures, for a table of its own."""
+    return replace(row, measures={key: measure(value) for key, value in values.items()})

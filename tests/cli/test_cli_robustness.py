@@ -1,0 +1,206 @@
+"""motet evaluate RUN --shift SHIFT --ood DATA."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from motet.data import Dataset, Split, load
+from motet.experiments import find_run, load_ensemble
+from motet.shifts import SEVERITIES, corrupt
+from motet.training import evaluate_shift, summarise_shifts
+
+Motet = Callable[..., Any]
+COMPARE = ("compare", "digits", "--epochs", 1, "--seeds", 2, "--model", "mlp", "--out", "out", "--members", 2)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison's folder, made once; every test works on a copy."""
+    return tmp_path_factory.mktemp("runs") / "out"
+
+
+@pytest.fixture(autouse=True)
+def out(motet: Motet, runs: Path) -> Path:
+    if not runs.exists():
+        assert motet(*COMPARE, "--methods", "single,mimo").code == 0
+        shutil.copytree("out", runs)
+    else:
+        shutil.copytree(runs, "out")
+    return Path("out")
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_one_run_has_the_rows_of_the_library(motet: Motet, out: Path) -> None:
+    code, text, err = motet("evaluate", "out/mimo-seed0", "--shift", "mimmo", "--severities", 4, 2)
+    assert code == 0
+    assert err.splitlines()[0] == "[1/5] mimmo_translation"
+    dataset = load("digits")
+    rows = list(
+        evaluate_shift(load_ensemble(find_run(out / "mimo-seed0"), dataset), dataset, "mimmo", severities=(2, 4))
+    )
+    held = record(out / "mimo-seed0")["shifts"]["mimmo"]
+    assert held["severities"] == [2, 4]
+    assert held["rows"] == rows
+    expected: Any = summarise_shifts(rows)
+    assert held["mean"] == expected["mean"]
+    lines = text.splitlines()
+    assert lines[1] == "mimmo: severities 2, 4; 359 rows each"
+    assert lines[2].split() == ["accuracy", "NLL", "ECE", "Brier", "AURC"]
+    assert lines[4].split()[:4] == ["mean", "over", "5", f"{expected['mean']['accuracy']:.4f}"]
+    scale = [row["accuracy"] for row in rows if row["corruption"] == "mimmo_scale"]
+    assert lines[-1].split()[:2] == ["mimmo_scale", f"{sum(scale) / 2:.4f}"]
+
+
+def test_a_comparison_side_by_side_and_its_report(motet: Motet, out: Path, whole_report: None) -> None:
+    fog = ("evaluate", "out", "--shift", "fog", "--severities", 3, "--reference", "out/single-seed0")
+    code, text, err = motet(*fog)
+    assert code == 0
+    assert err.endswith("motet report out draws it\n")
+    assert record(out / "single-seed0")["shifts"]["fog"]["mce"] == 100
+    for name in ("Single network, unshifted", "MIMO, mean over 1", "mCE", "accuracy, mean over severities"):
+        assert name in text
+    gathered = json.loads(motet(*fog, "--json").out)
+    (shift,) = gathered["shifts"]
+    single, mimo = shift["methods"]
+    values = [record(out / f"mimo-seed{seed}")["shifts"]["fog"]["mean"]["nll"] for seed in (0, 1)]
+    assert mimo["mean"]["nll"]["mean"] == pytest.approx(sum(values) / 2)
+    assert mimo["mean"]["nll"]["standard_error"] == pytest.approx(abs(values[0] - values[1]) / 2)
+    assert len(single["curves"]) == 2
+    assert [point["severity"] for point in single["curves"][0]] == [0, 3]
+    assert motet("report", "out").code == 0
+    assert "Under shift" in (out / "report.html").read_text()
+
+
+def test_earlier_parts_are_kept_and_new_ones_replace(motet: Motet, out: Path) -> None:
+    run = ("evaluate", "out/mimo-seed0")
+    motet(*run, "--distinct")
+    motet(*run, "--shift", "contrast")
+    motet(*run, "--shift", "brightness", "--severities", 1)
+    motet(*run, "--shift", "brightness", "--severities", 2)
+    held = record(out / "mimo-seed0")
+    assert {"ensemble", "distinct", "shifts"} <= held.keys()
+    assert list(held["shifts"]) == ["contrast", "brightness"]
+    assert held["shifts"]["brightness"]["severities"] == [2]
+    assert len(held["shifts"]["contrast"]["rows"]) == 5
+    assert "shifts" in json.loads(motet(*run, "--json").out)
+
+
+def test_out_of_distribution_in_the_runs_form(motet: Motet, out: Path, mnist: Path) -> None:
+    code, text, _ = motet("evaluate", "out/mimo-seed0", "--ood", "mnist", "--data-dir", mnist)
+    assert code == 0
+    assert "against mnist: 40 images, none that overlaps" in text
+    held = record(out / "mimo-seed0")["ood"]["mnist"]
+    assert (held["rows"], held["dropped"]) == (40, 0)
+    assert set(held["scores"]) == {"max_probability", "entropy", "mutual_information"}
+    assert 0 <= held["scores"]["entropy"]["auroc"] <= 1
+
+
+def test_official_files(motet: Motet, out: Path) -> None:
+    dataset = load("digits")
+    folder = Path("official")
+    folder.mkdir()
+    images = dataset.spec.to_bytes(dataset.test.inputs[:30])
+    parts = [corrupt(images, "fog", severity=severity).permute(0, 2, 3, 1).numpy() for severity in SEVERITIES]
+    np.save(folder / "fog.npy", np.concatenate(parts))
+    np.save(folder / "labels.npy", dataset.test.targets[:30].numpy())
+    assert motet("evaluate", "out/mimo-seed0", "--shift", folder).code == 0
+    held = record(out / "mimo-seed0")["shifts"]["official (files)"]
+    first = Dataset(spec=dataset.spec, train=dataset.train, validation=dataset.validation,
+                    test=Split(inputs=dataset.test.inputs[:30], targets=dataset.test.targets[:30]))  # fmt: skip
+    rows = list(evaluate_shift(load_ensemble(find_run(out / "mimo-seed0"), dataset), first, "fog"))
+    assert held["rows"] == rows  # on the run's own scale, which is not that of the files
+    assert held["averaged"] == ["fog"]
+    np.save(folder / "labels.npy", np.full(30, 10))
+    assert "10" in motet("evaluate", "out/mimo-seed0", "--shift", folder).err.splitlines()[-1]
+    np.save(folder / "fog.npy", np.zeros((150, 9, 9, 3), dtype=np.uint8))
+    code, _, err = motet("evaluate", "out/mimo-seed0", "--shift", folder)
+    assert code == 2
+    assert "must end in the axes (1, 8, 8)" in err.splitlines()[-1]
+    assert record(out / "mimo-seed0")["shifts"]["official (files)"] == held
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--shift", "fgo"), ("'fgo'", "Did you mean 'fog'?", "cifar-c")),
+        (("--shift", "cifarc"), ("Did you mean 'cifar-c'?",)),
+        (("--shift", "tables"), ("needs a run on a table", "(1, 8, 8)")),
+        (("--shift", "out"), ("CIFAR-C", "out with neither")),
+        (("--shift", "fog", "--severities", 0, 3, 6), ("severities must be", "got 0, 6")),
+        (("--shift", "fog", "--distinct"), ("one after the other",)),
+        (("--severities", 3), ("belong to a shift",)),
+        (("--reference", "out/single-seed0"), ("belong to a shift",)),
+        (("--ood", "mnist", "--reference", "out/single-seed0"), ("no --shift",)),
+        (("--shift", "fog", "--reference", "out/singel-seed0"), ("Did you mean 'single-seed0'",)),
+        (("--ood", "digts"), ("'digts'", "Did you mean 'digits'?")),
+        (("--ood", "toy"), ("must be images", "toy, a table")),
+        (("--ood", "digits"), ("against digits", "359 rows that all stand in them")),
+        (("--ood", "out"), ("a folder without images",)),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    motet: Motet, out: Path, arguments: tuple[object, ...], parts: tuple[str, ...]
+) -> None:
+    code, text, err = motet("evaluate", "out/mimo-seed0", *arguments)
+    assert (code, text) == (2, "")
+    line = err.splitlines()[-1]
+    assert line.startswith("motet: ")
+    for part in parts:
+        assert part in line
+    assert not (out / "mimo-seed0" / "evaluation.json").exists()
+
+
+def test_unfinished(refused: Callable[..., str], out: Path) -> None:
+    (out / "mimo-seed1" / "scores.json").unlink()
+    assert "must be finished to be evaluated" in refused("evaluate", "out", "--shift", "fog")
+    content = json.loads((out / "compare.json").read_text())
+    (out / "compare.json").write_text(json.dumps(content | {"rows": None}))
+    assert "comparison must be finished" in refused("evaluate", "out", "--shift", "fog")
+
+
+def test_a_table(motet: Motet, refused: Callable[..., str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lines = ["a,b,y"]
+    for a, b in torch.randn(120, 2, generator=generator).tolist():
+        lines.append(f"{a},{b},{100 * a + 0.1 * b}")
+    Path("t.csv").write_text("\n".join(lines))
+    motet("compare", "t.csv", "--target", "y", "--methods", "mimo", "--seeds", 1, "--epochs", 1, "--batch-size", 20,
+          "--out", "t")  # fmt: skip
+    assert "a regression" in refused("evaluate", "t/mimo-seed0", "--ood", "digits")
+    assert "needs a run on images" in refused("evaluate", "t/mimo-seed0", "--shift", "fog")
+    line = refused("evaluate", "t", "--shift", "tables", "--reference", "t/mimo-seed0")
+    assert "a regression of" in line
+    code, text, _ = motet("evaluate", "t/mimo-seed0", "--shift", "tables")
+    assert code == 0
+    assert "RMSE" in text
+    held = record(Path("t/mimo-seed0"))
+    scores = json.loads(Path("t/mimo-seed0/scores.json").read_text())["test"]
+    clean = held["shifts"]["tables"]["clean"]
+    assert clean["rmse"] == pytest.approx(scores["rmse"], rel=1e-5)  # in the target's own unit
+    assert clean["nll"] == pytest.approx(scores["nll"], rel=1e-5)
+
+
+def test_images_of_the_runs_kind(mnist: Path) -> None:
+    from motet.experiments.ood_sets import load_ood
+
+    grey = load("mnist", mnist)
+    rgb = torch.randint(256, (6, 3, 28, 28), dtype=torch.uint8)
+    part = (rgb, torch.tensor([0, 1] * 3))
+    colour = Dataset.from_tensors("colour", train=part, validation=part, test=part)
+    images: Any = load_ood("mnist", colour, data_dir=mnist).inputs
+    assert torch.equal(images, grey.test.inputs.repeat(1, 3, 1, 1))
+    small: Any = load_ood("digits", grey).inputs
+    assert small.shape[1:] == (1, 28, 28)
+    assert small.dtype == torch.uint8
+    assert small.max() <= 255
+    same: Any = load_ood("digits", load("digits")).inputs
+    assert torch.equal(same, load("digits").test.inputs)
