@@ -1,12 +1,14 @@
 """Choose the methods' own settings for `motet compare digits` on validation data, and keep what was tried.
 
-    python tools/select_digits_methods.py        writes results/digits-defaults/methods.json
+    python tools/select_digits_methods.py              writes results/digits-defaults/methods.json
+    python tools/select_digits_methods.py METHOD ...   for these only: results/digits-defaults/METHOD-....json
 
 At the training settings that select_digits_defaults.py chose, every candidate is trained with every seed; only the
 validation split is scored. For each method the candidate with the lowest mean NLL stands in
 `motet.experiments.defaults`. The test split is never looked at.
 """
 
+import math
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
@@ -15,6 +17,7 @@ import torch
 from select_digits_defaults import MODEL, validation_score
 
 import motet
+from motet.errors import TrainingDivergedError
 from motet.experiments.defaults import defaults_for
 from motet.experiments.provenance import provenance
 from motet.files import write_json
@@ -64,7 +67,14 @@ def main() -> int:
     rows = []
     for name in wanted:
         for method in CANDIDATES[name]:
-            scores = [validation_score(method, training, seed, data) for seed in SEEDS]
+            try:
+                scores = [validation_score(method, training, seed, data) for seed in SEEDS]
+            except TrainingDivergedError as error:
+                rows.append(
+                    {"method": name, "settings": str(method), "diverged": str(error), "validation_nll": math.inf}
+                )
+                print(rows[-1], flush=True)
+                continue
             nll = [one["nll"] for one in scores]
             row = {
                 "method": name,
@@ -80,8 +90,11 @@ def main() -> int:
         for name in wanted
     }
     settings = {"model": str(MODEL), "training": str(training), "seeds": list(SEEDS), "split": "validation"}
-    if wanted == list(CANDIDATES):
-        write_json(OUT, {**provenance(torch.device("cpu")), "settings": settings, "rows": rows, "chosen": best})
+    for row in rows:  # JSON has no infinity
+        if "diverged" in row:
+            row["validation_nll"] = None
+    out = OUT if wanted == list(CANDIDATES) else OUT.with_name(f"{'-'.join(wanted)}.json")
+    write_json(out, {**provenance(torch.device("cpu")), "settings": settings, "rows": rows, "chosen": best})
     return 0
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 from motet.data import Augmentation, Kind
-from motet.methods import METHODS, MIMMO, MIMO, BatchEnsemble, DataMUX, MCDropout, Method, MixMo
+from motet.methods import METHODS, MIMMO, MIMO, BatchEnsemble, DataMUX, MCDropout, Method, MixMo, MixtureEnsembles
 from motet.models import MLP, ModelSettings, SmallCNN
 from motet.training import Training
 
@@ -52,6 +52,7 @@ _DIGITS = Defaults(
     tuned=(
         MCDropout(rate=0.02),
         BatchEnsemble(fast_std=0.1),
+        MixtureEnsembles(coefficient_lr=0.1),
         MIMO(**_REPEATED),
         MixMo(**_REPEATED),
         DataMUX(**_REPEATED),
