@@ -52,7 +52,7 @@ _DIGITS = Defaults(
     tuned=(
         MCDropout(rate=0.02),
         BatchEnsemble(fast_std=0.1),
-        MixtureEnsembles(coefficient_lr=0.1),
+        MixtureEnsembles(coefficient_lr=0.01),
         MIMO(**_REPEATED),
         MixMo(**_REPEATED),
         DataMUX(**_REPEATED),
