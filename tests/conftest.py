@@ -12,8 +12,14 @@ from jaxtyping import install_import_hook
 # Before motet is first imported: every annotated tensor shape in motet is then checked while the tests run.
 install_import_hook("motet", "beartype.beartype")
 
+import signal
+
 import pytest
 import torch
+
+# A suite that a shell runs in the background inherits an ignored Ctrl-C, and so would what the tests start and stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 from torchvision_stubs import declare_missing_operators
 
 declare_missing_operators()

@@ -77,4 +77,7 @@ def test_what_stands_around_a_layer_runs_before_and_behind_it() -> None:
     torch.testing.assert_close(doubled[0], attention(x.relu(), x, x, need_weights=False)[0])
     tile = Tile(3, layout=Layout())
     assert Around(layer, behind=tile).member(1) is layer
-    assert [type(part) for part in Around(layer, before=nn.Tanh(), behind=tile).member(0)] == [nn.Tanh, nn.Linear]
+    one = Around(layer, before=nn.Tanh(), behind=tile).member(0)
+    assert one.weight is layer.weight
+    assert not hasattr(one, "member")
+    torch.testing.assert_close(one(x), layer(x.tanh()))

@@ -8,15 +8,8 @@ from torch import nn
 from motet.layers._types import StandIn
 
 
-@final
-class Around(StandIn):
-    """A module with another before or behind it, in its place; models read of it what they read of the module itself.
-
-    Args:
-        inner: the module; it may take several arguments.
-        before: changes its first argument; nothing if None.
-        behind: changes what it puts out; nothing if None.
-    """
+class _Around(StandIn):
+    """Three modules one after the other; models read of it what they read of the one in the middle."""
 
     def __init__(self, inner: nn.Module, *, before: nn.Module | None = None, behind: nn.Module | None = None) -> None:
         super().__init__()
@@ -33,15 +26,24 @@ class Around(StandIn):
         """The inner module's own."""
         return getattr(self.inner, name)
 
+
+@final
+class Around(_Around):
+    """A module with another before or behind it, in its place; models read of it what they read of the module itself.
+
+    Args:
+        inner: the module; it may take several arguments.
+        before: changes its first argument; nothing if None.
+        behind: changes what it puts out; nothing if None.
+    """
+
     def member(self, member: int) -> nn.Module:
         """The module between what the others are for the member; itself where they are nothing."""
-        parts = [_member_of(self.before, member), self.inner, _member_of(self.behind, member)]
-        left = [part for part in parts if not isinstance(part, nn.Identity)]
-        return left[0] if len(left) == 1 else nn.Sequential(*left)
+        before, behind = _member_of(self.before, member), _member_of(self.behind, member)
+        return self.inner if before is behind is None else _Around(self.inner, before=before, behind=behind)
 
 
-def _member_of(module: nn.Module | None, member: int) -> nn.Module:
-    if module is None:
-        return nn.Identity()
+def _member_of(module: nn.Module | None, member: int) -> nn.Module | None:
     ordinary: Callable[[int], nn.Module] | None = getattr(module, "member", None)
-    return ordinary(member) if callable(ordinary) else module
+    own = ordinary(member) if callable(ordinary) else module
+    return None if isinstance(own, nn.Identity) else own
