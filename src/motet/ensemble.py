@@ -2,12 +2,12 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.grouping import Grouping, augment_dealt
@@ -16,14 +16,15 @@ from motet.likelihoods import Combination, Likelihood
 from motet.modes import evaluating
 from motet.objectives import ExitObjective, Objective
 from motet.parameter_groups import parameter_groups
-from motet.prediction import Prediction
+from motet.partial import Divisible
+from motet.prediction import Prediction, check_asked
 from motet.summary import Summary, summarise_network
 from motet.surgery import replace_module
 from motet.types import Batch, Progress
 
 
 @final
-class Ensemble(nn.Module):
+class Ensemble(Divisible):
     """M predictors in one network. Made by ``Method.wrap``, not by hand.
 
     Args:
@@ -177,13 +178,7 @@ class Ensemble(nn.Module):
 
     def _run(self, x: Tensor, *, rows: int, members: int, depths: tuple[int, ...] | None = None) -> Tensor:
         """Outputs ``(B, M, C)``, or ``(B, M, D, C)`` of members with exits: of all, or of those at `depths`."""
-        if self.input_axes is not None and x.ndim != self.input_axes:
-            raise InputError(
-                f"inputs must be one batch with {self.input_axes} axes, as the example was",
-                got=f"shape {tuple(x.shape)}",
-                fix="Pass examples (B, ...) to the ensemble; inputs of each member's own (B, M, ...) go to "
-                "forward_distinct",
-            )
+        self._check_axes(x)
         out_rows = self.network(x) if depths is None else self.network(x, depths)
         return self._by_member(out_rows, rows, members)
 
@@ -201,7 +196,7 @@ class Ensemble(nn.Module):
         x: Shaped[Tensor, "unique ..."],
         y: Shaped[Tensor, "unique ..."],
         *,
-        generator: Generator | None = None,
+        generator: torch.Generator | None = None,
         progress: Progress | None = None,
         augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Float[Tensor, ""]:
@@ -254,6 +249,9 @@ class Ensemble(nn.Module):
         *,
         targets: Shaped[Tensor, "batch ..."] | None = None,
         batch_size: int | None = None,
+        members: int | Sequence[int] | None = None,
+        lost: float | Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
     ) -> Prediction:
         """Predict in evaluation mode, without gradients; each submodule keeps its own mode afterwards.
 
@@ -261,25 +259,21 @@ class Ensemble(nn.Module):
             x: inputs, ``(B, ...)``.
             targets: the truth, kept in the prediction for metrics.
             batch_size: rows per forward pass; all at once if None.
+            members: the first k members alone, or those with these indices, at their cost; all if None. Those who
+                predict with them often make a `subset` of them once.
+            lost: indices of members that are lost, or the probability of each to be, the same for all of `x`: those
+                that survive are combined. At least one does (`motet.subset.surviving_members`).
+            generator: draws who is lost; torch's default generator if None.
 
         Raises:
-            InputError: for an empty batch, a batch size below 1, and targets that are not one per input.
+            InputError: for an empty batch, a batch size below 1, targets that are not one per input, and for members
+                that are none, repeated or not there.
         """
-        if len(x) == 0:
-            raise InputError("a prediction needs at least one input", got="an empty batch", fix="Pass inputs (B, ...)")
-        if batch_size is not None and batch_size < 1:
-            raise InputError("batch_size must be at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more")
-        if targets is not None and len(targets) != len(x):
-            raise InputError(
-                "a prediction must have one target per input",
-                got=f"{len(x)} inputs and {len(targets)} targets",
-                fix="Pass x and targets of the same examples",
-            )
-        with evaluating(self):
-            parts = [self(part) for part in x.split(batch_size or len(x))]
-        return Prediction(
-            outputs_BMC=torch.cat(parts), likelihood=self.likelihood, combination=self.combination, targets=targets
-        )
+        check_asked(x, targets, batch_size)
+        running = self if members is None and lost is None else self.survivors(members, lost, generator=generator)
+        with evaluating(running):
+            parts = [running(part) for part in x.split(batch_size or len(x))]
+        return self._prediction(torch.cat(parts), targets)
 
     def parameter_groups(
         self, *, weight_decay: float = 0.0, decay_norm_and_bias: bool = True, learning_rate: float | None = None
@@ -346,22 +340,6 @@ class Ensemble(nn.Module):
         return self.objective(
             self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress
         )
-
-    def _by_member(self, out_rows: Tensor, rows: int, members: int) -> Tensor:
-        axes = 3 if isinstance(self.network, Exits) else 2
-        if not isinstance(out_rows, Tensor) or out_rows.ndim != axes or len(out_rows) != members * rows:
-            raise InputError(
-                f"the network must return {members} rows (members) for each of the {rows} inputs",
-                # Some models return more than the logits, but in training only.
-                got=f"an output of shape {tuple(out_rows.shape)}"
-                if isinstance(out_rows, Tensor)
-                else f"a {type(out_rows).__name__}",
-                fix="Check that nothing in the model mixes or drops rows, and that the input is one batch (B, ...)",
-            )
-        if out_rows.dtype in (torch.float16, torch.bfloat16):
-            out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that NLL shows
-        outputs: Tensor = out_rows.unflatten(0, (members, rows)).transpose(0, 1)
-        return outputs
 
     def _folded_error(self, what: str) -> InputError:
         return InputError(

@@ -166,6 +166,20 @@ class Prediction:
             )
 
 
+def check_asked(x: Tensor, targets: Tensor | None, batch_size: int | None) -> None:
+    """Raise `InputError` unless `x` can be predicted in such batches, and the targets are one per row of it."""
+    if len(x) == 0:
+        raise InputError("a prediction needs at least one input", got="an empty batch", fix="Pass inputs (B, ...)")
+    if batch_size is not None and batch_size < 1:
+        raise InputError("batch_size must be at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more")
+    if targets is not None and len(targets) != len(x):
+        raise InputError(
+            "a prediction must have one target per input",
+            got=f"{len(x)} inputs and {len(targets)} targets",
+            fix="Pass x and targets of the same examples",
+        )
+
+
 def _entropy(probs: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
     entropy: Tensor = torch.special.entr(probs).sum(dim=-1)
     return entropy

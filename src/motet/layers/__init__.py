@@ -7,6 +7,7 @@ from motet.layers.around import Around
 from motet.layers.branches import Branches, Tile
 from motet.layers.depth_weights import DepthWeights
 from motet.layers.exits import Exits
+from motet.layers.exits_in_turn import exits_in_turn
 from motet.layers.fast_weights import FastWeights
 from motet.layers.member_batch_norm import MemberBatchNorm
 from motet.layers.members import Members
@@ -60,5 +61,6 @@ __all__ = [
     "TemplateMembers",
     "Tile",
     "Turn",
+    "exits_in_turn",
     "mean_over_positions",
 ]

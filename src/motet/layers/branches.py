@@ -1,6 +1,6 @@
 """Where a network that all members share branches into parts of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import torch
@@ -36,6 +36,10 @@ class Tile(nn.Module):
     def member(self, member: int) -> nn.Module:
         """One member needs no tiling."""
         return nn.Identity()
+
+    def subset(self, indices: Sequence[int]) -> "Tile":
+        """For fewer members."""
+        return Tile(len(indices), layout=self.layout)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
@@ -89,6 +93,10 @@ class Branches(StandIn):
     def member(self, member: int) -> nn.Module:
         """The member's own module."""
         return self.branches[member]
+
+    def subset(self, indices: Sequence[int]) -> "Branches":
+        """The chosen members' modules alone."""
+        return Branches(self.branches[index] for index in indices)
 
 
 def _joined(outputs: list[Any]) -> Any:

@@ -1,5 +1,6 @@
 """Weights over the depths of a network that predicts at several of them."""
 
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -46,6 +47,18 @@ class DepthWeights(nn.Module):
     def forward(self) -> Float[Tensor, "member depth"]:
         """Log of the weights, which add up to 1 over the depths."""
         return self.logits_MD.log_softmax(dim=-1)
+
+    @torch.no_grad()
+    def subset(self, indices: Sequence[int]) -> "DepthWeights":
+        """The chosen members' weights."""
+        logits_MD = self.logits_MD
+        own = DepthWeights(len(indices), logits_MD.shape[1], learned=False)
+        if isinstance(logits_MD, nn.Parameter):
+            del own.logits_MD
+            own.logits_MD = nn.Parameter(logits_MD[list(indices)], requires_grad=logits_MD.requires_grad)
+        else:
+            own.logits_MD = logits_MD[list(indices)]
+        return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

@@ -129,6 +129,18 @@ class _OneMember(nn.Module):
         return self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
 
 
+def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
+    """The rows ``(M B, C)`` of the exit at `depth`, from what the network's point put out."""
+    rows: Tensor = taps.heads[depth](output)
+    if taps.output is not None:
+        layer = taps.network.get_submodule(taps.output)
+        weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
+        assert isinstance(weight, Tensor)
+        # An output convolution reads one position: features (B, F) are (B, F, 1, 1) to it.
+        rows = layer(rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))).flatten(1)
+    return rows
+
+
 class _EnoughError(Exception):
     """The deepest exit that was asked for has been read."""
 
@@ -168,14 +180,7 @@ class _Reading:
 
     def at_point(self, depth: int, _: nn.Module, args: Any, output: Tensor) -> Tensor | None:
         taps = self.taps
-        rows: Tensor = taps.heads[depth](output)
-        if taps.output is not None:
-            layer = taps.network.get_submodule(taps.output)
-            weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
-            assert isinstance(weight, Tensor)
-            # An output convolution reads one position: features (B, F) are (B, F, 1, 1) to it.
-            rows = layer(rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))).flatten(1)
-        self.exits[depth] = rows
+        self.exits[depth] = read_exit(taps, depth, output)
         if depth == self.last:
             raise _EnoughError
         return output.clone() if taps.points[depth] in taps.written and torch.is_grad_enabled() else None

@@ -1,6 +1,6 @@
 """BatchEnsemble's layer: one slow weight for all members, and rank-one fast weights for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -100,6 +100,27 @@ class FastWeights(StandIn):
             assert layer.bias is not None
             layer.bias.copy_(self.biases[member])
         return layer
+
+    @torch.no_grad()
+    def subset(self, indices: Sequence[int]) -> "FastWeights":
+        """The same slow weight, with the chosen members' fast weights and biases."""
+        chosen = list(indices)
+        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None)
+        layer.weight = self.slow.weight
+        if self.biases is not None:
+            assert layer.bias is not None
+            layer.bias.requires_grad_(self.biases.requires_grad)
+        own = FastWeights(
+            layer,
+            self.fast_in[chosen],
+            self.fast_out[chosen],
+            None if self.biases is None else self.biases[chosen],
+            layout=self.layout,
+        )
+        own.fast_in.requires_grad_(self.fast_in.requires_grad)
+        own.fast_out.requires_grad_(self.fast_out.requires_grad)
+        own.lr_scales = self.lr_scales
+        return own.train(self.training)
 
     def as_one(self, name: str) -> Any:
         """Of the slow layer, whose bias is the mean over the members."""

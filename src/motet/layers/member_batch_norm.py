@@ -1,5 +1,6 @@
 """Batch normalisation with scales, shifts and statistics of each member's own."""
 
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -96,6 +97,16 @@ class MemberBatchNorm(nn.Module):
             kept = nn.Parameter(own.clone()) if isinstance(value, nn.Parameter) else own.clone()
             setattr(norm, name, kept)
         return norm.train(self.training)
+
+    @torch.no_grad()
+    def subset(self, indices: Sequence[int]) -> "MemberBatchNorm":
+        """The chosen members' norms."""
+        own = MemberBatchNorm(self.member(indices[0]), len(indices), layout=self.layout)
+        for name, value in (*self.named_parameters(), *self.named_buffers()):
+            part = value[list(indices)] if value.ndim else value.clone()
+            kept = isinstance(value, nn.Parameter)
+            setattr(own, name, nn.Parameter(part, requires_grad=value.requires_grad) if kept else part)
+        return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

@@ -1,6 +1,6 @@
 """Whole networks side by side."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import final
 
 import torch
@@ -32,3 +32,7 @@ class Members(nn.Module):
     def member(self, member: int) -> nn.Module:
         """The member's own network."""
         return self.networks[member]
+
+    def subset(self, indices: Sequence[int]) -> "Members":
+        """The chosen members' networks alone."""
+        return Members((self.networks[index] for index in indices), layout=self.layout)

@@ -1,5 +1,6 @@
 """The output layer of a network with one head per member."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -64,6 +65,19 @@ class MultiHead(StandIn):
             assert layer.bias is not None
             layer.bias.copy_(self.layer.bias.unflatten(0, (self.members, -1))[member])
         return layer
+
+    @torch.no_grad()
+    def subset(self, indices: Sequence[int]) -> "MultiHead":
+        """The chosen members' heads."""
+        one, chosen = self.member(indices[0]), list(indices)
+        one.weight.requires_grad_(self.layer.weight.requires_grad)
+        biases = None
+        if self.layer.bias is not None:
+            assert one.bias is not None
+            one.bias.requires_grad_(self.layer.bias.requires_grad)
+            biases = self.layer.bias.unflatten(0, (self.members, -1))[chosen]
+        own = MultiHead(one, self.layer.weight.unflatten(0, (self.members, -1))[chosen], biases)
+        return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

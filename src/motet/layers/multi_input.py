@@ -123,6 +123,7 @@ class ConcatenatedInput(StandIn):
     """
 
     member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight"})
+    mixes_members: ClassVar[bool] = True
 
     def __init__(self, layer: Ordinary, kernels: Tensor) -> None:
         super().__init__()

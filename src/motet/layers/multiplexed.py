@@ -73,6 +73,7 @@ class LearnedTransforms(nn.Module):
     """
 
     member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias", "norm.weight", "norm.bias"})
+    mixes_members: ClassVar[bool] = True
 
     layer: nn.Linear | Convolution
     norm: nn.Module | None

@@ -1,5 +1,6 @@
 """Dropout whose masks are samples of a network."""
 
+from collections.abc import Sequence
 from typing import Literal, final, get_args
 
 import torch
@@ -28,11 +29,24 @@ class SampleDropout(nn.Module):
         seed: of the fixed masks.
         index: the layer's number, so that layers differ.
         layout: says how many samples run.
+        chosen: which of the fixed masks, by their place in the generator's order, are the samples'; the first S if
+            None.
     """
 
-    def __init__(self, rate: float, samples: int, *, masks: Masks, seed: int, index: int, layout: Layout) -> None:
+    def __init__(
+        self,
+        rate: float,
+        samples: int,
+        *,
+        masks: Masks,
+        seed: int,
+        index: int,
+        layout: Layout,
+        chosen: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.rate, self.samples, self.masks = rate, samples, masks
+        self.chosen = tuple(range(samples) if chosen is None else chosen)
         self.seed, self.index = seed, index
         self.layout = layout
         self._drawn: Tensor | None = None
@@ -58,7 +72,8 @@ class SampleDropout(nn.Module):
             # Multiplied by a prime: seed 0 of layer 1 is not seed 1 of layer 0. Drawn on the CPU whatever the device,
             # and sample by sample, so that the first samples are the same whatever their number.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.index)
-            draws = torch.stack([torch.rand(shape, generator=generator) for _ in range(self.samples)])
+            draws = torch.stack([torch.rand(shape, generator=generator) for _ in range(max(self.chosen) + 1)])
+            draws = draws[list(self.chosen)]
             drawn = ((draws >= self.rate) / (1 - self.rate)).to(like)
             self._drawn = drawn
         return drawn
@@ -66,6 +81,20 @@ class SampleDropout(nn.Module):
     def member(self, member: int) -> nn.Module:
         """The sample's own mask alone, for rows ``B``; with fresh masks, a sample like any other."""
         return _OneSample(self, member).train(self.training)
+
+    def subset(self, indices: Sequence[int]) -> "SampleDropout":
+        """The chosen samples, with the masks that they had."""
+        chosen = [self.chosen[index] for index in indices]
+        own = SampleDropout(
+            self.rate,
+            len(chosen),
+            masks=self.masks,
+            seed=self.seed,
+            index=self.index,
+            layout=self.layout,
+            chosen=chosen,
+        )
+        return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

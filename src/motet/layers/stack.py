@@ -1,5 +1,6 @@
 """M networks as one, run together or in turn."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -85,6 +86,26 @@ class Stack(nn.Module):
             for layer in layers:
                 layer.join()
         return torch.cat(outputs)
+
+    def of_member(self, x: Shaped[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch out"]:
+        """One member's outputs for rows ``(B, ...)``, at one member's cost."""
+        layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
+        try:
+            for layer in layers:
+                layer.split(only=member)
+            self.turn.member = member
+            out: Tensor = self.network(x)
+        finally:
+            self.turn.member = None
+            for layer in layers:
+                layer.join()
+        return out
+
+    def subset(self, indices: Sequence[int]) -> "Stack":
+        """The chosen members' stack, around the same network: its layers have a subset of their own."""
+        widening = self.widening * len(indices) / self.members
+        own = Stack(self.network, len(indices), self.turn, layout=self.layout, widening=widening, always=self.always)
+        return own.train(self.training)
 
     def member(self, member: int) -> nn.Module:
         """What has the members' layers, for `motet.surgery.member_network` to take one member's from."""

@@ -6,7 +6,8 @@ the model's input take rows, and layers that make its output give rows ``(M B)``
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -41,7 +42,7 @@ class StackedLayer(nn.Module, ABC):
         super().__init__()
         self.members = members
         self.turn = turn
-        self._parts: dict[str, tuple[Tensor, ...]] = {}
+        self._parts: dict[str, tuple[Tensor, ...] | Mapping[int, Tensor]] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """What all members make of their channels of `x`, or one member of `x`."""
@@ -59,13 +60,20 @@ class StackedLayer(nn.Module, ABC):
     def member(self, member: int) -> nn.Module:
         """The member's own ordinary layer."""
 
-    def split(self) -> None:
-        """Make ready for a loop over members."""
-        # Once a pass, not once a member: the gradients of M slices would each be as large as the whole.
-        self._parts = {
-            name: tensor.unflatten(0, (self.members, -1)).unbind()
+    @abstractmethod
+    def of(self, layer: Any, members: int) -> "StackedLayer":
+        """A stacked layer of the same stack, for so many layers like `layer`, to `fill`."""
+
+    def split(self, *, only: int | None = None) -> None:
+        """Make ready for a loop over members, or for one member alone."""
+        apart = {
+            name: tensor.unflatten(0, (self.members, -1))
             for name, tensor in (*self.layer.named_parameters(), *self.layer.named_buffers())
             if tensor.ndim
+        }
+        # Once a pass, not once a member: the gradients of M slices would each be as large as the whole.
+        self._parts = {
+            name: tensor.unbind() if only is None else {only: tensor[only]} for name, tensor in apart.items()
         }
 
     def join(self) -> None:
@@ -98,6 +106,14 @@ class StackedLayer(nn.Module, ABC):
             if isinstance(tensor, nn.Parameter):
                 tensor.requires_grad_(own[name].requires_grad)
         return layer.train(self.layer.training)
+
+    @torch.no_grad()
+    def subset(self, indices: Sequence[int]) -> "StackedLayer":
+        """The chosen members' layers; together with all others of the stack."""
+        alone = [self.member(index) for index in indices]
+        own = self.of(alone[0], len(alone))
+        own.fill(alone)
+        return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
@@ -163,6 +179,10 @@ class StackedLinear(StackedLayer):
         assert weight is not None
         return F.linear(x, weight, self.part("bias", member))
 
+    def of(self, layer: nn.Linear, members: int) -> "StackedLinear":
+        """As the base class says."""
+        return StackedLinear(layer, members, self.turn, layout=self.layout, reads=self.reads, writes=self.writes)
+
     def member(self, member: int) -> Ordinary:
         """The member's own Linear layer."""
         layer = like(self.layer, inputs=self.layer.in_features, outputs=self.layer.out_features // self.members)
@@ -213,6 +233,10 @@ class StackedConvolution(StackedLayer):
         weight = self.part("weight", member)
         assert weight is not None
         return convolve(self.layer, x, weight, self.part("bias", member), groups=self.layer.groups // self.members)
+
+    def of(self, layer: Convolution, members: int) -> "StackedConvolution":
+        """As the base class says."""
+        return StackedConvolution(layer, members, self.turn, layout=self.layout, reads=self.reads, writes=self.writes)
 
     def member(self, member: int) -> Ordinary:
         """The member's own convolution."""

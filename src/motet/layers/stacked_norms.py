@@ -37,9 +37,9 @@ class StackedBatchNorm(StackedLayer):
         self._calls = [0] * members
         self._batches = 0
 
-    def split(self) -> None:
-        """Make ready for a loop over members."""
-        super().split()
+    def split(self, *, only: int | None = None) -> None:
+        """Make ready for a loop over members, or for one member alone."""
+        super().split(only=only)
         self._calls = [0] * self.members
         tracked = self.layer.num_batches_tracked
         # Its value is needed for a cumulative average only, and would make an accelerator wait.
@@ -73,6 +73,10 @@ class StackedBatchNorm(StackedLayer):
             momentum,
             layer.eps,
         )
+
+    def of(self, layer: BatchNorm, members: int) -> "StackedBatchNorm":
+        """As the base class says."""
+        return StackedBatchNorm(layer, members, self.turn)
 
     def member(self, member: int) -> nn.Module:
         """The member's own batch norm."""
@@ -112,6 +116,10 @@ class StackedGroupNorm(StackedLayer):
         groups = self.layer.num_groups // self.members
         return F.group_norm(x, groups, self.part("weight", member), self.part("bias", member), self.layer.eps)
 
+    def of(self, layer: nn.GroupNorm, members: int) -> "StackedGroupNorm":
+        """As the base class says."""
+        return StackedGroupNorm(layer, members, self.turn)
+
     def member(self, member: int) -> nn.Module:
         """The member's own group norm."""
         groups, channels = self.layer.num_groups // self.members, self.layer.num_channels // self.members
@@ -146,6 +154,10 @@ class StackedLayerNorm(StackedLayer):
         """``(B, ..., F)``, normalised."""
         weight, bias = self.part("weight", member), self.part("bias", member)
         return F.layer_norm(x, (self.features,), weight, bias, self.layer.eps)
+
+    def of(self, layer: nn.LayerNorm, members: int) -> "StackedLayerNorm":
+        """As the base class says."""
+        return StackedLayerNorm(layer, members, self.turn)
 
     def member(self, member: int) -> nn.Module:
         """The member's own layer norm."""
@@ -188,6 +200,10 @@ class StackedPReLU(StackedLayer):
         weight = self.part("weight", member)
         assert weight is not None
         return F.prelu(x, weight)
+
+    def of(self, layer: nn.PReLU, members: int) -> "StackedPReLU":
+        """As the base class says."""
+        return StackedPReLU(layer, members, self.turn)
 
     def member(self, member: int) -> nn.Module:
         """The member's own PReLU."""

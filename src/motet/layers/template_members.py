@@ -39,6 +39,10 @@ class TemplateMembers(nn.Module):
         """The members alone, whose layers fold to ordinary ones: M times the single network's parameters."""
         return self.members
 
+    def subset(self, indices: Sequence[int]) -> Members:
+        """The chosen members alone. Their layers fold to ordinary ones: which templates are read depends on M."""
+        return self.members.subset(indices)
+
     def member(self, member: int) -> nn.Module:
         """The member's own network, whose layers still read the banks."""
         return self.members.member(member)

@@ -1,7 +1,7 @@
 """One member of an ensemble as an ordinary network, and all of them side by side."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -76,6 +76,10 @@ class SharedNetwork(nn.Module):
     def member(self, member: int) -> nn.Module:
         """The member's own network."""
         return member_network(self.network, member)
+
+    def subset(self, indices: Sequence[int]) -> "SharedNetwork":
+        """For the rows of fewer members, whose layers the network's own layers pick."""
+        return SharedNetwork(self.network, len(indices), layout=self.layout, tiles=self.tiles)
 
     def folded(self) -> Members:
         """M ordinary networks side by side: an inference costs M passes of the single network, and no more.
