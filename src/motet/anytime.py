@@ -17,7 +17,7 @@ ByMember = Callable[[Tensor, int, int], Tensor]
 def count_steps(network: nn.Module, members: int) -> int:
     """How many predictions follow each other: exits, members, or one where members share the last layer's features."""
     if isinstance(network, Exits):
-        return len(_depths(network))
+        return len(depths_of(network))
     return 1 if _runs_at_once(network) else members
 
 
@@ -53,8 +53,7 @@ def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
         with evaluating(network):
             return network.of_member(x, member)
     # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
-    alone = isinstance(network, Members)
-    own = network.networks[member] if alone else member_network(network, member, share=True)
+    own = network.member(member) if isinstance(network, Members) else member_network(network, member, share=True)
     with evaluating(own):
         rows: Tensor = own(x)
         return rows
@@ -65,7 +64,8 @@ def _runs_at_once(network: nn.Module) -> bool:
     return any(isinstance(module, MultiHead) for module in network.modules())
 
 
-def _depths(exits: Exits) -> tuple[int, ...]:
+def depths_of(exits: Exits) -> tuple[int, ...]:
+    """The depths that a prediction takes, in order."""
     with evaluating(exits):
         kept = exits.kept()
     return tuple(range(len(exits.points) + 1)) if kept is None else kept
@@ -100,7 +100,7 @@ def _by_member(
 def _by_exit(
     network: Exits, x: Tensor, members: int, by_member: ByMember, likelihood: Likelihood
 ) -> Generator[Tensor, Tensor | None, None]:
-    depths, rows, found = _depths(network), len(x), []
+    depths, rows, found = depths_of(network), len(x), []
     run = exits_in_turn(network, x, depths)
     try:
         for step, exit_rows in enumerate(run, start=1):

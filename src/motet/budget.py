@@ -4,7 +4,7 @@ The setting of budgeted batch classification (Huang et al., Multi-scale dense ne
 example leaves after the first step whose combined prediction is confident enough.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, final, get_args
@@ -129,8 +129,3 @@ def spend(
     )
     total = torch.tensor([0.0, *accumulate(budget.costs)], dtype=torch.float64).to(steps_B.device)
     return Budgeted(prediction=prediction, steps_B=steps_B, cost_B=total[steps_B], unit=budget.unit)
-
-
-def confidences(predictions: Sequence[Prediction]) -> Float[Tensor, "step batch"]:
-    """Confidence after each step, for `motet.analyses.fit_budget`, in double precision."""
-    return torch.stack([prediction.confidence.double() for prediction in predictions])
