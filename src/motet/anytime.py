@@ -1,6 +1,7 @@
 """Predictions that become better while an ensemble runs: member after member, or exit after exit."""
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 import torch
 from torch import Tensor, nn
@@ -71,45 +72,46 @@ def depths_of(exits: Exits) -> tuple[int, ...]:
     return tuple(range(len(exits.points) + 1)) if kept is None else kept
 
 
-@torch.no_grad()
+# Without gradients while something runs, and only then: the caller has its own mode between two steps.
+
+
 def _at_once(
     network: nn.Module, x: Tensor, members: int, by_member: ByMember
 ) -> Generator[Tensor, Tensor | None, None]:
-    with evaluating(network):
+    with evaluating(network), torch.no_grad():
         outputs = by_member(network(x), len(x), members)
     yield outputs
 
 
-@torch.no_grad()
 def _by_member(
     network: nn.Module, x: Tensor, members: int, by_member: ByMember
 ) -> Generator[Tensor, Tensor | None, None]:
     outputs_BMC: Tensor | None = None
     for member in range(members):
-        rows_B1C = by_member(run_member(network, x, member), len(x), 1)
-        if outputs_BMC is None:  # one place for all, so that no step copies those before it
-            outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
-        outputs_BMC[:, member] = rows_B1C[:, 0]
+        with torch.no_grad():
+            rows_B1C = by_member(run_member(network, x, member), len(x), 1)
+            if outputs_BMC is None:  # one place for all, so that no step copies those before it
+                outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
+            outputs_BMC[:, member] = rows_B1C[:, 0]
         kept = yield outputs_BMC[:, : member + 1]
         if kept is not None:  # sent, for which a generator has to yield once more
             x, outputs_BMC = x[kept], outputs_BMC[kept]
             yield outputs_BMC[:, : member + 1]
 
 
-@torch.no_grad()
 def _by_exit(
     network: Exits, x: Tensor, members: int, by_member: ByMember, likelihood: Likelihood
 ) -> Generator[Tensor, Tensor | None, None]:
-    depths, rows, found = depths_of(network), len(x), []
-    run = exits_in_turn(network, x, depths)
-    try:
+    depths, rows = depths_of(network), len(x)
+    found: list[Tensor] = []
+    with closing(exits_in_turn(network, x, depths)) as run:
         for step, exit_rows in enumerate(run, start=1):
-            found.append(by_member(exit_rows.unsqueeze(1), rows, members)[:, :, 0])
-            log_weights_MD = network.log_weights(depths[:step]).to(found[-1].dtype)
-            kept = yield likelihood.average(torch.stack(found, dim=2), log_weights_MD)
+            with torch.no_grad():
+                found.append(by_member(exit_rows.unsqueeze(1), rows, members)[:, :, 0])
+                log_weights_MD = network.log_weights(depths[:step]).to(found[-1].dtype)
+                outputs_BMC = likelihood.average(torch.stack(found, dim=2), log_weights_MD)
+            kept = yield outputs_BMC
             if kept is not None:
                 run.send(kept)
                 rows, found = len(kept), [outputs[kept] for outputs in found]
-                yield found[-1]
-    finally:
-        run.close()
+                yield outputs_BMC[kept]

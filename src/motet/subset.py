@@ -120,6 +120,7 @@ def subset_network(network: nn.Module, indices: Sequence[int]) -> tuple[nn.Modul
         folded: Callable[[], nn.Module] | None = getattr(module, "folded", None)
         if callable(subset):
             new = subset(indices)
+            new.training = module.training
         elif callable(folded):
             new, trainable[0] = folded(), False
         else:

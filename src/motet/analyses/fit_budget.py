@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -125,11 +126,11 @@ def _flops(ensemble: Ensemble, x: Tensor) -> list[float]:
 
     if isinstance(network, Exits):
         depths = depths_of(network)
-        up_to = [0.0] + [count(lambda last=last: network(x, depths[:last])) for last in range(1, len(depths) + 1)]
+        up_to = [0.0] + [count(partial(network, x, depths[:last])) for last in range(1, len(depths) + 1)]
         return [after - before for before, after in pairwise(up_to)]
     if ensemble.steps == 1:
-        return [count(lambda: network(x))]
-    return [count(lambda member=member: run_member(network, x, member)) for member in range(ensemble.members)]
+        return [count(partial(network, x))]
+    return [count(partial(run_member, network, x, member)) for member in range(ensemble.members)]
 
 
 def _seconds(ensemble: Ensemble, x: Tensor) -> list[float]:

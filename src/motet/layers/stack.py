@@ -104,8 +104,7 @@ class Stack(nn.Module):
     def subset(self, indices: Sequence[int]) -> "Stack":
         """The chosen members' stack, around the same network: its layers have a subset of their own."""
         widening = self.widening * len(indices) / self.members
-        own = Stack(self.network, len(indices), self.turn, layout=self.layout, widening=widening, always=self.always)
-        return own.train(self.training)
+        return Stack(self.network, len(indices), self.turn, layout=self.layout, widening=widening, always=self.always)
 
     def member(self, member: int) -> nn.Module:
         """What has the members' layers, for `motet.surgery.member_network` to take one member's from."""
