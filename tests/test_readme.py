@@ -16,7 +16,9 @@ def _generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/design.md", "docs/methods.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/design.md", "docs/methods.md", "docs/prediction-under-a-budget.md"]
+)
 def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -95,7 +95,7 @@ def confidences(
 def best_threshold(
     confidence_SB: Float[Tensor, "step batch"], costs: Sequence[float], budget: float
 ) -> tuple[float, float]:
-    """The highest threshold for all steps whose mean cost is within `budget`, and that cost.
+    """A threshold for all steps whose mean cost is the highest within `budget`, and that cost.
 
     An example takes step t + 1 if its largest confidence so far is below the threshold. The cost is a step function of
     the threshold that rises at the confidences, so that only these, and infinity, need be looked at.
@@ -111,7 +111,10 @@ def best_threshold(
     affordable = expected <= budget
     affordable[-1] |= sum(costs) <= budget
     best = int(affordable.nonzero().max())
-    return float(levels[best]), float(expected[best])
+    # Halfway to the level below, so that rounding does not decide about the example that has this very confidence.
+    below_it = levels[best - 1] if best > 0 else torch.zeros_like(levels[0])
+    threshold = levels[best] if levels[best].isinf() else (levels[best] + below_it) / 2
+    return float(threshold), float(expected[best])
 
 
 @torch.no_grad()
