@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from motet.cli._arguments import OMITTABLE, parse, shown
+from motet.cli._part import in_words, lost_of, members_of
 from motet.cli._robustness import HEADS, aligned, robustness_lines
 from motet.cli._show import say, show
 
@@ -25,6 +26,10 @@ class Arguments:
     """A run's folder: what motet run wrote, or one in a comparison's folder (runs/compare-digits/mimo-seed0)."""
     distinct: bool = False
     """Also predict a different example with each member, M in one pass (throughput use)."""
+    members: Annotated[str | None, OMITTABLE, shown("K | I,J,...", "all")] = None
+    """Score the first K members alone, or those with these indices (0,3,5), at their cost."""
+    lost: Annotated[str | None, OMITTABLE, shown("P | I,J,...", "none")] = None
+    """Score what is left when these members are lost (1,4), or each with a probability (0.3; drawn with seed 0)."""
     shift: Annotated[str | None, OMITTABLE, shown("SHIFT")] = None
     """cifar-c, cifar-c-19, mimmo, or one corruption, such as fog; for tables: tables, or one shift of them; or a folder
     with the official files of CIFAR-C or ImageNet-C."""
@@ -45,6 +50,8 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
+    if arguments.members is not None or arguments.lost is not None:
+        return _part(arguments)
     if arguments.shift is not None or arguments.ood:
         return _robustness(arguments)
     from motet.errors import InputError
@@ -66,6 +73,37 @@ def main(argv: Sequence[str]) -> int:
             show(line)
         if arguments.distinct:
             show(throughput_in_words(record))
+    say(f"evaluation: {run.folder / 'evaluation.json'}")
+    return 0
+
+
+def _part(arguments: Arguments) -> int:
+    """Evaluate some of a run's members."""
+    from motet.errors import InputError
+    from motet.experiments import evaluate_part, find_run
+    from motet.files import to_json
+
+    if arguments.distinct or arguments.shift is not None or arguments.ood:
+        raise InputError(
+            "some members are evaluated on the test data as they are",
+            got="--members or --lost with --distinct, --shift or --ood",
+            fix="Evaluate them one after the other",
+        )
+    run = find_run(arguments.run)
+    record = evaluate_part(
+        run,
+        members=None if arguments.members is None else members_of(arguments.members),
+        lost=None if arguments.lost is None else lost_of(arguments.lost),
+        data_dir=arguments.data_dir,
+        device=arguments.device,
+    )
+    if arguments.json:
+        show(to_json(record).rstrip())
+    else:
+        show(record["method"])
+        show(in_words(record["part"]["members"], record["members"]))
+        for line in _table({"these": record["part"]}):
+            show(line)
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 

@@ -3,6 +3,7 @@
 from motet.experiments.compare import compare, default_folder
 from motet.experiments.entry import Entry
 from motet.experiments.evaluate import evaluate, find_run, throughput_in_words
+from motet.experiments.evaluate_part import evaluate_part
 from motet.experiments.experiment import Experiment
 from motet.experiments.gather import gather, side_by_side
 from motet.experiments.plan import Plan, make_plan
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "default_folder",
     "evaluate",
+    "evaluate_part",
     "evaluate_robustness",
     "find_run",
     "find_runs",

@@ -114,13 +114,13 @@ def evaluate(
         record: dict[str, Any] = earlier(run.folder) | {
             **heading(experiment, ensemble, dataset),
             "ensemble": {
-                "scores": _scores(predict_split(ensemble, dataset, dataset.test), dataset),
+                "scores": in_own_units(predict_split(ensemble, dataset, dataset.test), dataset),
                 "flops": flops(ensemble.fold(), example),
             },
         }
         if distinct:
             record["distinct"] = {
-                "scores": _scores(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed), dataset),
+                "scores": in_own_units(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed), dataset),
                 "flops": distinct_flops(ensemble, example),
                 "seed": seed,
             }
@@ -163,7 +163,7 @@ def distinct_flops(ensemble: Ensemble, example: Shaped[Tensor, "batch ..."]) -> 
     return -(-flops(_SideBySide(ensemble), x_BM) // ensemble.members)
 
 
-def _scores(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
+def in_own_units(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
     scores = dataset.spec.in_own_units(score(prediction))
     return {name: value for name, value in scores.items() if name in _SCORES}
 
