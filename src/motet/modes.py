@@ -15,10 +15,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     """
     training_itself = module.training
     before = [(part, part.training) for part in module.modules()]
-    module.eval()
+    # Of a small network in evaluation mode, as in use, setting flags that are set would take longer than a pass.
+    at_work = any(training for _, training in before)
+    if at_work:
+        module.eval()
     try:
         yield
     finally:
-        module.train(training_itself)  # for modules that do more than set the flag
+        if at_work or module.training:
+            module.train(training_itself)  # for modules that do more than set the flag
         for part, training in before:
-            part.training = training
+            if part.training != training:
+                part.training = training

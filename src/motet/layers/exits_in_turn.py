@@ -60,8 +60,8 @@ class _Run:
         self.kept: Tensor | None = None
         self.go: SimpleQueue[bool] = SimpleQueue()
         self.done: SimpleQueue[tuple[int, Tensor | BaseException]] = SimpleQueue()
-        # What torch keeps for each thread by itself.
-        self.surroundings = _surroundings(x)
+        # What torch, and OpenMP below it, keep for each thread by itself.
+        self.surroundings, self.threads = _surroundings(x), torch.get_num_threads()
         self.thread = threading.Thread(target=self.work, name="motet exits", daemon=True)
         self.taps = [
             (exits.network.get_submodule(exits.points[depth]), partial(self.at_point, depth))
@@ -99,6 +99,7 @@ class _Run:
         try:
             if not self.go.get():
                 return
+            torch.set_num_threads(self.threads)
             with ExitStack() as stack:
                 for enter in self.surroundings:
                     stack.enter_context(enter())
