@@ -83,6 +83,10 @@ def kind_of(data: str) -> Kind:
         if path.suffix.lower() in TABLE_SUFFIXES:
             return "table"
         got, fix = f"{data}, a file of another kind", f"Write it as {', '.join(sorted(TABLE_SUFFIXES))}"
+    elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
+        beside = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        got = f"{data}, where nothing is"
+        fix = f"Check the path. In {path.parent}: {nearest(path.name, beside, listed=8)}" if beside else "Check the path"
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
         got=got,

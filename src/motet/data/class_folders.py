@@ -1,6 +1,7 @@
 """Images in folders, one folder a class."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,16 @@ import torch
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
-from motet.data._decode import IMAGE_SUFFIXES, BadImageError, Header, bad_images_error, centre, decode, read_header
+from motet.data._decode import (
+    IMAGE_SUFFIXES,
+    BadImageError,
+    Header,
+    bad_images_error,
+    centre,
+    check_whole,
+    decode,
+    read_header,
+)
 from motet.data._holdout import hold_out, split_rows
 from motet.data._image_files import ImageFiles
 from motet.data._options import FOLDER_OPTIONS, DataOptions
@@ -19,7 +29,12 @@ from motet.errors import InputError
 IN_MEMORY = 512 * 2**20
 """Bytes of pixels up to which a folder's images become tensors."""
 
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_DARK = 32
 _VALIDATION, _TEST = 0.1, 0.2
 _THREADS = 16
 # Of the photographs of ImageNet, and used by convention for others: the statistics of a stream are not worth a pass.
@@ -34,10 +49,11 @@ Classes = Mapping[str, Sequence[Path]]
 def image_folder(folder: Path, options: DataOptions | None = None, *, name: str | None = None) -> Dataset:
     """A data set of the images in a folder of class folders.
 
-    The folder either holds ``train/``, and ``val/`` (or ``valid/``, ``validation/``) and ``test/``, with class folders
-    in each; or class folders itself. Without ``val/``, a tenth of the training images is held out; without ``test/``,
+    The folder either holds ``train/`` (or ``training/``), and ``val/`` (or ``valid/``, ``validation/``) and ``test/``
+    (or ``testing/``), with class folders in each; or class folders itself. Without ``val/``, a tenth of the training images is held out; without ``test/``,
     ``val/`` takes its place, as is usual for ImageNet. Class folders alone are split into 70/10/20 percent. All splits
-    are stratified and the same on every machine. Images are looked for in the folders below a class folder, too.
+    are stratified and the same on every machine. Images are looked for in the folders below a class folder, too. Other
+    files in class folders, images outside them, and folders beside the splits are left out, and the notes say so.
 
     Images of one size keep it; images of several need ``image_size``: the square in the middle of each is brought to
     it. Images that take more than 512 MiB together stay in their files and are decoded when needed. See
@@ -50,8 +66,9 @@ def image_folder(folder: Path, options: DataOptions | None = None, *, name: str 
     """
     options = options or DataOptions()
     options.check_only(FOLDER_OPTIONS, f"the images in {folder}")
-    found = scan(folder)
-    return load_classes(name or folder.resolve().name, found, options)
+    notes: list[str] = []
+    found = scan(folder, notes)
+    return load_classes(name or folder.resolve().name, found, options, notes=notes)
 
 
 def has_images(folder: Path) -> bool:
@@ -59,12 +76,24 @@ def has_images(folder: Path) -> bool:
     return any(next(_images(each), None) is not None for each in _folders(folder))
 
 
-def scan(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """The image files by split (``"all"`` where there is one) and class, in the order of their names."""
+def scan(folder: Path, notes: list[str] | None = None) -> dict[str, dict[str, list[Path]]]:
+    """The image files by split (``"all"`` where there is one) and class, in the order of their names.
+
+    What is left out is told to `notes`.
+    """
+    notes = [] if notes is None else notes
     inside = _folders(folder)
     splits = {each: _SPLITS[each.name.lower()] for each in inside if each.name.lower() in _SPLITS}
     if not any(split == "train" for split in splits.values()):
-        return {"all": _classes(folder)}
+        if odd := [each.name for each in splits if has_images(each)]:
+            raise InputError(
+                f"{folder} must hold train/ beside {' and '.join(f'{name}/' for name in odd)}",
+                got=f"{', '.join(each.name for each in inside[:5])}",
+                fix="Name the folder with the training images train, or pass a folder of class folders alone",
+            )
+        return {"all": _classes(folder, notes)}
+    if odd := [each.name for each in inside if each not in splits]:
+        notes.append(f"left out: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}, beside the splits")
     if len(set(splits.values())) < len(splits):
         raise InputError(
             f"{folder} must hold each split once",
@@ -77,7 +106,7 @@ def scan(folder: Path) -> dict[str, dict[str, list[Path]]]:
             got="train/ alone",
             fix="Pass the folder train/ itself, to have it split",
         )
-    return {split: _classes(each) for each, split in splits.items()}
+    return {split: _classes(each, notes) for each, split in splits.items()}
 
 
 def load_classes(
@@ -89,6 +118,7 @@ def load_classes(
     in_memory: int = IN_MEMORY,
     check_headers: bool = True,
     hold_out_note: str = "",
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """The data set of image files by split and class.
 
@@ -100,10 +130,11 @@ def load_classes(
         in_memory: bytes of pixels up to which images become tensors.
         check_headers: whether every file is opened before training. Not for a million of them, known to be good.
         hold_out_note: what else to say of how the splits came to be.
+        notes: what is known already of what was left out.
     """
     splits = {split: dict(classes) for split, classes in found.items()}
     names = sorted(splits.get("train", splits.get("all", {})))
-    notes: list[str] = []
+    notes = list(notes)
     size, channels = options.image_size or default_size, 3
     _check_classes(splits, names)
     if check_headers or options.skip_bad:
@@ -122,6 +153,8 @@ def load_classes(
             fix=f"Pass --image-size {min(height, width)}",
         )
     if stream:
+        if check_headers and not options.skip_bad:  # otherwise they have been decoded
+            _check_whole(paths)
         inputs: dict[str, Any] = {
             split: ImageFiles(files, size=height, channels=channels) for split, files in paths.items()
         }
@@ -130,6 +163,7 @@ def load_classes(
     else:
         inputs = _tensors(paths, labels, size=(height, width), channels=channels, options=options, notes=notes)
         mean, std = _statistics(inputs["train"])
+        _check_varied(inputs["train"], notes)
     dataset = Dataset(
         spec=DataSpec(
             name=name,
@@ -155,16 +189,33 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
-def _images(folder: Path) -> Any:
-    return (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below the folder that is not hidden; links that lead nowhere too, for them to be named."""
+    return (path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    return {each.name: sorted(_images(each)) for each in _folders(folder)}
+def _images(folder: Path) -> Iterator[Path]:
+    return (path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _classes(folder: Path, notes: list[str]) -> dict[str, list[Path]]:
+    classes: dict[str, list[Path]] = {}
+    others: Counter[str] = Counter()
+    for each in _folders(folder):
+        classes[each.name] = []
+        for path in _files(each):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                classes[each.name].append(path)
+            else:
+                others[path.suffix.lower() or path.name] += 1
+        classes[each.name].sort()
+    if others:
+        named = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
+        notes.append(f"left out: files in {folder.name}/ that are no images ({named}{', ...' if len(others) > 3 else ''})")
+    loose = sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in folder.iterdir())
+    if loose:
+        notes.append(f"left out: {loose:,} images in {folder.name}/ that lie in no class folder")
+    return classes
 
 
 def _check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
@@ -174,7 +225,7 @@ def _check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
             got=f"none of {', '.join(sorted(IMAGE_SUFFIXES))}",
             fix="Put the images of each class into a folder of its own",
         )
-    if len(names) < 2:
+    if len({name for classes in splits.values() for name in classes}) < 2:
         raise InputError(
             "a classification needs at least 2 class folders",
             got=f"{len(names)}" + (f" ({names[0]})" if names else ""),
@@ -219,12 +270,26 @@ def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes
     if bad:
         if not options.skip_bad:
             raise bad_images_error(bad, len(every))
+        if not headers:
+            raise InputError(
+                "some of the images must be readable",
+                got=f"none of {len(every):,}, the first {bad[0][0]} ({bad[0][1]})",
+                fix="Check that the files are images",
+            )
         notes.append(_skipped(bad, len(every)))
         for classes in splits.values():
             for name, paths in classes.items():
                 classes[name] = [path for path in paths if path in headers]
         _check_classes(splits, sorted(next(iter(splits.values()))))
     return headers
+
+
+def _check_whole(paths: Mapping[str, Sequence[Path]]) -> None:
+    """Images that are decoded later are looked at now: one that is cut short would stop the training that meets it."""
+    every = [path for files in paths.values() for path in files]
+    _, bad = _every(every, check_whole)
+    if bad:
+        raise bad_images_error(bad, len(every))
 
 
 def _every(paths: Sequence[Path], read: Callable[[Path], Any]) -> tuple[dict[Path, Any], list[tuple[Path, str]]]:
@@ -351,6 +416,18 @@ def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean.append(average)
         std.append(variance**0.5 if variance > 1e-12 else 1.0)
     return tuple(mean), tuple(std)
+
+
+def _check_varied(images: Tensor, notes: list[str]) -> None:
+    least, most = int(images.min()), int(images.max())
+    if least == most:
+        raise InputError(
+            "the training images must show something",
+            got=f"the value {most} in every pixel",
+            fix="Check the files: 16 bits become 8 by their high byte, so that values below 256 become black",
+        )
+    if most < _DARK:
+        notes.append(f"the brightest pixel is {most} of 255; 16 bits became 8 by their high byte: scale 12-bit images")
 
 
 def _check_every_class_is_trained(dataset: Dataset) -> None:
