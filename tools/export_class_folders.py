@@ -1,7 +1,7 @@
 """Write some images of a data set to class folders: python tools/export_class_folders.py cifar10 DIR [--per-class 200]
 
-DIR/train, DIR/val and DIR/test get a folder for each class, with up to --per-class, a tenth and a fifth of that many PNG
-files, the first of each class in the data set's own order. ``motet compare DIR`` reads them.
+DIR/train, DIR/val and DIR/test get a folder for each class, with up to --per-class, a tenth and a fifth of that many
+PNG files, the first of each class in the data set's own order. ``motet compare DIR`` reads them.
 """
 
 import argparse

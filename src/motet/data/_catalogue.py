@@ -9,9 +9,10 @@ from typing import Literal, final
 
 from motet.data._dataset import Dataset
 from motet.data._options import DataOptions
+from motet.data._scan import has_images
 from motet.data._sources import FILE_SOURCES, FileSource
 from motet.data._table_file import TABLE_SUFFIXES
-from motet.data.class_folders import has_images, image_folder
+from motet.data.class_folders import image_folder
 from motet.data.digits import digits
 from motet.data.fetch import cache_folder, checksum_holds, download, offline, unpack
 from motet.data.tables import table
@@ -86,7 +87,9 @@ def kind_of(data: str) -> Kind:
     elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
         beside = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
         got = f"{data}, where nothing is"
-        fix = f"Check the path. In {path.parent}: {nearest(path.name, beside, listed=8)}" if beside else "Check the path"
+        fix = (
+            f"Check the path. In {path.parent}: {nearest(path.name, beside, listed=8)}" if beside else "Check the path"
+        )
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
         got=got,

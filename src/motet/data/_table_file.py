@@ -73,9 +73,7 @@ def _read_parquet(path: Path) -> Any:
     try:
         return pyarrow.parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} must be a Parquet file", got=str(error).rstrip("."), fix="Write it again"
-        ) from error
+        raise InputError(f"{path} must be a Parquet file", got=str(error).rstrip("."), fix="Write it again") from error
 
 
 def _read_csv(path: Path) -> Any:
@@ -195,8 +193,8 @@ def _words(name: str, texts: Any) -> Column:
     raise InputError(
         f"column {name!r} must hold numbers or words, not both",
         got=f"{len(odd)} of {len(known)} that are no numbers, the first {odd[0][1]!r} in row {odd[0][0]}",
-        fix="Write a point for the decimal comma and leave out signs and the commas of thousands, leave unknown numbers "
-        "empty, or name the column with --drop",
+        fix="Write a point for the decimal comma and leave out signs and the commas of thousands, leave unknown "
+        "numbers empty, or name the column with --drop",
     )
 
 

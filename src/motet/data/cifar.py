@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 from their official Python batches."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -146,6 +147,13 @@ def _split(folder: Path, names: tuple[str, ...], kind: _Kind) -> Split:
 
 def _batch(path: Path, kind: _Kind) -> tuple[Tensor, Tensor]:
     content = read_pickle(path)
+    # The official batches say which they are: "training batch 2 of 5", "testing batch 1 of 1".
+    said = content.get("batch_label")
+    said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    own = "testing batch" if path.name in kind.test else "training batch"
+    own += f" {path.name[-1]} of" if path.name[-1].isdigit() else ""
+    if re.fullmatch(r"(training|testing) batch \d of \d", said) and not said.startswith(own):
+        raise _wrong(path, f"the {own.removesuffix(' of')}", f"the {said}")
     pixels, labels = content.get("data"), content.get(kind.labels)
     if not isinstance(pixels, Tensor) or pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise _wrong(path, "bytes of shape (N, 3072) under 'data'", _shape(pixels))

@@ -1,7 +1,6 @@
 """Images in folders, one folder a class."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
 from motet.data._decode import (
-    IMAGE_SUFFIXES,
     BadImageError,
     Header,
     bad_images_error,
@@ -23,17 +21,13 @@ from motet.data._decode import (
 from motet.data._holdout import hold_out, split_rows
 from motet.data._image_files import ImageFiles
 from motet.data._options import FOLDER_OPTIONS, DataOptions
+from motet.data._scan import Classes, check_classes, scan
 from motet.data._spec import DataSpec
 from motet.errors import InputError
 
 IN_MEMORY = 512 * 2**20
 """Bytes of pixels up to which a folder's images become tensors."""
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 _DARK = 32
 _VALIDATION, _TEST = 0.1, 0.2
 _THREADS = 16
@@ -43,17 +37,16 @@ IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 GREY_MEAN: tuple[float, ...] = (0.449,)
 GREY_STD: tuple[float, ...] = (0.226,)
 
-Classes = Mapping[str, Sequence[Path]]
-
 
 def image_folder(folder: Path, options: DataOptions | None = None, *, name: str | None = None) -> Dataset:
     """A data set of the images in a folder of class folders.
 
     The folder either holds ``train/`` (or ``training/``), and ``val/`` (or ``valid/``, ``validation/``) and ``test/``
-    (or ``testing/``), with class folders in each; or class folders itself. Without ``val/``, a tenth of the training images is held out; without ``test/``,
-    ``val/`` takes its place, as is usual for ImageNet. Class folders alone are split into 70/10/20 percent. All splits
-    are stratified and the same on every machine. Images are looked for in the folders below a class folder, too. Other
-    files in class folders, images outside them, and folders beside the splits are left out, and the notes say so.
+    (or ``testing/``), with class folders in each; or class folders itself. Without ``val/``, a tenth of the training
+    images is held out; without ``test/``, ``val/`` takes its place, as is usual for ImageNet. Class folders alone are
+    split into 70/10/20 percent. All splits are stratified and the same on every machine. Images are looked for in the
+    folders below a class folder, too. Other files in class folders, images outside them, and folders beside the splits
+    are left out, and the notes say so.
 
     Images of one size keep it; images of several need ``image_size``: the square in the middle of each is brought to
     it. Images that take more than 512 MiB together stay in their files and are decoded when needed. See
@@ -69,44 +62,6 @@ def image_folder(folder: Path, options: DataOptions | None = None, *, name: str 
     notes: list[str] = []
     found = scan(folder, notes)
     return load_classes(name or folder.resolve().name, found, options, notes=notes)
-
-
-def has_images(folder: Path) -> bool:
-    """Whether some folder in `folder` holds an image: enough to take it for a data set."""
-    return any(next(_images(each), None) is not None for each in _folders(folder))
-
-
-def scan(folder: Path, notes: list[str] | None = None) -> dict[str, dict[str, list[Path]]]:
-    """The image files by split (``"all"`` where there is one) and class, in the order of their names.
-
-    What is left out is told to `notes`.
-    """
-    notes = [] if notes is None else notes
-    inside = _folders(folder)
-    splits = {each: _SPLITS[each.name.lower()] for each in inside if each.name.lower() in _SPLITS}
-    if not any(split == "train" for split in splits.values()):
-        if odd := [each.name for each in splits if has_images(each)]:
-            raise InputError(
-                f"{folder} must hold train/ beside {' and '.join(f'{name}/' for name in odd)}",
-                got=f"{', '.join(each.name for each in inside[:5])}",
-                fix="Name the folder with the training images train, or pass a folder of class folders alone",
-            )
-        return {"all": _classes(folder, notes)}
-    if odd := [each.name for each in inside if each not in splits]:
-        notes.append(f"left out: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}, beside the splits")
-    if len(set(splits.values())) < len(splits):
-        raise InputError(
-            f"{folder} must hold each split once",
-            got=", ".join(each.name for each in splits),
-            fix="Keep one of val, valid and validation",
-        )
-    if len(splits) == 1:
-        raise InputError(
-            f"{folder} must hold val/ or test/ beside train/",
-            got="train/ alone",
-            fix="Pass the folder train/ itself, to have it split",
-        )
-    return {split: _classes(each, notes) for each, split in splits.items()}
 
 
 def load_classes(
@@ -136,7 +91,7 @@ def load_classes(
     names = sorted(splits.get("train", splits.get("all", {})))
     notes = list(notes)
     size, channels = options.image_size or default_size, 3
-    _check_classes(splits, names)
+    check_classes(splits, names)
     if check_headers or options.skip_bad:
         headers = _good_headers(splits, options, notes)
         size = size or _one_size(headers)
@@ -154,7 +109,7 @@ def load_classes(
         )
     if stream:
         if check_headers and not options.skip_bad:  # otherwise they have been decoded
-            _check_whole(paths)
+            check_whole_images([path for files in paths.values() for path in files])
         inputs: dict[str, Any] = {
             split: ImageFiles(files, size=height, channels=channels) for split, files in paths.items()
         }
@@ -185,74 +140,6 @@ def load_classes(
     return dataset
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below the folder that is not hidden; links that lead nowhere too, for them to be named."""
-    return (path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    return (path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _classes(folder: Path, notes: list[str]) -> dict[str, list[Path]]:
-    classes: dict[str, list[Path]] = {}
-    others: Counter[str] = Counter()
-    for each in _folders(folder):
-        classes[each.name] = []
-        for path in _files(each):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                classes[each.name].append(path)
-            else:
-                others[path.suffix.lower() or path.name] += 1
-        classes[each.name].sort()
-    if others:
-        named = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
-        notes.append(f"left out: files in {folder.name}/ that are no images ({named}{', ...' if len(others) > 3 else ''})")
-    loose = sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in folder.iterdir())
-    if loose:
-        notes.append(f"left out: {loose:,} images in {folder.name}/ that lie in no class folder")
-    return classes
-
-
-def _check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
-    if not any(paths for classes in splits.values() for paths in classes.values()):
-        raise InputError(
-            "a folder of images must hold class folders with images in them",
-            got=f"none of {', '.join(sorted(IMAGE_SUFFIXES))}",
-            fix="Put the images of each class into a folder of its own",
-        )
-    if len({name for classes in splits.values() for name in classes}) < 2:
-        raise InputError(
-            "a classification needs at least 2 class folders",
-            got=f"{len(names)}" + (f" ({names[0]})" if names else ""),
-            fix="Put the images of each class into a folder of its own",
-        )
-    for split, classes in splits.items():
-        where = "" if split == "all" else f" of the {split} split"
-        if odd := sorted(set(classes) - set(names)):
-            raise InputError(
-                "every class must have a folder in the train split",
-                got=f"{', '.join(odd[:3])} in the {split} split only",
-                fix="Add images of it to train/, or remove that folder",
-            )
-        if lacking := [name for name in names if name not in classes]:
-            raise InputError(
-                f"every class must have a folder in the {split} split",
-                got=f"none for {', '.join(lacking[:3])}",
-                fix="Add the folder with images of that class",
-            )
-        if empty := [name for name in names if not classes[name]]:
-            raise InputError(
-                f"every class folder{where} must hold images",
-                got=f"none in {', '.join(empty[:3])}",
-                fix="Add images, or remove that class from every split",
-            )
-
-
 def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes: list[str]) -> dict[Path, Header]:
     """The headers of the images that can be read; the others are taken out of `splits`, or an error.
 
@@ -280,16 +167,19 @@ def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes
         for classes in splits.values():
             for name, paths in classes.items():
                 classes[name] = [path for path in paths if path in headers]
-        _check_classes(splits, sorted(next(iter(splits.values()))))
+        check_classes(splits, sorted(next(iter(splits.values()))))
     return headers
 
 
-def _check_whole(paths: Mapping[str, Sequence[Path]]) -> None:
-    """Images that are decoded later are looked at now: one that is cut short would stop the training that meets it."""
-    every = [path for files in paths.values() for path in files]
-    _, bad = _every(every, check_whole)
+def check_whole_images(paths: Sequence[Path]) -> None:
+    """Look now at images that are decoded later: one that is cut short would stop the training that meets it.
+
+    Raises:
+        InputError: naming and counting those that cannot be read.
+    """
+    _, bad = _every(paths, check_whole)
     if bad:
-        raise bad_images_error(bad, len(every))
+        raise bad_images_error(bad, len(paths))
 
 
 def _every(paths: Sequence[Path], read: Callable[[Path], Any]) -> tuple[dict[Path, Any], list[tuple[Path, str]]]:
