@@ -145,7 +145,7 @@ def test_swapped_batches(tmp_path: Path, write10: Write, said: Any) -> None:
     content = {"data": pixels(2, 0), "labels": [0, 1], "batch_label": said}
     (folder / "data_batch_2").write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(
-        InputError, match=rf"data_batch_2 must hold the training batch 2, but got the t.* of \d.*swapped"
+        InputError, match=r"data_batch_2 must hold the training batch 2, but got the t.* of \d.*swapped"
     ):
         cifar10(folder)
     (folder / "data_batch_2").write_bytes(pickle.dumps(content | {"batch_label": b"training batch 2 of 5"}, protocol=2))

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Literal, final
 
 from motet.data._dataset import Dataset
+from motet.data._fingerprint import of_file, of_image_files
 from motet.data._options import DataOptions
-from motet.data._scan import has_images
+from motet.data._scan import has_images, scan
 from motet.data._sources import FILE_SOURCES, FileSource
 from motet.data._table_file import TABLE_SUFFIXES
 from motet.data.class_folders import image_folder
@@ -136,8 +137,29 @@ def load(
     return source.read(_folder_of(name, source, data_dir, say), options)
 
 
-def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
-    """The first folder with all of the dataset's files; downloads them if there is none."""
+def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions | None = None) -> str:
+    """What `load` with these arguments would give as `Dataset.fingerprint`, decoding and downloading nothing.
+
+    Empty where that cannot be told: for data that is computed or not at hand, and for `imagenet` and `tiny-imagenet`,
+    whose files are too many to be looked at without need.
+    """
+    try:
+        kind, path = kind_of(name), Path(name).expanduser()
+        if kind == "table":
+            return of_file(path)
+        if kind == "images":
+            return of_image_files(path, scan(path))
+        source = FILE_SOURCES.get(name)
+        if source is None or "stream" in source.options:
+            return ""
+        folder = next((each for each in _folders(name, source, data_dir)[1] if not source.missing(each)), None)
+        return source.read(folder, options or DataOptions()).fingerprint if folder else ""
+    except (InputError, OSError):  # no longer there, or damaged: whoever loads it will say so
+        return ""
+
+
+def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list[Path], list[Path]]:
+    """The places to look in that the user named, and the folders to look in, the cache's behind them."""
     roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
     places = [folder for root in roots for folder in (root / name, root)]
     cache = cache_folder() / name
@@ -146,6 +168,13 @@ def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callab
         for place in (*places, cache, cache / "unpacked")
         for inner in ((place / source.unpacked, place) if source.unpacked else (place,))
     ]
+    return places, folders
+
+
+def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
+    """The first folder with all of the dataset's files; downloads them if there is none."""
+    places, folders = _folders(name, source, data_dir)
+    cache = cache_folder() / name
     for folder in folders:
         if not source.missing(folder):
             return folder

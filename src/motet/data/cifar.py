@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their official Python batches."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
+from motet.data._fingerprint import of_tensors
 from motet.data._holdout import hold_out, take
 from motet.data._pickle_file import read_pickle
 from motet.data._spec import DataSpec
@@ -137,7 +138,7 @@ def _load(folder: Path, kind: _Kind, validation_share: float, seed: int) -> Data
         test=test,
     )
     dataset.check()
-    return dataset
+    return replace(dataset, fingerprint=of_tensors(dataset))
 
 
 def _split(folder: Path, names: tuple[str, ...], kind: _Kind) -> Split:

@@ -18,6 +18,7 @@ from motet.data._decode import (
     decode,
     read_header,
 )
+from motet.data._fingerprint import of_image_files
 from motet.data._holdout import hold_out, split_rows
 from motet.data._image_files import ImageFiles
 from motet.data._options import FOLDER_OPTIONS, DataOptions
@@ -61,7 +62,8 @@ def image_folder(folder: Path, options: DataOptions | None = None, *, name: str 
     options.check_only(FOLDER_OPTIONS, f"the images in {folder}")
     notes: list[str] = []
     found = scan(folder, notes)
-    return load_classes(name or folder.resolve().name, found, options, notes=notes)
+    fingerprint = of_image_files(folder, found)
+    return load_classes(name or folder.resolve().name, found, options, notes=notes, fingerprint=fingerprint)
 
 
 def load_classes(
@@ -74,6 +76,7 @@ def load_classes(
     check_headers: bool = True,
     hold_out_note: str = "",
     notes: Sequence[str] = (),
+    fingerprint: str = "",
 ) -> Dataset:
     """The data set of image files by split and class.
 
@@ -86,6 +89,7 @@ def load_classes(
         check_headers: whether every file is opened before training. Not for a million of them, known to be good.
         hold_out_note: what else to say of how the splits came to be.
         notes: what is known already of what was left out.
+        fingerprint: of the files.
     """
     splits = {split: dict(classes) for split, classes in found.items()}
     names = sorted(splits.get("train", splits.get("all", {})))
@@ -134,6 +138,7 @@ def load_classes(
         validation=Split(inputs=inputs["validation"], targets=labels["validation"]),
         test=Split(inputs=inputs["test"], targets=labels["test"]),
         notes=tuple(notes),
+        fingerprint=fingerprint,
     )
     _check_every_class_is_trained(dataset)
     dataset.check()

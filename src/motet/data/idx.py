@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST from their four IDX files, which share names, shapes and sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
+from motet.data._fingerprint import of_tensors
 from motet.data._holdout import hold_out, take
 from motet.data._idx_file import read_idx
 from motet.data._spec import DataSpec
@@ -147,7 +148,7 @@ def _load(folder: Path, kind: _Kind, *, other: _Kind) -> Dataset:
         test=test,
     )
     dataset.check()
-    return dataset
+    return replace(dataset, fingerprint=of_tensors(dataset))
 
 
 def _read_split(folder: Path, name: str) -> Split:

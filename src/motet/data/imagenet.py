@@ -9,6 +9,7 @@ from typing import Any
 
 from motet.data._dataset import Dataset
 from motet.data._decode import IMAGE_SUFFIXES
+from motet.data._fingerprint import of_image_files
 from motet.data._options import FOLDER_OPTIONS, DataOptions
 from motet.data._scan import scan
 from motet.data.class_folders import check_whole_images, load_classes
@@ -52,7 +53,8 @@ def tiny_imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
     _check_synsets("tiny-imagenet", folder, found["train"])
     if options.stream is None:
         options = replace(options, stream=False)
-    return _named(load_classes("tiny-imagenet", found, options, default_size=64), folder)
+    fingerprint = of_image_files(folder, found)
+    return _named(load_classes("tiny-imagenet", found, options, default_size=64, fingerprint=fingerprint), folder)
 
 
 def imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
@@ -85,7 +87,9 @@ def imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
         found["validation"] = _flat(inside, *_validation_labels(folder))
     # Not a million of them: files that were copied or unpacked wrongly are wrong in every class.
     check_whole_images([paths[0] for classes in found.values() for paths in classes.values() if paths])
-    return load_classes("imagenet", found, options, default_size=224, check_headers=False)
+    return load_classes(
+        "imagenet", found, options, default_size=224, check_headers=False, fingerprint=of_image_files(folder, found)
+    )
 
 
 def missing_tiny_imagenet(folder: Path) -> tuple[str, ...]:

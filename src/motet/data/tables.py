@@ -9,6 +9,7 @@ from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
 from motet.data._features import Features, single, standardisation
+from motet.data._fingerprint import of_file
 from motet.data._holdout import split_rows
 from motet.data._options import TABLE_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
@@ -100,6 +101,7 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
         validation=splits["validation"],
         test=splits["test"],
         notes=tuple(notes),
+        fingerprint=of_file(path),
     )
     dataset.check()
     return dataset
