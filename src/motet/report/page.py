@@ -14,7 +14,7 @@ from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
 from motet.report.columns import COMPARED, MEMBERS
-from motet.report.facts import facts
+from motet.report.facts import facts, training_facts
 from motet.report.finding import find
 from motet.report.gains import gains
 from motet.report.record import read_comparison
@@ -56,6 +56,7 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             shifts=shift.shifts(read, robustness or {}),
             others=shift.others(read, robustness or {}),
             facts=facts(read),
+            training=training_facts(read),
             light=LIGHT,
             dark=DARK,
             css=_part("page.css"),
