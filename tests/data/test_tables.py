@@ -385,3 +385,10 @@ def test_options_that_cannot_be(wrong: dict[str, Any], monkeypatch: pytest.Monke
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match=next(iter(wrong))):
         DataOptions(**wrong)
+
+
+def test_columns_to_drop_may_be_joined_by_commas(write: Any) -> None:
+    held = {name: numbers(number) for number, name in enumerate("abcdy")}
+    assert table(write(held), DataOptions(target="y", drop=("a,b", "d"))).spec.feature_names == ("c",)
+    with pytest.raises(InputError, match=r"--drop must name a column, but got 'a,e'"):
+        table(write(held), DataOptions(target="y", drop=("a,e",)))

@@ -32,7 +32,7 @@ def read_table(path: Path, *, drop: Collection[str] = ()) -> dict[str, Column]:
 
     Args:
         path: the file.
-        drop: columns that are not looked at: None stands in their place.
+        drop: columns that are not looked at, see `dropped`: None stands in their place.
 
     Raises:
         InputError: for a file that cannot be read as a table, one without rows or with one column, names that come
@@ -57,7 +57,17 @@ def read_table(path: Path, *, drop: Collection[str] = ()) -> dict[str, Column]:
         )
     if table.num_rows == 0:
         raise _no_rows(path)
-    return {name: None if name in drop else _column(name, table.column(name)) for name in table.column_names}
+    unseen = set(dropped(drop, table.column_names))
+    return {name: None if name in unseen else _column(name, table.column(name)) for name in table.column_names}
+
+
+def dropped(drop: Collection[str], names: Collection[str]) -> list[str]:
+    """The columns to drop; what is no column but several joined by commas is taken apart."""
+    taken: list[str] = []
+    for item in drop:
+        parts = [part.strip() for part in item.split(",")]
+        taken += parts if item not in names and all(part in names for part in parts) else [item]
+    return taken
 
 
 def _pyarrow() -> Any:

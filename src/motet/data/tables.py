@@ -13,7 +13,7 @@ from motet.data._fingerprint import of_file
 from motet.data._holdout import split_rows
 from motet.data._options import TABLE_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
-from motet.data._table_file import read_table
+from motet.data._table_file import dropped, read_table
 from motet.errors import InputError, nearest
 
 _VALIDATION, _TEST = 0.1, 0.2
@@ -132,7 +132,8 @@ def _target(columns: dict[str, Any], options: DataOptions, path: Path) -> str:
 
 
 def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> dict[str, Any]:
-    for name in options.drop:
+    drop = dropped(options.drop, columns)
+    for name in drop:
         if name not in columns:
             raise InputError("--drop must name a column", got=repr(name), fix=nearest(name, columns, listed=30))
         if name == options.target:
@@ -140,11 +141,11 @@ def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> di
     if "" in columns and options.target != "":
         # What pandas writes in front of the rows: their numbers.
         notes.append("left out: a column without a name")
-    kept = {name: values for name, values in columns.items() if name not in options.drop and name}
+    kept = {name: values for name, values in columns.items() if name not in drop and name}
     if len(kept) < 2:
         raise InputError(
             "at least one column must be left to predict the target from",
-            got="none" + (f" but what is dropped ({', '.join(options.drop)})" if options.drop else " with a name"),
+            got="none" + (f" but what is dropped ({', '.join(drop)})" if drop else " with a name"),
             fix="Drop fewer columns, or bring a table with features",
         )
     return kept
