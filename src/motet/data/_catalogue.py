@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, final
@@ -153,9 +154,18 @@ def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions
         if source is None or "stream" in source.options:
             return ""
         folder = next((each for each in _folders(name, source, data_dir)[1] if not source.missing(each)), None)
-        return source.read(folder, options or DataOptions()).fingerprint if folder else ""
+        if folder is None:
+            return ""
+        files = tuple((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in sorted(folder.iterdir()))
+        return _of_named(name, folder, options or DataOptions(), files)
     except (InputError, OSError):  # no longer there, or damaged: whoever loads it will say so
         return ""
+
+
+@lru_cache(maxsize=8)
+def _of_named(name: str, folder: Path, options: DataOptions, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Read once in a process, as long as the folder's `files`, their sizes and times stay as they are."""
+    return FILE_SOURCES[name].read(folder, options).fingerprint
 
 
 def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list[Path], list[Path]]:

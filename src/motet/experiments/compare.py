@@ -1,6 +1,7 @@
 """Train several methods side by side under one protocol, and put what came out in one record."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,18 @@ def compare(
     """
     folder = Path(folder)
     settings, source = plan.settings(), source_of(plan.model)
-    claim_folder(
-        folder,
-        settings,
-        source=source,
-        data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options),
-        record_name=RECORD,
-    )
+    claim = partial(claim_folder, folder, settings, source=source, record_name=RECORD)
+    claim()
     record_path = folder / RECORD
     if record_path.exists() and (record := read_json(record_path)).get("rows"):
+        claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
         check_left_out(plan, record)
         say(f"{folder} is finished already; nothing to train")
         return dict(record)
     place = resolve_device(device)
     resolve_precision(plan.training, place)
     dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
-    claim_folder(folder, settings, source=source, data=lambda: dataset.fingerprint, record_name=RECORD)
+    claim(data=lambda: dataset.fingerprint)
     for note in dataset.notes:
         say(f"note: {note}")
     steps_per_epoch(dataset.train, plan.training.batch_size)

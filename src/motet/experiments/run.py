@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -102,20 +103,22 @@ def run_experiment(
     """
     folder = Path(folder)
     settings, source = experiment.to_record(), source_of(experiment.model)
-
-    def fingerprint_at_hand() -> str:
-        return (
-            dataset.fingerprint if dataset else fingerprint(experiment.data, data_dir, options=experiment.data_options)
-        )
-
-    claim_folder(folder, settings, source=source, data=fingerprint_at_hand)
+    claim = partial(claim_folder, folder, settings, source=source)
+    claim()
     if done := load_run(folder):
+        given = dataset.fingerprint if dataset else None
+        claim(
+            data=lambda: (
+                fingerprint(experiment.data, data_dir, options=experiment.data_options) if given is None else given
+            )
+        )
         say(f"{folder} is finished already; nothing to train")
         return done
     place = resolve_device(device)
     resolve_precision(experiment.training, place)
     dataset = (dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)).to(place)
-    claim_folder(folder, settings, source=source, data=fingerprint_at_hand)  # now that it is known in any case
+    known = dataset.fingerprint
+    claim(data=lambda: known)
     steps_per_epoch(dataset.train, experiment.training.batch_size)
     with run_threads(experiment, dataset, place):
         ensemble = build(experiment, dataset).to(place)
