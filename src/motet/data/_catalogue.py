@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -87,11 +88,10 @@ def kind_of(data: str) -> Kind:
             return "table"
         got, fix = f"{data}, a file of another kind", f"Write it as {', '.join(sorted(TABLE_SUFFIXES))}"
     elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
-        beside = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = get_close_matches(path.name, beside, n=1)
         got = f"{data}, where nothing is"
-        fix = (
-            f"Check the path. In {path.parent}: {nearest(path.name, beside, listed=8)}" if beside else "Check the path"
-        )
+        fix = f"Did you mean {path.with_name(close[0])}? {fix}" if close else f"Check the path. {fix}"
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
         got=got,
