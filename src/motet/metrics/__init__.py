@@ -15,7 +15,7 @@ from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
-from motet.metrics.selective import RiskCoverage, aurc, risk_coverage, selective_risk
+from motet.metrics.selective import COVERAGES, RiskCoverage, aurc, risk_coverage, selective_risk
 from motet.metrics.shift import (
     ALEXNET_ERRORS,
     by_corruption,
@@ -27,6 +27,7 @@ from motet.metrics.shift import (
 
 __all__ = [
     "ALEXNET_ERRORS",
+    "COVERAGES",
     "Latency",
     "Reliability",
     "RiskCoverage",
