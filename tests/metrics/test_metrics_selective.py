@@ -70,7 +70,7 @@ def test_the_curve_on_its_grid_against_a_sort(rows: int) -> None:
     for percent in range(1, 101):
         taken = -(-percent * rows // 100)
         wanted.append(sum(in_order[:taken]) / taken)
-    assert COVERAGES == tuple(percent / 100 for percent in range(1, 101))
+    assert tuple(percent / 100 for percent in range(1, 101)) == COVERAGES
     assert risk_coverage(confidence, wrong).at().tolist() == pytest.approx(wanted, abs=1e-12)
     assert risk_coverage(confidence, wrong).at(COVERAGES[::-1]).tolist() == pytest.approx(wanted[::-1], abs=1e-12)
 

@@ -9,6 +9,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
+from motet.likelihoods import Categorical
+from motet.prediction import Prediction
 
 COVERAGES = tuple(percent / 100 for percent in range(1, 101))
 """The coverages at which curves are kept and drawn: 1 %, 2 %, ..., 100 %."""
@@ -90,6 +92,23 @@ def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, ".
     mean = torch.zeros(len(count), dtype=torch.float64).index_add_(0, group, loss[order]) / count
     taken = torch.arange(1, len(loss) + 1, dtype=torch.float64)
     return RiskCoverage(coverage=taken / len(loss), risk=mean[group].cumsum(0) / taken)
+
+
+def risk_coverage_of(prediction: Prediction) -> RiskCoverage | None:
+    """The error rate at every coverage by the confidence of the predicted class; None for regression.
+
+    Raises:
+        InputError: no targets, no rows, or NaN.
+    """
+    if not isinstance(prediction.likelihood, Categorical):
+        return None
+    if prediction.targets is None:
+        raise InputError(
+            "a prediction needs targets to have a risk",
+            got="a prediction without targets",
+            fix="Pass them: ensemble.predict(x, targets=y)",
+        )
+    return risk_coverage(prediction.confidence, prediction.labels != prediction.targets)
 
 
 def aurc(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
