@@ -7,6 +7,7 @@ from typing import Any
 from motet.experiments.evaluate import earlier
 from motet.experiments.selective import risks_at_shown, side_by_side_selective
 from motet.experiments.summary import mean_and_error
+from motet.metrics import COVERAGES
 
 Group = tuple[str, str, Sequence[Mapping[str, Any]]]
 """A method's key, its label, and its runs' evaluations, one a seed."""
@@ -31,7 +32,7 @@ def side_by_side(groups: Sequence[Group]) -> dict[str, Any]:
     """Means over the seeds of each method, side by side.
 
     Returns:
-        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, and ``methods``, each with its
+        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, ``coverage``, and ``methods``, each with its
         ``key``, ``label``, scores on the data as they are (``clean``), their means under shift (``mean``, with ``mce``
         where there is a reference), means over severities by corruption (``corruptions``), the ``curves`` over severity
         of each seed, and, where there are classes, ``selective``: risk-coverage curves on the data as they are and the
@@ -77,6 +78,7 @@ def _shift(name: str, groups: Sequence[Group]) -> dict[str, Any] | None:
         "severities": first["severities"],
         "corruptions": corruptions,
         "averaged": first["averaged"],
+        "coverage": list(COVERAGES),
         "methods": methods,
     }
 

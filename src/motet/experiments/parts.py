@@ -133,7 +133,7 @@ def digest(content: bytes) -> str:
 @cache
 def _code() -> str:
     """Of motet's own source: a version number does not change with every commit."""
-    root = Path(motet.__file__).parent
+    root = Path(__file__).resolve().parents[1]
     found = hashlib.blake2b(digest_size=16)
     for file in sorted(root.rglob("*.py")):
         found.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
