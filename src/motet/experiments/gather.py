@@ -32,14 +32,14 @@ def side_by_side(groups: Sequence[Group]) -> dict[str, Any]:
     """Means over the seeds of each method, side by side.
 
     Returns:
-        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, ``coverage``, and ``methods``, each with its
-        ``key``, ``label``, scores on the data as they are (``clean``), their means under shift (``mean``, with ``mce``
-        where there is a reference), means over severities by corruption (``corruptions``), the ``curves`` over severity
-        of each seed, and, where there are classes, ``selective``: risk-coverage curves on the data as they are and the
-        means under shift, ``{"clean": {"curves": [...], "at": {"0.5": ...}}, "mean": ...}``. ``ood``: for each data
-        set, ``dataset``, ``rows``, ``dropped``, and ``methods`` with their ``scores``. Numbers are mappings of ``mean``
-        and ``standard_error``. What was measured at other severities than the first method's is left out, since it
-        cannot be compared.
+        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, ``coverage``, and ``methods``,
+        each with its ``key``, ``label``, scores on the data as they are (``clean``), their means under shift (``mean``,
+        with ``mce`` where there is a reference), means over severities by corruption (``corruptions``), the ``curves``
+        over severity of each seed, and, where there are classes, ``selective``: risk-coverage curves on the data as
+        they are and the means under shift, ``{"clean": {"curves": [...], "at": {"0.5": ...}}, "mean": ...}``. ``ood``:
+        for each data set, ``dataset``, ``rows``, ``dropped``, and ``methods`` with their ``scores``. Numbers are
+        mappings of ``mean`` and ``standard_error``. What was measured at other severities than the first method's is
+        left out, since it cannot be compared.
     """
     names = dict.fromkeys(name for _, _, runs in groups for run in runs for name in run.get("shifts") or {})
     others = dict.fromkeys(name for _, _, runs in groups for run in runs for name in run.get("ood") or {})
