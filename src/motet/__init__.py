@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motet.errors import InputError
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared, Split
+    from motet.joint_objectives import Joint, Modular, ModularExits
     from motet.likelihoods import Categorical, Gaussian
     from motet.methods import (
         DUN,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Method,
         MixMo,
         MixtureEnsembles,
+        ModularNetwork,
         Multihead,
         Single,
         TreeNet,
@@ -59,6 +61,7 @@ _HOMES = {
     "Gaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "Joint": "joint_objectives",
     "MCDropout": "methods",
     "MIMMO": "methods",
     "MIMO": "methods",
@@ -66,6 +69,9 @@ _HOMES = {
     "MixMo": "methods",
     "Mixed": "mixing",
     "MixtureEnsembles": "methods",
+    "Modular": "joint_objectives",
+    "ModularExits": "joint_objectives",
+    "ModularNetwork": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Prediction": "prediction",
@@ -97,11 +103,15 @@ __all__ = [
     "Gaussian",
     "Independent",
     "InputError",
+    "Joint",
     "MCDropout",
     "Method",
     "MixMo",
     "Mixed",
     "MixtureEnsembles",
+    "Modular",
+    "ModularExits",
+    "ModularNetwork",
     "Multihead",
     "Permuted",
     "Prediction",

@@ -1,0 +1,13 @@
+"""Likelihoods: from a member's natural parameter (the network's output) to losses and predictions.
+
+Natural exponential family with natural parameter eta, mean ``ybar = f^-1(eta)`` and log-normaliser ``A(eta)``:
+``NLL = A(eta) - eta y - log h(y)`` (Joint training of Neural Network Ensembles, section 2). Members are combined
+as a mixture (mean of the members' distributions) or as a normalised geometric mean (the distribution at the mean
+natural parameter).
+"""
+
+from motet.likelihoods._likelihood import Combination, Likelihood, NaturalExponentialFamily
+from motet.likelihoods.categorical import Categorical
+from motet.likelihoods.gaussian import Gaussian
+
+__all__ = ["Categorical", "Combination", "Gaussian", "Likelihood", "NaturalExponentialFamily"]

@@ -1,0 +1,98 @@
+"""Classification: logits over classes."""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from motet.errors import InputError
+from motet.likelihoods._likelihood import NaturalExponentialFamily, require_shape
+
+# torch's cross-entropy takes the label -100 for "ignore this row"; here it is out of range, like any other such label.
+_NO_LABEL = torch.iinfo(torch.long).min
+
+# Along a short last axis torch's CPU kernel works entry by entry; with the rows innermost it is up to 6 times faster
+# (25,600 rows of 10 classes: 0.9 ms for 6.0 ms, forward and backward, one thread).
+_FEW_CLASSES, _MANY_ROWS = 15, 512
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Categorical(NaturalExponentialFamily):
+    """Classification: eta are logits over C classes, `y` integer labels, or class probabilities ``(..., C)``.
+
+    Probabilities are what mixing examples makes of labels (mixup, CutMix).
+
+    >>> Categorical().mean(torch.tensor([[0.0, 0.0]]))
+    tensor([[0.5000, 0.5000]])
+    """
+
+    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+        """Cross-entropy ``logsumexp(eta) - eta_y``."""
+        return _cross_entropy(eta, y, "none").view(eta.shape[:-1])
+
+    def mean_nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+        """Mean cross-entropy, in torch's one kernel for it: every step of training pays for this."""
+        return _cross_entropy(eta, y, "mean")
+
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """Class probabilities, the softmax of the logits."""
+        return eta.softmax(dim=-1)
+
+    def log_normaliser(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
+        """``logsumexp(eta)``."""
+        return torch.logsumexp(eta, dim=-1)
+
+    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+        """Mean of the members' probabilities."""
+        return eta_BMC.softmax(dim=-1).mean(dim=1)
+
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Log-probabilities ``logsumexp_d(log w_d + log softmax(eta_d))``; logits as they are where D is 1."""
+        if eta.shape[-2] == 1:
+            return eta.squeeze(-2)
+        return torch.logsumexp(eta.log_softmax(dim=-1) + log_weights.unsqueeze(-1), dim=-2)
+
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
+        """Labels must be whole numbers from 0 to ``outputs - 1``; probabilities must add up to 1 in each row."""
+        if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == outputs:
+            if values and not bool((y >= 0).all() & ((y.sum(dim=-1) - 1).abs() < 1e-3).all()):
+                raise InputError(
+                    "class probabilities must be at least 0 and add up to 1",
+                    got=f"sums from {float(y.sum(dim=-1).min()):g} to {float(y.sum(dim=-1).max()):g}",
+                    fix="Divide each row by its sum",
+                )
+            return
+        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise InputError(
+                "class labels must be integers",
+                got=f"targets of {str(y.dtype).removeprefix('torch.')}",
+                fix="Convert them with y.long(), or use the Gaussian likelihood for regression",
+            )
+        if values and y.numel() and not (int(y.min()) >= 0 and int(y.max()) < outputs):
+            raise InputError(
+                f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs",
+                got=f"labels from {int(y.min())} to {int(y.max())}",
+                fix="Give the model one output per class, or number the classes from 0",
+            )
+
+
+def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -> Tensor:
+    if y.is_floating_point() and y.shape == eta.shape:
+        classes = eta.shape[-1]
+        probs = y.reshape(-1, classes).to(eta.dtype)
+        return F.cross_entropy(eta.reshape(-1, classes), probs, reduction=reduction)
+    require_shape(
+        y, eta.shape[:-1], fix="Turn one-hot rows into labels with y.argmax(dim=1), a column with y.squeeze(1)"
+    )
+    labels = y.reshape(-1).long()
+    if eta.device.type == "cpu" and eta.shape[-1] <= _FEW_CLASSES and labels.numel() >= _MANY_ROWS:
+        columns = eta.movedim(-1, 0).reshape(1, eta.shape[-1], -1)
+        return F.cross_entropy(columns, labels.unsqueeze(0), reduction=reduction, ignore_index=_NO_LABEL)
+    rows = eta.reshape(-1, eta.shape[-1])
+    return F.cross_entropy(rows, labels, reduction=reduction, ignore_index=_NO_LABEL)
