@@ -97,11 +97,12 @@ def evaluate_robustness(
     with run_threads(first, dataset, place):
         ensembles = [load_ensemble(run, dataset).to(place) for run in every]
         digest = digest_of_data(dataset)
+        dataset = dataset.to(place)
         evaluated = [
             Evaluated(
                 run=run,
                 ensemble=ensemble,
-                dataset=dataset.to(place),
+                dataset=dataset,
                 parts=Parts(run.folder, base_of(run, digest, place)),
             )
             for run, ensemble in zip(every, ensembles, strict=True)
