@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
             skip_bad=arguments.skip_bad,
         ),
     )
-    out = arguments.out or default_folder(plan)
+    out = arguments.out or default_folder(plan, arguments.data_dir)
     record = compare(
         plan,
         out,

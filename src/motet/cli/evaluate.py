@@ -9,7 +9,7 @@ import tyro
 
 from motet.cli._arguments import OMITTABLE, parse, shown
 from motet.cli._part import in_words, lost_of, members_of
-from motet.cli._robustness import HEADS, aligned, robustness_lines
+from motet.cli._robustness import HEADS, aligned, risk_lines, robustness_lines
 from motet.cli._show import say, show
 
 _USES = {"ensemble": "ensemble", "distinct": "throughput"}
@@ -33,7 +33,7 @@ class Arguments:
     shift: Annotated[str | None, OMITTABLE, shown("SHIFT")] = None
     """cifar-c, cifar-c-19, mimmo, or one corruption, such as fog; for tables: tables, or one shift of them; or a folder
     with the official files of CIFAR-C or ImageNet-C."""
-    severities: Annotated[tuple[int, ...], shown("N ...", "1 2 3 4 5")] = (1, 2, 3, 4, 5)
+    severities: Annotated[tuple[str, ...], shown("N ...", "1 2 3 4 5")] = ("1", "2", "3", "4", "5")
     """Severities of the shift, from 1 to 5."""
     ood: Annotated[tuple[str, ...], shown("DATA ...", "none")] = ()
     """Other data sets of images, by name or folder, that the ensemble's doubt should tell from its own."""
@@ -55,7 +55,12 @@ def main(argv: Sequence[str]) -> int:
     if arguments.shift is not None or arguments.ood:
         return _robustness(arguments)
     from motet.errors import InputError
-    from motet.experiments import evaluate, find_run, throughput_in_words
+
+    if "--ood" in argv:
+        raise InputError(
+            "--ood needs the names or folders of data sets", got="none", fix="Pass --ood cifar100, for example"
+        )
+    from motet.experiments import evaluate, find_run, risks_at_shown, throughput_in_words
     from motet.files import to_json
 
     if arguments.reference is not None or arguments.severities != Arguments.severities:
@@ -73,6 +78,13 @@ def main(argv: Sequence[str]) -> int:
             show(line)
         if arguments.distinct:
             show(throughput_in_words(record))
+        risks = [
+            (_USES[use], risks_at_shown([record[use]["risk_coverage"]["risk"]]))
+            for use in uses
+            if "risk_coverage" in record[use]
+        ]
+        for line in ["", *risk_lines(risks)] if risks else []:
+            show(line)
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 
@@ -124,7 +136,7 @@ def _robustness(arguments: Arguments) -> int:
     records = evaluate_robustness(
         runs,
         shift=arguments.shift,
-        severities=arguments.severities,
+        severities=_severities(arguments.severities),
         ood=arguments.ood,
         reference=find_run(arguments.reference) if arguments.reference is not None else None,
         data_dir=arguments.data_dir,
@@ -150,6 +162,21 @@ def _robustness(arguments: Arguments) -> int:
     else:
         say(f"evaluation: {runs[0].folder / 'evaluation.json'}")
     return 0
+
+
+def _severities(words: Sequence[str]) -> list[int]:
+    """Whole numbers, with blanks or commas between them."""
+    from motet.errors import InputError
+
+    parts = [part for word in words for part in word.split(",") if part]
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
+    if wrong:
+        raise InputError(
+            "severities must be whole numbers from 1 to 5",
+            got=", ".join(map(repr, wrong)),
+            fix="Pass --severities 1 3 5, or leave it out for all five",
+        )
+    return [int(part) for part in parts]
 
 
 def _table(uses: Mapping[str, Mapping[str, Any]]) -> list[str]:

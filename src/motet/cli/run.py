@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
         return 0 if len(argv) > 1 else 2
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
+    from motet.data import fingerprint
     from motet.experiments import run_experiment
     from motet.experiments.folder import free_folder
     from motet.experiments.provenance import source_of
@@ -56,7 +57,12 @@ def main(argv: Sequence[str]) -> int:
     out = options.out
     if out is None:
         name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
-        out = free_folder(Path("runs") / name, experiment.to_record(), source=source_of(experiment.model))
+        out = free_folder(
+            Path("runs") / name,
+            experiment.to_record(),
+            source=source_of(experiment.model),
+            data=lambda: fingerprint(experiment.data, options.data_dir, options=experiment.data_options),
+        )
     run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say)
     if options.json:
         show(to_json({"folder": str(out), "settings": run.record["settings"], **run.scores}).rstrip())

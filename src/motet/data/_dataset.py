@@ -47,6 +47,7 @@ class Dataset:
         validation: rows to choose settings by.
         test: rows to report on.
         notes: what the user should know of how the data was read: rows and columns left out, files skipped.
+        fingerprint: tells these data from others under the same name, where they come from files; empty elsewhere.
     """
 
     spec: DataSpec
@@ -54,6 +55,7 @@ class Dataset:
     validation: Split
     test: Split
     notes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @classmethod
     def from_tensors(

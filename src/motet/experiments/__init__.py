@@ -9,6 +9,7 @@ from motet.experiments.gather import gather, side_by_side
 from motet.experiments.plan import Plan, make_plan
 from motet.experiments.robustness import evaluate_robustness, find_runs
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
+from motet.experiments.selective import risks_at_shown
 from motet.experiments.shift_source import find_shift
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "load_ensemble",
     "load_run",
     "make_plan",
+    "risks_at_shown",
     "run_experiment",
     "side_by_side",
     "throughput_in_words",

@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 from motet.data import load
-from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, heading, in_own_units
+from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, heading
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
-from motet.metrics import flops
+from motet.metrics import flops, score
 from motet.subset import chosen_members, surviving_members
 from motet.training import predict_split, resolve_device
+
+# Those of a whole evaluation.
+_SCORES = ("accuracy", "rmse", "nll", "ece", "brier")
 
 
 def evaluate_part(
@@ -49,11 +52,12 @@ def evaluate_part(
         if lost is not None:
             chosen = surviving_members(lost, chosen, ensemble.members, generator=torch.Generator().manual_seed(seed))
         part, dataset = ensemble.subset(chosen).to(place), dataset.to(place)
+        scores = dataset.spec.in_own_units(score(predict_split(part, dataset, dataset.test)))
         record: dict[str, Any] = earlier(run.folder) | {
             **heading(experiment, ensemble, dataset),
             "part": {
                 "members": list(chosen),
-                "scores": in_own_units(predict_split(part, dataset, dataset.test), dataset),
+                "scores": {name: value for name, value in scores.items() if name in _SCORES},
                 "flops": flops(part.fold(), dataset.prepare(dataset.test.inputs[:1])),
             },
         }

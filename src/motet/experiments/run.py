@@ -6,10 +6,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-from motet.data import Dataset, load
+from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -102,13 +103,22 @@ def run_experiment(
     """
     folder = Path(folder)
     settings, source = experiment.to_record(), source_of(experiment.model)
-    claim_folder(folder, settings, source=source)
+    claim = partial(claim_folder, folder, settings, source=source)
+    claim()
     if done := load_run(folder):
+        given = dataset.fingerprint if dataset else None
+        claim(
+            data=lambda: (
+                fingerprint(experiment.data, data_dir, options=experiment.data_options) if given is None else given
+            )
+        )
         say(f"{folder} is finished already; nothing to train")
         return done
     place = resolve_device(device)
     resolve_precision(experiment.training, place)
     dataset = (dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)).to(place)
+    known = dataset.fingerprint
+    claim(data=lambda: known)
     steps_per_epoch(dataset.train, experiment.training.batch_size)
     with run_threads(experiment, dataset, place):
         ensemble = build(experiment, dataset).to(place)
@@ -150,7 +160,7 @@ def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """A dataset's name, task, classes and sizes, for records and reports."""
+    """A dataset's name, task, classes, sizes and fingerprint, for records and reports."""
     spec = dataset.spec
     return {
         "name": spec.name,
@@ -163,6 +173,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "test": len(dataset.test),
         "split": spec.split,
         "notes": list(dataset.notes),
+        "fingerprint": dataset.fingerprint,
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from motet.experiments.entry import Entry
 from motet.experiments.run import Run
 from motet.likelihoods import Categorical
-from motet.metrics import disagreement_matrix, reliability
+from motet.metrics import disagreement_matrix, reliability, risk_coverage_of
 
 
 def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *, model: str) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *
             "train_seconds": mean_and_error([run.scores["cost"]["train_seconds"] for run in runs]),
         },
         "reliability": None,
+        "risk_coverage": None,
         "disagreement_matrix": None,
         "histories": [run.history for run in runs],
         "runs": [run.folder.name for run in runs],
@@ -52,6 +53,8 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *
     if isinstance(predictions[0].likelihood, Categorical):
         targets = torch.cat([prediction.targets for prediction in predictions if prediction.targets is not None])
         row["reliability"] = bins(torch.cat([prediction.probs for prediction in predictions]), targets)
+        curves = [risk_coverage_of(prediction) for prediction in predictions]
+        row["risk_coverage"] = [curve.at().tolist() for curve in curves if curve is not None]
         matrices = torch.stack([disagreement_matrix(prediction.outputs_BMC) for prediction in predictions])
         row["disagreement_matrix"] = matrices.mean(dim=0).tolist()
     return row

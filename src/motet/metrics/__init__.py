@@ -15,7 +15,14 @@ from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
-from motet.metrics.selective import RiskCoverage, aurc, risk_coverage, selective_risk
+from motet.metrics.selective import (
+    COVERAGES,
+    RiskCoverage,
+    aurc,
+    risk_coverage,
+    risk_coverage_of,
+    selective_risk,
+)
 from motet.metrics.shift import (
     ALEXNET_ERRORS,
     by_corruption,
@@ -27,6 +34,7 @@ from motet.metrics.shift import (
 
 __all__ = [
     "ALEXNET_ERRORS",
+    "COVERAGES",
     "Latency",
     "Reliability",
     "RiskCoverage",
@@ -59,6 +67,7 @@ __all__ = [
     "ptflops",
     "reliability",
     "risk_coverage",
+    "risk_coverage_of",
     "rmse",
     "score",
     "selective_risk",

@@ -10,7 +10,7 @@ from motet.errors import InputError
 from motet.likelihoods import Categorical
 from motet.metrics.calibration import ece_of, reliability_of
 from motet.metrics.scores import checked
-from motet.metrics.selective import aurc
+from motet.metrics.selective import RiskCoverage, aurc, risk_coverage
 from motet.prediction import Prediction
 
 
@@ -74,3 +74,13 @@ class RunningScores:
             "brier": second,
             "aurc": float(aurc(confidence, ~correct)),
         }
+
+    def risk_coverage(self) -> RiskCoverage | None:
+        """The error rate at every coverage, by confidence; None for regression. See `motet.metrics.risk_coverage`.
+
+        Raises:
+            InputError: if nothing was added.
+        """
+        if self.rows == 0:
+            raise InputError("scores need at least one row", got="none", fix="Check that the data set is not empty")
+        return risk_coverage(torch.cat(self._confidence), ~torch.cat(self._correct)) if self._classes else None

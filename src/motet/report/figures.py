@@ -17,7 +17,7 @@ from motet.report.record import Comparison, Row
 
 # A wide figure is drawn twice, for a desk and for a telephone, and the page shows one: text scaled down with the
 # figure would be too small to read. Inches.
-_WIDE, _NARROW = (7.6, 4.1), (4.75, 4.6)
+SIZES = {"wide": (7.6, 4.1), "narrow": (4.75, 4.6)}
 _RELIABILITY = (3.35, 4.2)
 _MATRIX, _MATRIX_OF_MANY = (2.3, 2.3), (3.35, 3.35)
 
@@ -39,7 +39,7 @@ def quality_cost(comparison: Comparison) -> list[str]:
     single = comparison.single
     drawn = []
     with style():
-        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+        for name, size in SIZES.items():
             figure, ax = new_figure(size, (0.62, 0.12, 0.36, 0.58))
             plot_quality_cost(
                 ax,
@@ -64,7 +64,7 @@ def curves(comparison: Comparison) -> list[str]:
     labels = [row.label for row in rows]
     drawn = []
     with style():
-        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+        for name, size in SIZES.items():
             figure, ax = new_figure(size, (0.62, right_margin(labels), 0.36, 0.58))
             plot_curves(ax, labels, [row.histories for row in rows])
             label = "Validation negative log-likelihood over the epochs, one line a method"
