@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from motet.errors import InputError
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared, Split
-    from motet.likelihoods import Categorical, Gaussian
+    from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
     from motet.methods import (
         DUN,
         MIMMO,
@@ -48,6 +48,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "BatchEnsemble": "methods",
+    "Bernoulli": "likelihoods",
     "Categorical": "likelihoods",
     "DUN": "methods",
     "DataMUX": "methods",
@@ -57,6 +58,7 @@ _HOMES = {
     "Ensemble": "ensemble",
     "Experiment": "experiments",
     "Gaussian": "likelihoods",
+    "HeteroscedasticGaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
     "MCDropout": "methods",
@@ -68,6 +70,7 @@ _HOMES = {
     "MixtureEnsembles": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
+    "Poisson": "likelihoods",
     "Prediction": "prediction",
     "Progress": "types",
     "Shared": "grouping",
@@ -87,6 +90,7 @@ __all__ = [
     "MIMO",
     "Batch",
     "BatchEnsemble",
+    "Bernoulli",
     "Categorical",
     "DataMUX",
     "Dataset",
@@ -95,6 +99,7 @@ __all__ = [
     "Ensemble",
     "Experiment",
     "Gaussian",
+    "HeteroscedasticGaussian",
     "Independent",
     "InputError",
     "MCDropout",
@@ -104,6 +109,7 @@ __all__ = [
     "MixtureEnsembles",
     "Multihead",
     "Permuted",
+    "Poisson",
     "Prediction",
     "Progress",
     "Shared",
