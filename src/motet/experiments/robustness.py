@@ -165,7 +165,7 @@ def _shifted(
 
 def _own(row: Row, dataset: Dataset) -> Row:
     """A row in the targets' own unit."""
-    return row | dataset.spec.in_own_units({name: float(row[name]) for name in ("rmse", "nll") if name in row})
+    return row | dataset.spec.in_own_units({name: float(row[name]) for name in ("rmse", "nll", "crps") if name in row})
 
 
 def _averaged(section: Mapping[str, Any], source: ShiftSource) -> list[Row]:
