@@ -26,7 +26,6 @@ def gains(row: Row, single: Row, by: str = "nll") -> list[Gain]:
         ("nll", "Negative log-likelihood", 1.0),
         ("accuracy", "Accuracy", 100.0),
         ("rmse", "Root mean squared error", 1.0),
-        ("crps", "CRPS", 1.0),
         ("coverage_error", "Coverage error", 1.0),
         ("ece", "Calibration error", 1.0),
     )
