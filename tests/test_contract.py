@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.joint_objectives import Modular
 from motet.layers import Bank, Exits, LearnedTransforms
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import (
@@ -30,6 +31,7 @@ from motet.methods import (
     Method,
     MixMo,
     MixtureEnsembles,
+    ModularNetwork,
     Multihead,
     Single,
     TreeNet,
@@ -44,6 +46,8 @@ EVERY_METHOD = [
     Single(),
     DeepEnsemble(members=3),
     DeepEnsemble(members=1),
+    ModularNetwork(members=3),
+    ModularNetwork(members=1),
     Multihead(members=3),
     Multihead(members=1),
     MIMO(members=3),
@@ -547,8 +551,9 @@ def test_nan_inputs_show_in_the_loss_and_in_their_own_rows(method: Method) -> No
 def test_regression_with_every_method(method: Method, targets: int) -> None:
     model = motet.models.mlp(input_shape=(4,), num_classes=targets, hidden=(5,)).double()
     x, y = torch.randn(6, 4).double(), torch.randn(6, targets).double()
-    # The objectives of exits at several depths have references of their own, in tests/test_exit_objectives.py.
-    objective = Independent() if isinstance(method.default_objective, ExitObjective) else None
+    # The objectives of exits and of modular networks have references of their own, in tests/test_exit_objectives.py
+    # and tests/test_joint_objectives.py.
+    objective = Independent() if isinstance(method.default_objective, ExitObjective | Modular) else None
     ensemble = method.wrap(model, example=x[:1], likelihood=Gaussian(), objective=objective)
     members = method.size_in_training
     batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(0))
@@ -683,7 +688,7 @@ def test_a_function_may_make_the_model(method: Method) -> None:
 
     ensemble = method.wrap(build, example=torch.zeros(1, 4))
     assert ensemble(torch.zeros(2, 4)).shape == (2, method.size, CLASSES)
-    assert len(made) == (method.members if isinstance(method, DeepEnsemble | TreeNet) else 1)
+    assert len(made) == (method.members if isinstance(method, DeepEnsemble | ModularNetwork | TreeNet) else 1)
     assert isinstance(method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4)), Ensemble)
 
 

@@ -26,6 +26,7 @@ ORDER = [
     "prediction",
     "objectives",
     "exit_objectives",
+    "joint_objectives",
     "layers",
     "surgery",
     "parameter_groups",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motet.errors import InputError
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared, Split
+    from motet.joint_objectives import Joint, Modular, ModularExits
     from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
     from motet.methods import (
         DUN,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Method,
         MixMo,
         MixtureEnsembles,
+        ModularNetwork,
         Multihead,
         Single,
         TreeNet,
@@ -61,6 +63,7 @@ _HOMES = {
     "HeteroscedasticGaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
+    "Joint": "joint_objectives",
     "MCDropout": "methods",
     "MIMMO": "methods",
     "MIMO": "methods",
@@ -68,6 +71,9 @@ _HOMES = {
     "MixMo": "methods",
     "Mixed": "mixing",
     "MixtureEnsembles": "methods",
+    "Modular": "joint_objectives",
+    "ModularExits": "joint_objectives",
+    "ModularNetwork": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
     "Poisson": "likelihoods",
@@ -102,11 +108,15 @@ __all__ = [
     "HeteroscedasticGaussian",
     "Independent",
     "InputError",
+    "Joint",
     "MCDropout",
     "Method",
     "MixMo",
     "Mixed",
     "MixtureEnsembles",
+    "Modular",
+    "ModularExits",
+    "ModularNetwork",
     "Multihead",
     "Permuted",
     "Poisson",

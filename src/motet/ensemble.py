@@ -38,7 +38,7 @@ class Ensemble(nn.Module):
         input_axes: the number of axes of an input batch, to refuse others; not checked if None.
 
     Raises:
-        InputError: if the objective does not fit the network.
+        InputError: if the objective does not fit the network, the likelihood or the grouping.
     """
 
     def __init__(
@@ -73,6 +73,10 @@ class Ensemble(nn.Module):
                 got=f"{description}, whose members have one output",
                 fix="Leave the objective out, or take a method with exits: EarlyExit, DUN, MIMMO",
             )
+        if isinstance(objective, ExitObjective):
+            objective.check(likelihood)
+        elif self.members_in_training > 1:
+            objective.check(likelihood, grouping)
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
         """Every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.

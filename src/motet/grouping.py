@@ -26,6 +26,11 @@ class Grouping(ABC):
 
     augments_dealt: ClassVar[bool] = False
 
+    @property
+    def shares_examples(self) -> bool:
+        """Whether a row is the same example for all members, so that their outputs for it may be compared in a loss."""
+        return False
+
     @abstractmethod
     def deal(
         self,
@@ -55,6 +60,11 @@ def augment_dealt(batch: Batch, augment: Callable[[Tensor, Tensor], tuple[Tensor
 @dataclass(frozen=True, kw_only=True)
 class Shared(Grouping):
     """All members see the same examples."""
+
+    @property
+    def shares_examples(self) -> bool:
+        """True."""
+        return True
 
     def deal(
         self,
@@ -126,6 +136,11 @@ class Permuted(Grouping):
                 got=f"input_repetition={self.input_repetition}",
                 fix="Pass 0 for independent inputs, 1 for the same input to all members",
             )
+
+    @property
+    def shares_examples(self) -> bool:
+        """Whether rho is 1."""
+        return self.input_repetition == 1
 
     def deal(
         self,

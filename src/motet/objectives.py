@@ -8,13 +8,22 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Likelihood
+from motet.grouping import Grouping
+from motet.likelihoods import Combination, Likelihood
 from motet.types import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """A training loss over the members' outputs."""
+
+    @property
+    def combination(self) -> Combination | None:
+        """How members that were trained under this loss are combined; None leaves it to the method."""
+        return None
+
+    def check(self, likelihood: Likelihood, grouping: Grouping) -> None:  # noqa: B027
+        """Raise `InputError` where the loss has no meaning for this likelihood, or for what members are dealt."""
 
     @abstractmethod
     def __call__(
@@ -40,6 +49,9 @@ class Objective(ABC):
 @dataclass(frozen=True, kw_only=True)
 class ExitObjective(ABC):
     """A training loss over the outputs of members that have an output at every depth."""
+
+    def check(self, likelihood: Likelihood) -> None:  # noqa: B027
+        """Raise `InputError` where the loss has no meaning for this likelihood."""
 
     @abstractmethod
     def __call__(

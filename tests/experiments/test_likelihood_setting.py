@@ -76,9 +76,8 @@ def test_the_default_follows_the_task(tables: Path) -> None:
         ("poison", "counts", "counts", "Did you mean 'poisson'"),
     ],
 )
-def test_what_the_data_cannot_have_is_refused(
-    tables: Path, name: str, table: str, task: str, message: str, unchecked: None
-) -> None:
+@pytest.mark.usefixtures("unchecked")
+def test_what_the_data_cannot_have_is_refused(tables: Path, name: str, table: str, task: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         likelihood_name(name, data(tables, table, task).spec)
 
@@ -153,17 +152,18 @@ def test_scores_are_those_of_the_targets_own_unit(tables: Path, name: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("table", "task", "likelihood", "columns"),
+    ("task", "likelihood", "columns"),
     [
-        ("real", "regression", None, {"rmse", "nll", "crps", "coverage_90"}),
-        ("real", "regression", "gaussian", {"rmse", "nll", "crps", "coverage_90"}),
-        ("counts", "counts", None, {"rmse", "nll", "crps", "deviance", "coverage_90"}),
-        ("two", "classification", "bernoulli", {"accuracy", "nll", "ece", "brier"}),
+        ("regression", None, {"rmse", "nll", "crps", "coverage_90"}),
+        ("regression", "gaussian", {"rmse", "nll", "crps", "coverage_90"}),
+        ("counts", None, {"rmse", "nll", "crps", "deviance", "coverage_90"}),
+        ("classification", "bernoulli", {"accuracy", "nll", "ece", "brier"}),
     ],
 )
 def test_compare_from_the_table_to_the_report(
-    tables: Path, tmp_path: Path, table: str, task: Any, likelihood: Any, columns: set[str]
+    tables: Path, tmp_path: Path, task: Any, likelihood: Any, columns: set[str]
 ) -> None:
+    table = {"regression": "real", "counts": "counts", "classification": "two"}[task]
     ranked = "root mean squared error" if likelihood == "gaussian" else "negative log-likelihood"
     plan = make_plan(
         str(tables / f"{table}.csv"),

@@ -195,6 +195,17 @@ def test_early_stopping_that_never_stops_still_keeps_the_best(make: Make, overfi
     assert float(predict_split(ensemble, overfitting, overfitting.validation).nll().mean()) == min(scores)
 
 
+def test_early_stopping_may_look_at_the_error(make: Make, overfitting: Dataset) -> None:
+    ensemble = make()
+    rows = fit(ensemble, overfitting, replace(PATIENT, epochs=20, early_stopping=20, monitor="error"))
+    accuracies = [row["validation_accuracy"] for row in rows]
+    best = accuracies.index(max(accuracies))  # the first of equals
+    nlls = [row["validation_nll"] for row in rows]
+    assert len(rows) == 20
+    assert best != nlls.index(min(nlls)), "or this shows nothing"
+    assert float(predict_split(ensemble, overfitting, overfitting.validation).nll().mean()) == nlls[best]
+
+
 def test_without_it_the_last_epochs_weights_stay(make: Make, overfitting: Dataset) -> None:
     ensemble = make()
     rows = fit(ensemble, overfitting, replace(PATIENT, epochs=6, early_stopping=None))

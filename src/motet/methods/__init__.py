@@ -5,6 +5,7 @@
 from motet.methods._method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
+from motet.methods.modular_network import ModularNetwork
 from motet.methods.mc_dropout import MCDropout
 from motet.methods.tree_net import TreeNet
 from motet.methods.multihead import Multihead
@@ -35,6 +36,7 @@ __all__ = [
     "MixMo",
     "MixtureEnsembles",
     "Model",
+    "ModularNetwork",
     "Multihead",
     "Single",
     "TreeNet",

@@ -102,6 +102,7 @@ class Method(ABC):
         first: LayerNames = None,
         last: LayerNames = None,
         init: Init | None = None,
+        combination: Combination | None = None,
     ) -> Ensemble:
         """Turn a model into an ensemble of this method.
 
@@ -118,6 +119,8 @@ class Method(ABC):
                 for a module, as `motet.surgery.fresh_like` draws them. ``"keep"``: members start from the model's
                 weights, a little apart, to go on from a pretrained model. If None, a function gives fresh weights,
                 and a module keeps its own where its norms show that it has been trained.
+            combination: how members are combined, ``"mixture"`` or ``"geometric"``; if None, as the objective says,
+                or as the method does where the objective leaves it open.
 
         Raises:
             InputError: if the model or the example does not fit, with the candidates where layers are ambiguous.
@@ -128,15 +131,17 @@ class Method(ABC):
         layout, likelihood = Layout(), likelihood or Categorical()
         given = Given(example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood)
         network = self.convert(model, given)
+        objective = objective or self.default_objective
+        implied = objective.combination if isinstance(objective, Objective) else None
         ensemble = Ensemble(
             network,
             members=self.size,
             description=str(self),
             likelihood=likelihood,
-            objective=objective or self.default_objective,
+            objective=objective,
             grouping=self.grouping_for(network, example),
             layout=layout,
-            combination=self.combination,
+            combination=combination or implied or self.combination,
             members_in_training=self.size_in_training,
             input_axes=example.ndim,
         )

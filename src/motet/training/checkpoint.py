@@ -37,7 +37,8 @@ class Position:
         epoch_seconds: time spent in the steps of the epoch that is under way.
         history: a row for each finished epoch.
         best_nll: lowest validation NLL so far, with early stopping.
-        best_epoch: the epoch that had it.
+        best_error: lowest validation error so far, with early stopping that monitors it.
+        best_epoch: the epoch that had the lowest of what is monitored.
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class Position:
     epoch_seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
     best_nll: float = float("inf")
+    best_error: float = float("inf")
     best_epoch: int = 0
 
 

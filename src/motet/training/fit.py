@@ -261,8 +261,10 @@ class _Fit:
         )
         position.epoch += 1
         position.step_in_epoch, position.loss_sum, position.epoch_seconds = 0, 0.0, 0.0
-        if self.training.early_stopping is not None and nll < position.best_nll:
-            position.best_nll, position.best_epoch = nll, position.epoch
+        error = 1 - score["validation_accuracy"] if "validation_accuracy" in score else score["validation_rmse"]
+        better = nll < position.best_nll if self.training.monitor == "nll" else error < position.best_error
+        if self.training.early_stopping is not None and better:
+            position.best_nll, position.best_error, position.best_epoch = nll, error, position.epoch
             self.best = {name: value.detach().cpu().clone() for name, value in self.ensemble.state_dict().items()}
 
     def save(self) -> None:

@@ -31,8 +31,11 @@ class Training:
         decay_factor: see `milestones`; 0.2 in the code of MIMO and BatchEnsemble on CIFAR.
         warmup_epochs: the rate rises linearly from 0 over this many epochs, step by step.
         precision: ``"auto"`` trains in bfloat16 where a CUDA device has it, else in float32.
-        early_stopping: stop when the validation NLL has not fallen for this many epochs, and keep the weights of
-            the best epoch. None trains all epochs and keeps the last.
+        early_stopping: stop when the validation score has not fallen for this many epochs, and keep the weights of
+            the first epoch that had the lowest; with as many as `epochs` none is left out. None trains all epochs and
+            keeps the last.
+        monitor: the score that early stopping looks at: ``"nll"``, or ``"error"``, the ensemble's error rate (in
+            regression its root mean squared error).
         augment: what is done to training images; nothing by default.
     """
 
@@ -52,6 +55,7 @@ class Training:
     warmup_epochs: float = 0.0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     early_stopping: int | None = None
+    monitor: Literal["nll", "error"] = "nll"
     augment: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -102,6 +106,7 @@ class Training:
         )
         for name, known in (
             ("optimizer", ("sgd", "adamw")),
+            ("monitor", ("nll", "error")),
             ("schedule", ("cosine", "step", "constant")),
             ("precision", ("auto", "32-true", "bf16-mixed", "16-mixed")),
         ):
