@@ -21,9 +21,11 @@ from motet.experiments import (
     make_plan,
     run_experiment,
 )
+from motet.experiments.build import build
+from motet.experiments.fitting import fitting
 from motet.files import read_json, write_json
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
-from motet.methods import MIMO, DeepEnsemble
+from motet.methods import MIMO, DeepEnsemble, EarlyExit
 from motet.metrics import score
 from motet.models import MLP
 from motet.report import render
@@ -212,3 +214,22 @@ def test_regressions_of_before_had_unit_variance(tables: Path, tmp_path: Path) -
     assert old is not None
     assert old.experiment.likelihood == "gaussian"
     assert evaluate(old)["ensemble"]["scores"]["rmse"] == pytest.approx(run.scores["test"]["rmse"])
+
+
+def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(tables: Path) -> None:
+    dataset = data(tables, "real")
+
+    def plan(*methods: str) -> Any:
+        path, options = str(tables / "real.csv"), DataOptions(target="y")
+        made = make_plan(path, methods=methods, members=2, epochs=1, data_options=options)
+        return replace(made, model=MLP(hidden=(8, 8)))
+
+    entries, left_out = fitting(plan("all"), dataset)
+    assert {entry.key for entry in entries} >= {"single", "mimo", "mixmo", "dun", "mimmo", "early-exit"}
+    assert [each["method"] for each in left_out] == ["modular-network"]
+    assert "needs a natural exponential family" in left_out[0]["reason"]
+    with pytest.raises(InputError, match="needs a natural exponential family"):
+        fitting(plan("modular-network"), dataset)
+    with_beta = replace(plan("single"), methods=(EarlyExit(beta=0.1),))
+    with pytest.raises(InputError, match="needs class probabilities"):
+        build(with_beta.experiment(with_beta.entries[0], seed=0), dataset)

@@ -10,6 +10,7 @@ from motet.experiments.experiment import Experiment
 from motet.experiments.likelihood import likelihood_for, outputs_for
 from motet.loading import describe_error
 from motet.models import CustomModel, ModelSettings
+from motet.objectives import ExitObjective
 
 
 def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
@@ -36,7 +37,22 @@ def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
             if needed == spec.outputs
             else f"Give its last layer {needed}, as {likelihood} needs them",
         )
+    _try_objective(ensemble, outputs)
     return ensemble
+
+
+def _try_objective(ensemble: Ensemble, outputs: int) -> None:
+    """Raise now, and not in the first training step, the `InputError` of an objective that refuses the likelihood."""
+    # A generator of its own: the default one's draws belong to the run.
+    generator = torch.Generator().manual_seed(0)
+    members, likelihood, objective = ensemble.members_in_training, ensemble.likelihood, ensemble.objective
+    outputs_BMC = torch.zeros(2, members, outputs)
+    targets_BM = likelihood.sample(outputs_BMC, generator=generator)
+    if isinstance(objective, ExitObjective):
+        exits_BMDC = outputs_BMC.unsqueeze(2).expand(-1, -1, 2, -1)
+        objective(exits_BMDC, targets_BM, likelihood, log_weights_MD=torch.full((members, 2), 0.5).log())
+    else:
+        objective(outputs_BMC, targets_BM, likelihood)
 
 
 def _build_model(model: ModelSettings, dataset: Dataset, outputs: int) -> nn.Module:
