@@ -11,9 +11,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     about, data, hardware = comparison.about, comparison.data, comparison.hardware
     sizes = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
     task = str(data.get("task") or "")
-    if task and data.get("classes"):
-        what = "classes" if task == "classification" else "target" if data["classes"] == 1 else "targets"
-        task += f", {data['classes']} {what}"
+    if task and (data.get("classes") or 1) > 1:  # the number of outputs
+        task += f", {data['classes']} {'classes' if task == 'classification' else 'targets'}"
     machine = [hardware.get("processor"), hardware.get("device")]
     threads = hardware.get("threads")
     classes = [str(name) for name in data.get("class_names") or []]
