@@ -334,7 +334,7 @@ def test_a_likelihood_outside_the_family_is_refused() -> None:
         ModularExits(lam=0.5).check(Laplace())
     net = motet.models.mlp(input_shape=(4,), num_classes=2, hidden=(8,))
     own_variance = HeteroscedasticGaussian()
-    with pytest.raises(InputError, match="lambda=0.95 with the likelihood HeteroscedasticGaussian"):
+    with pytest.raises(InputError, match=r"lambda=0.95 with the likelihood HeteroscedasticGaussian"):
         ModularNetwork(members=3).wrap(net, example=torch.zeros(1, 4), likelihood=own_variance)
     independent = ModularNetwork(members=3, lam=0.0).wrap(net, example=torch.zeros(1, 4), likelihood=own_variance)
     assert independent.loss(torch.randn(5, 4), torch.randn(5)).isfinite()
