@@ -13,7 +13,7 @@ import motet
 from motet.errors import InputError
 from motet.grouping import Permuted, Shared, Split
 from motet.joint_objectives import Joint, Modular, ModularExits
-from motet.likelihoods import Categorical, Gaussian, NaturalExponentialFamily
+from motet.likelihoods import Categorical, Gaussian, HeteroscedasticGaussian, NaturalExponentialFamily
 from motet.likelihoods import Likelihood as AnyLikelihood
 from motet.methods import (
     DUN,
@@ -332,6 +332,12 @@ def test_a_likelihood_outside_the_family_is_refused() -> None:
             objective.check(Laplace(), Shared())
     with pytest.raises(InputError, match="natural exponential family"):
         ModularExits(lam=0.5).check(Laplace())
+    net = motet.models.mlp(input_shape=(4,), num_classes=2, hidden=(8,))
+    own_variance = HeteroscedasticGaussian()
+    with pytest.raises(InputError, match=r"lambda=0.95 with the likelihood HeteroscedasticGaussian"):
+        ModularNetwork(members=3).wrap(net, example=torch.zeros(1, 4), likelihood=own_variance)
+    independent = ModularNetwork(members=3, lam=0.0).wrap(net, example=torch.zeros(1, 4), likelihood=own_variance)
+    assert independent.loss(torch.randn(5, 4), torch.randn(5)).isfinite()
     Modular(lam=0.0).check(Laplace(), Permuted())
     ModularExits(lam=0.0).check(Laplace())
 

@@ -205,6 +205,8 @@ def test_regression_has_an_rmse(out: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sys.modules["motet.experiments.evaluate"], "load", lambda name, folder, **_: dataset)
     record = evaluate(run, distinct=True)
-    assert list(record["distinct"]["scores"]) == ["rmse", "nll"]
+    assert list(record["distinct"]["scores"]) == [
+        *("rmse", "nll", "crps", "coverage_90", "coverage_error", "interval_width")
+    ]
     assert "risk_coverage" not in record["ensemble"]
     assert "RMSE" in throughput_in_words(record)

@@ -39,7 +39,7 @@ def test_regression() -> None:
     for part, target in zip(outputs.split(8), y.split(8), strict=True):
         scores.add(Prediction(outputs_BMC=part, likelihood=Gaussian(), targets=target))
     wanted = score(Prediction(outputs_BMC=outputs, likelihood=Gaussian(), targets=y))
-    assert scores.result() == pytest.approx({name: wanted[name] for name in ("rmse", "nll")}, abs=1e-6)
+    assert scores.result() == pytest.approx({name: wanted[name] for name in ("rmse", "nll", "crps")}, abs=1e-6)
     assert scores.risk_coverage() is None
 
 

@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEADS = {"accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL", "ece": "ECE", "brier": "Brier", "aurc": "AURC"}
-_SHOWN = ("accuracy", "rmse", "nll", "ece", "brier")
+HEADS = {
+    "accuracy": "accuracy",
+    "rmse": "RMSE",
+    "nll": "NLL",
+    "crps": "CRPS",
+    "ece": "ECE",
+    "brier": "Brier",
+    "aurc": "AURC",
+}
+_SHOWN = ("accuracy", "rmse", "nll", "crps", "ece", "brier")
 
 
 def robustness_lines(gathered: Mapping[str, Any], *, shift: str | None, ood: Sequence[str]) -> list[str]:

@@ -12,6 +12,13 @@ from motet.cli._part import in_words, lost_of, members_of
 from motet.cli._robustness import HEADS, aligned, risk_lines, robustness_lines
 from motet.cli._show import say, show
 
+_ALSO = {
+    "flops": "FLOPs",
+    "deviance": "deviance",
+    "coverage_90": "90 % coverage",
+    "coverage_error": "coverage error",
+    "interval_width": "90 % width",
+}
 _USES = {"ensemble": "ensemble", "distinct": "throughput"}
 
 
@@ -181,7 +188,7 @@ def _severities(words: Sequence[str]) -> list[int]:
 
 def _table(uses: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line for each use, a column for each score."""
-    rows = [["", *((HEADS | {"flops": "FLOPs"})[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
+    rows = [["", *((HEADS | _ALSO)[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
     for use, result in uses.items():
         rows.append([use, *(_number(value) for value in result["scores"].values()), f"{result['flops']:,}"])
     return aligned(rows)

@@ -30,7 +30,9 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     missing values the mean and a feature that says so: all fitted on the training rows, which alone decide what the
     others become. Columns that never vary there are left out; words that do not occur there count as none. Regression
     targets are standardised too, by the training rows' mean and standard deviation, which `DataSpec` keeps: scores are
-    reported in the target's own unit. Rows without a target are left out. In a classification the split is stratified.
+    reported in the target's own unit. Counts (``task="counts"``; never told from the column, since whole numbers may be
+    years or prices as well) must be whole numbers from 0, and stay as they are. Rows without a target are left out. In
+    a classification the split is stratified.
 
     Args:
         path: a .csv, .tsv or .parquet file.
@@ -74,7 +76,9 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     features = Features.fit({name: values[train] for name, values in columns.items()})
     if features.constant:
         notes.append(f"left out, since constant in the training rows: {', '.join(features.constant)}")
-    mean, std = (0.0, 1.0) if labels is not None else _scale(target, column, train)
+    if task == "counts":
+        _check_counts(target, column)
+    mean, std = _scale(target, column, train) if task == "regression" else (0.0, 1.0)
     targets = labels if labels is not None else _standardised(target, column, mean, std)
     splits = {
         name: Split(
@@ -191,6 +195,23 @@ def _scale(target: str, column: Any, train: Any) -> tuple[float, float]:
             fix="Choose another column with --target",
         )
     return mean, std
+
+
+def _check_counts(target: str, column: Any) -> None:
+    fix = "Pass --task regression for numbers, or --task classification for text"
+    if column.dtype == object:
+        raise InputError(f"the target {target!r} must hold counts", got=f"text, such as {column[0]!r}", fix=fix)
+    bad = column[(column < 0) | (column != np.round(column)) | ~np.isfinite(column)]
+    if len(bad):
+        raise InputError(
+            f"the target {target!r} must hold counts, whole numbers from 0",
+            got=f"{bad[0]:g} and {len(bad) - 1:,} others like it" if len(bad) > 1 else f"{bad[0]:g}",
+            fix=fix,
+        )
+    if not column.any():
+        raise InputError(
+            f"the target {target!r} must vary", got="0 in every row", fix="Choose another column with --target"
+        )
 
 
 def _standardised(target: str, column: Any, mean: float, std: float) -> Tensor:

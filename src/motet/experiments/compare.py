@@ -16,6 +16,7 @@ from motet.errors import TrainingDivergedError
 from motet.experiments.build import build
 from motet.experiments.fitting import alone, check_left_out, fitting
 from motet.experiments.folder import abandon, claim_folder, free_folder
+from motet.experiments.likelihood import likelihood_name
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.run import Run, describe, load_ensemble, run_experiment
@@ -125,6 +126,7 @@ def compare(
             **provenance(place),
             "data": describe(dataset),
             "model": str(plan.model),
+            "likelihood": likelihood_name(plan.likelihood, dataset.spec),
             "training": to_record(plan.training),
             "seeds": list(plan.seeds),
             "members": max(entry.method.size for entry in entries),

@@ -24,7 +24,10 @@ from motet.training import predict_split, predict_split_distinct, resolve_device
 EVALUATION = "evaluation.json"
 """An evaluation's record in the run's folder."""
 
-_SCORES = ("accuracy", "rmse", "nll", "ece", "brier")
+_SCORES = (
+    *("accuracy", "rmse", "nll", "deviance", "crps", "coverage_90", "coverage_error", "interval_width"),
+    *("ece", "brier"),
+)
 
 
 def find_run(folder: Path) -> Run:
@@ -193,7 +196,7 @@ def heading(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> dic
 
 def experiment_of(run: Run) -> Experiment:
     """The run's experiment. Raises `InputError` if it cannot be read, or its model's file was changed since."""
-    experiment = Experiment.from_record(run.record["settings"])
+    experiment = run.experiment
     _check_source(run, experiment)
     return experiment
 

@@ -83,7 +83,7 @@ def evaluate_robustness(
     _check_alike(every, experiments, dataset)
     if source is not None:
         source.check(dataset)
-    if reference is not None and (source is None or dataset.spec.task == "regression"):
+    if reference is not None and (source is None or dataset.spec.task != "classification"):
         raise InputError(
             "a reference run is for the mean corruption error of a classification",
             got="no --shift" if source is None else f"a regression of {dataset.spec.name}",

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -17,6 +17,7 @@ from motet.errors import InputError
 from motet.experiments.build import build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import abandon, claim_folder
+from motet.experiments.likelihood import likelihood_name
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
@@ -47,6 +48,15 @@ class Run:
     folder: Path
     record: dict[str, Any]
     scores: dict[str, Any]
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was run. Raises `InputError` if that cannot be read."""
+        experiment = Experiment.from_record(self.record["settings"])
+        if "likelihood" not in self.record and (self.record.get("data") or {}).get("task") == "regression":
+            # Before runs said their likelihood, every regression had unit variance.
+            experiment = replace(experiment, likelihood="gaussian")
+        return experiment
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -126,9 +136,8 @@ def run_experiment(
         checkpoint = folder / CHECKPOINT
         if not (folder / "run.json").exists():
             where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
-            write_json(
-                folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source}
-            )
+            about = {"data": describe(dataset), "likelihood": likelihood_name(experiment.likelihood, dataset.spec)}
+            write_json(folder / "run.json", {"settings": settings, **where, **about, "source": source})
         elif checkpoint.exists():
             say(f"going on from the checkpoint in {folder}")
         try:
@@ -154,7 +163,7 @@ def run_experiment(
 
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     """A finished run's ensemble, with its trained weights, on the CPU."""
-    ensemble = build(Experiment.from_record(run.record["settings"]), dataset.to("cpu"))
+    ensemble = build(run.experiment, dataset.to("cpu"))
     load_weights(run.folder / CHECKPOINT, ensemble)
     return ensemble.eval()
 

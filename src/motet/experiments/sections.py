@@ -111,7 +111,7 @@ def _variant(
 
 def _result(name: str, severity: int, scores: RunningScores, dataset: Dataset) -> dict[str, Any]:
     row, curve = row_of(name, severity, scores), scores.risk_coverage()
-    row |= dataset.spec.in_own_units({score: float(row[score]) for score in ("rmse", "nll") if score in row})
+    row |= dataset.spec.in_own_units({score: float(row[score]) for score in ("rmse", "nll", "crps") if score in row})
     return {"row": row, "risk": None if curve is None else curve.at().tolist()}
 
 

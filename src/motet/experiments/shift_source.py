@@ -80,7 +80,7 @@ class ShiftSource:
             )
         if self.kind != "table":
             spec.to_bytes(dataset.test.inputs[:1])
-        if spec.task == "regression" and self.files is not None:
+        if spec.task != "classification" and self.files is not None:
             raise InputError(
                 "official corrupted sets hold classes, and need a run that classifies",
                 got=f"a regression of {spec.name}",

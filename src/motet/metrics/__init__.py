@@ -10,6 +10,7 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
+from motet.metrics.numbers import coverage, coverage_error, crps, deviance, gaussian_crps, interval_width, pit
 from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
 from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
@@ -45,12 +46,18 @@ __all__ = [
     "brier",
     "by_corruption",
     "corruption_errors",
+    "coverage",
+    "coverage_error",
+    "crps",
+    "deviance",
     "disagreement",
     "disagreement_matrix",
     "disagreement_over_error",
     "ece",
     "flops",
     "fpr_at_tpr",
+    "gaussian_crps",
+    "interval_width",
     "kl_matrix",
     "latency_ratios",
     "mce",
@@ -64,6 +71,7 @@ __all__ = [
     "ood_scores",
     "pairwise_kl",
     "parameters",
+    "pit",
     "ptflops",
     "reliability",
     "risk_coverage",

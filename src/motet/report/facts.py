@@ -11,8 +11,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     about, data, hardware = comparison.about, comparison.data, comparison.hardware
     sizes = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
     task = str(data.get("task") or "")
-    if task == "classification" and data.get("classes"):
-        task += f", {data['classes']} classes"
+    if task and (data.get("classes") or 1) > 1:  # the number of outputs
+        task += f", {data['classes']} {'classes' if task == 'classification' else 'targets'}"
     machine = [hardware.get("processor"), hardware.get("device")]
     threads = hardware.get("threads")
     classes = [str(name) for name in data.get("class_names") or []]
@@ -24,6 +24,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Note", "; ".join(str(note) for note in data.get("notes") or [])),
         ("Classes", _joined([*classes[:20], "…"] if len(classes) > 20 else classes)),
         ("Model", str(about.get("model") or "")),
+        ("Likelihood", str(about.get("likelihood") or "")),
         ("Members", str(about.get("members") or "")),
         ("Seeds", _joined([str(seed) for seed in comparison.seeds])),
         ("Hardware", _joined([*machine, f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""])),

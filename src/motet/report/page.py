@@ -45,7 +45,9 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             comparison=read,
             about=read.about,
             finding=finding,
-            gains=[(row, gains(row, read.single)) for row in finding.chosen if read.single is not None],
+            gains=[
+                (row, gains(row, read.single, read.ranking.key)) for row in finding.chosen if read.single is not None
+            ],
             table=build_table(read, COMPARED),
             members=build_table(read, MEMBERS, several),
             several=several,
@@ -54,6 +56,7 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),
             selective=selective(read, robustness or {}, sizes=figures.SIZES),
+            coverage=figures.coverage(read),
             disagreement=figures.disagreement(read),
             shifts=shift.shifts(read, robustness or {}),
             others=shift.others(read, robustness or {}),

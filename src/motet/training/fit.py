@@ -16,6 +16,7 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
 from motet.files import remove_leftovers
 from motet.metrics import accuracy, rmse
+from motet.metrics.scores import as_classes
 from motet.training.checkpoint import CHECKPOINT, Position, load_checkpoint, save_checkpoint
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
@@ -240,11 +241,12 @@ class _Fit:
         nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
         if not math.isfinite(nll):
             raise self.diverged("validation loss", nll, self.steps_done - 1)
-        score: dict[str, Any] = (
-            {"validation_accuracy": float(accuracy(prediction.probs, prediction.targets))}
-            if spec.task == "classification"
-            else {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
-        )
+        score: dict[str, Any]
+        if spec.task == "classification":
+            classes, labels = as_classes(prediction, prediction.targets)
+            score = {"validation_accuracy": float(accuracy(classes.probs, labels))}
+        else:
+            score = {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
         last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)
         position.history.append(
             {
