@@ -31,6 +31,7 @@ ORDER = [
     "surgery",
     "parameter_groups",
     "summary",
+    "distributed",
     "ensemble",
     "methods",
     "models",

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from motet import data, metrics, models
+    from motet import data, distributed, metrics, models
     from motet.data import Dataset
     from motet.ensemble import Ensemble
     from motet.errors import InputError
@@ -82,6 +82,7 @@ _HOMES = {
     "Training": "training",
     "TreeNet": "methods",
     "data": "",
+    "distributed": "",
     "fit": "training",
     "metrics": "",
     "models": "",
@@ -122,6 +123,7 @@ __all__ = [
     "Training",
     "TreeNet",
     "data",
+    "distributed",
     "fit",
     "metrics",
     "models",

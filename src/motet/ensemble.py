@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor, nn
 
+from motet.distributed import Share
 from motet.errors import InputError
 from motet.grouping import Grouping, augment_dealt
 from motet.layers import Exits, Layout
@@ -36,6 +37,7 @@ class Ensemble(nn.Module):
         members_in_training: how many members a training step runs, where that is not all of them (Monte Carlo
             samples of one network); M if None.
         input_axes: the number of axes of an input batch, to refuse others; not checked if None.
+        share: which of the members of an ensemble over several processes these M are; None where they are all.
 
     Raises:
         InputError: if the objective does not fit the network, the likelihood or the grouping.
@@ -54,6 +56,7 @@ class Ensemble(nn.Module):
         combination: Combination = "mixture",
         members_in_training: int | None = None,
         input_axes: int | None = None,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -66,6 +69,7 @@ class Ensemble(nn.Module):
         self.layout = layout
         self.combination: Combination = combination
         self.input_axes = input_axes
+        self.share = share
         self.is_folded = False
         if isinstance(objective, ExitObjective) and not isinstance(network, Exits):
             raise InputError(
@@ -75,7 +79,7 @@ class Ensemble(nn.Module):
             )
         if isinstance(objective, ExitObjective):
             objective.check(likelihood)
-        elif self.members_in_training > 1:
+        elif (self.members_in_training if share is None else share.members) > 1:
             objective.check(likelihood, grouping)
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
@@ -342,6 +346,10 @@ class Ensemble(nn.Module):
                 self.likelihood,
                 log_weights_MD=weights().to(outputs.dtype),
                 progress=progress,
+            )
+        if self.share is not None:
+            return self.share.loss(
+                self.objective, self._averaged(outputs), batch.targets_BM, self.likelihood, progress=progress
             )
         return self.objective(
             self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the parser of a command's arguments refuses leaves as ``SystemExit(2)``, and its help as ``SystemExit(0)``.
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    from motet.errors import InputError, RunInterrupted, TrainingDivergedError
+    from motet.errors import InputError, LostRankError, RunInterrupted, TrainingDivergedError
 
     code = 2
     try:
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except (InputError, TrainingDivergedError) as error:
         message = str(error)
+    except LostRankError as error:
+        message, code = str(error), 1
     except RunInterrupted as stop:
         message, code = str(stop), 128 + stop.signal
     except KeyboardInterrupt:
@@ -49,8 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and "out of memory" not in str(error) and "t allocate" not in str(error):
             raise
         message = "not enough memory. Take a smaller model, fewer members, a smaller batch, or another device."
-    print(f"motet: {message}", file=sys.stderr)  # noqa: T201
+    if _is_mine_to_say(message):
+        print(f"motet: {message}", file=sys.stderr, flush=True)  # noqa: T201
     return code
+
+
+def _is_mine_to_say(message: str) -> bool:
+    """Whether this process should print the message: of several that fail alike only one should."""
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+        return True
+    from motet.distributed import mine_to_say
+
+    return mine_to_say(message)
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from motet.data import Dataset
+from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.experiment import Experiment
@@ -11,8 +12,8 @@ from motet.loading import describe_error
 from motet.models import CustomModel, ModelSettings
 
 
-def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
-    """The experiment's ensemble with its initial weights; sets torch's seed."""
+def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
+    """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed."""
     spec = dataset.spec
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
@@ -22,6 +23,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
         objective=experiment.objective,
         first=experiment.first,
         last=experiment.last,
+        grid=grid,
     )
     with torch.no_grad():
         outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]
