@@ -21,6 +21,8 @@ from motet.errors import InputError, LostRankError, RunInterrupted
 T = TypeVar("T")
 # An exchange may wait for so long: for a slow disk, or the first download. A rank that has died is noticed sooner.
 _PATIENCE = timedelta(minutes=30)
+# And the first, for processes that start at different times.
+_GATHERING = timedelta(minutes=5)
 
 
 @final
@@ -239,12 +241,12 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
     if not dist.is_initialized():
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if cuda else "gloo",
-            store=launch.open_store(seconds=_PATIENCE.total_seconds()),
+            store=launch.open_store(seconds=_GATHERING.total_seconds()),
             rank=launch.rank,
             world_size=launch.size,
             timeout=_PATIENCE,
         )
-    return Grid(
+    grid = Grid(
         rank=launch.rank,
         local_rank=launch.local_rank,
         local_size=launch.local_size,
@@ -253,6 +255,8 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
         watch=_watch(launch),
         devices=frozenset({"cpu", "cuda"} if "nccl" in dist.get_backend_config() else {"cpu"}),
     )
+    grid.everyone.barrier()  # whoever fails from here on can be told from one that has not come yet
+    return grid
 
 
 def _watch(launch: Launch) -> Watch:

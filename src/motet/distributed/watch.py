@@ -20,6 +20,7 @@ _SILENT = 45.0
 _BEAT = 3.0
 # How long survivors look for each other before they say who is missing. torchrun kills them after 30 s.
 _ROLL_CALL = 20.0
+_LINGER = 5.0
 
 
 @final
@@ -54,6 +55,7 @@ class Watch:
         try:
             self._set(f"alive/{self.rank}", "yes")
             gone, stopped = self._roll_call()
+            self._linger()
         except RuntimeError:
             # The store went with the process that kept it: torchrun's own, or rank 0.
             return LostRankError(self._message("the process that keeps the ranks together is gone"))
@@ -85,6 +87,15 @@ class Watch:
             time.sleep(0.05)
         # Who stopped because another had died has said so by being alive; a death explains more than a stop.
         return sorted(gone), [] if gone else stopped
+
+    def _linger(self) -> None:
+        """Rank 0 may keep the store: it stays until the other survivors have asked it who is gone."""
+        self._set(f"counted/{self.rank}", "yes")
+        deadline = time.monotonic() + _LINGER
+        while self.rank == 0 and time.monotonic() < deadline:
+            if all(self._has(f"counted/{rank}") for rank in range(self.size) if self._has(f"alive/{rank}")):
+                return
+            time.sleep(0.05)
 
     def _listen(self) -> None:
         """Beat, and end this process when another's heart has stopped: an exchange with it might wait for ever."""
