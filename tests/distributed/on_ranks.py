@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,7 +194,7 @@ def differing(what: str) -> None:
 
 def refusing(what: str) -> None:
     """Whatever cannot be done on these ranks."""
-    from motet import MIMO, ModularExits  # noqa: F401
+    from motet import MIMO
 
     x = torch.zeros(2, 4)
     with start(data_ranks=3 if what == "layout" else None) as grid:
@@ -203,8 +204,6 @@ def refusing(what: str) -> None:
             DeepEnsemble(members=grid.size - 1).wrap(network, example=x, grid=grid)
         if what == "objective":
             DeepEnsemble(members=4).wrap(network, example=x, grid=grid, objective=_other())
-        if what == "rows":
-            Grid.rows(grid, 0)
 
 
 def _other() -> Any:
@@ -240,3 +239,18 @@ def one_fails() -> None:
         if grid.rank == 1:
             raise ValueError("no more")
         grid.everyone.barrier()
+
+
+def silent() -> str:
+    """The heart of rank 1 stops, and it sends nothing; rank 0 waits for it in an exchange."""
+    from motet.distributed import watch
+
+    watch._SILENT, watch._BEAT = 1.0, 0.1
+    with start() as grid:
+        if grid.rank == 0:
+            grid.everyone.barrier()
+        assert grid.watch is not None
+        time.sleep(0.5)
+        grid.watch._over.set()
+        time.sleep(4)
+    return "asleep"

@@ -1,6 +1,6 @@
 """Real processes on this machine compute what one process computes."""
 
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ import torch
 from motet.training import newest_checkpoint
 
 
+@cache
+def _in_one_process() -> Any:
+    return on_ranks.gradients()
+
+
 @pytest.mark.parametrize(("size", "member_ranks"), [(2, None), (4, None), (2, 1), (4, 2)])
 def test_gradients_and_initial_weights_are_those_of_one_process(
-    ranks: Any, alone: Any, size: int, member_ranks: int | None
+    ranks: Any, size: int, member_ranks: int | None
 ) -> None:
-    expected = alone(on_ranks.gradients)
+    expected = _in_one_process()
     answers = [answer.value for answer in ranks(size, on_ranks.gradients, member_ranks)]
     data_ranks = size // (member_ranks or size)
     for case, (loss, gradients, weights) in expected.items():
@@ -154,6 +159,12 @@ def test_a_rank_that_stops_with_an_error_is_named(ranks: Any) -> None:
     assert (second.error, second.message) == ("ValueError", "no more")
     assert first.error == "LostRankError"
     assert first.message.startswith("rank 1 ")
+
+
+def test_a_rank_that_is_silent_ends_the_others(ranks: Any) -> None:
+    first, second = ranks(2, on_ranks.silent, lost=1)
+    assert first.error == "gone", "its watch ended it, though an exchange would have waited"
+    assert second.value == "asleep"
 
 
 def test_bytes_do_not_grow_with_the_network(ranks: Any) -> None:

@@ -18,6 +18,9 @@ _COMMANDS = {
     "recipes": ("motet.cli.lists", "the recipes, a line each"),
 }
 
+# Several processes would do these over each other.
+_ALONE = ("compare", "evaluate", "report")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``motet ARGUMENTS`` and return its exit code: 0, 2 for bad input, 130 or 143 when stopped.
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _is_mine_to_say(message: str) -> bool:
     """Whether this process should print the message: of several that fail alike only one should."""
-    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
     from motet.distributed import mine_to_say
 
@@ -81,6 +84,12 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if argv[0] not in _COMMANDS:
         raise InputError("the command must be one of motet's", got=repr(argv[0]), fix=nearest(argv[0], _COMMANDS))
+    if argv[0] in _ALONE and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            "torchrun must start motet run, which alone works on several processes",
+            got=f"motet {argv[0]} with WORLD_SIZE={os.environ['WORLD_SIZE']}",
+            fix=f"Run motet {argv[0]} without torchrun, or unset WORLD_SIZE",
+        )
     code: int = import_module(_COMMANDS[argv[0]][0]).main(argv)
     return code
 

@@ -95,9 +95,9 @@ def _communication(sent: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _quiet_unless_first() -> Iterator[None]:
-    """Of processes that torchrun started with one command, the first alone prints what is wrong with it, or its help."""
+    """Of processes that torchrun started with one command, the first alone prints its help, or what is wrong."""
     with contextlib.ExitStack() as quiet:
-        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and os.environ.get("RANK", "0") != "0":
+        if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0":
             quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
             quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
         yield

@@ -239,13 +239,20 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
     if cuda:
         torch.cuda.set_device(launch.local_rank)
     if not dist.is_initialized():
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if cuda else "gloo",
-            store=launch.open_store(seconds=_GATHERING.total_seconds()),
-            rank=launch.rank,
-            world_size=launch.size,
-            timeout=_PATIENCE,
-        )
+        try:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if cuda else "gloo",
+                store=launch.open_store(seconds=_GATHERING.total_seconds()),
+                rank=launch.rank,
+                world_size=launch.size,
+                timeout=_PATIENCE,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"all {launch.size} processes must meet at {launch.address}:{launch.port}",
+                got=str(error).partition("\n")[0],
+                fix="Check that all were started, with one address and a port that is free",
+            ) from error
     grid = Grid(
         rank=launch.rank,
         local_rank=launch.local_rank,
@@ -253,7 +260,7 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
         member_ranks=members,
         data_ranks=data,
         watch=_watch(launch),
-        devices=frozenset({"cpu", "cuda"} if "nccl" in dist.get_backend_config() else {"cpu"}),
+        devices=_devices(),
     )
     grid.everyone.barrier()  # whoever fails from here on can be told from one that has not come yet
     return grid
@@ -262,6 +269,12 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
 def _watch(launch: Launch) -> Watch:
     store: Any = dist.distributed_c10d._get_default_store()
     return Watch(PrefixStore("watch", store.clone()), rank=launch.rank, size=launch.size, command=launch.command)
+
+
+def _devices() -> frozenset[str]:
+    """The device types whose tensors the process group takes; gloo takes few exchanges of an accelerator's."""
+    pairs = [pair.split(":") for pair in dist.get_backend_config().split(",")]
+    return frozenset(device for device, backend in pairs if device == "cpu" or backend != "gloo")
 
 
 def _layout(size: int, member_ranks: int | None, data_ranks: int | None) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def launched() -> Launch | None:
     Raises:
         InputError: for numbers in the environment that make no sense.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) == 1 or any(name not in os.environ for name in _VARIABLES):
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1") or any(name not in os.environ for name in _VARIABLES):
         return None
     try:
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -82,7 +82,7 @@ def launched() -> Launch | None:
             local_size=int(os.environ.get("LOCAL_WORLD_SIZE", size)),
             address=os.environ["MASTER_ADDR"],
             port=int(os.environ["MASTER_PORT"]),
-            attempt=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)),
+            attempt=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
             keeps_store=os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
     except ValueError as error:

@@ -22,7 +22,7 @@ class Wire:
         size: n.
         sent: bytes by purpose, which all wires of a process add to.
         watch: says who died when an exchange fails.
-        devices: device types whose tensors the group's backends take; others go by way of the CPU.
+        devices: device types whose tensors the group's backends take; others go by way of one of these.
     """
 
     def __init__(
@@ -71,16 +71,18 @@ class Wire:
             return [value]
         data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
         # What is unpickled comes from this run's own processes.
-        return [pickle.loads(part.numpy().tobytes()) for part in self.gather_rows(data, purpose)]
+        return [pickle.loads(part.cpu().numpy().tobytes()) for part in self.gather_rows(data, purpose)]
 
     def barrier(self) -> None:
         """Wait until every rank has come here."""
         if self.size > 1:
-            self._do(dist.all_reduce, torch.zeros(1))
+            self._do(dist.all_reduce, self._place(torch.zeros(1)))
 
     def _place(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach()
-        return (tensor if tensor.device.type in self.devices else tensor.cpu()).contiguous()
+        if tensor.device.type not in self.devices:
+            tensor = tensor.to("cpu" if "cpu" in self.devices else "cuda")
+        return tensor.contiguous()
 
     def _do(self, exchange: Any, *tensors: Any) -> None:
         try:

@@ -1,7 +1,8 @@
 """Run one experiment: data, model, training, predictions, scores, all kept in one folder.
 
 ``run.json`` (settings, seed, versions, hardware, commit), ``history.csv``, ``checkpoint/last.safetensors``
-(over several processes: see `motet.training.member_checkpoint`), ``predictions.safetensors`` (test outputs and targets) and ``scores.json``; each is whole or absent.
+(over several processes: see `motet.training.member_checkpoint`), ``predictions.safetensors`` (test outputs and targets)
+and ``scores.json``; each is whole or absent.
 """
 
 from collections.abc import Callable
