@@ -102,6 +102,22 @@ def deep_ensemble(p: Picture) -> None:
     p.outputs(79)
 
 
+def modular_network(p: Picture) -> None:
+    p.input(MIDDLE, "x")
+    for y, color, number in zip(LANES, MEMBERS, "123", strict=True):
+        p.arrow((5, MIDDLE), (9, y), color)
+        p.box(9, y, 27, "a whole network", color=color)
+        p.arrow((36, y), (40, y), color)
+        p.text(41, y, f"logits {number}", color, ha="left")
+        p.arrow((50, y), (59, MIDDLE), color)
+        if y != MIDDLE:
+            p.text(55, y, "(1 \N{MINUS SIGN} \N{GREEK SMALL LETTER LAMDA}) own loss", color, size=8.5, ha="left")
+    p.text(60, MIDDLE, "mean of logits", ha="left")
+    p.arrow((75.5, MIDDLE), (81, MIDDLE))
+    p.text(82, MIDDLE, "p(y | x)", ha="left")
+    p.text(82, MIDDLE - 4.5, "\N{GREEK SMALL LETTER LAMDA} joint loss", size=8.5, ha="left")
+
+
 def _trunk(p: Picture, y: float = MIDDLE) -> None:
     p.input(y, "x")
     p.arrow((5, y), (11, y))
@@ -276,6 +292,7 @@ def mimmo(p: Picture) -> None:
 PICTURES: dict[str, Callable[[Picture], None]] = {
     "single": single,
     "deep-ensemble": deep_ensemble,
+    "modular-network": modular_network,
     "multihead": multihead,
     "tree-net": tree_net,
     "mc-dropout": mc_dropout,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from motet.experiments import Experiment
     from motet.grouping import Permuted, Shared, Split
     from motet.joint_objectives import Joint, Modular, ModularExits
-    from motet.likelihoods import Categorical, Gaussian
+    from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
     from motet.methods import (
         DUN,
         MIMMO,
@@ -50,6 +50,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "types",
     "BatchEnsemble": "methods",
+    "Bernoulli": "likelihoods",
     "Categorical": "likelihoods",
     "DUN": "methods",
     "DataMUX": "methods",
@@ -59,6 +60,7 @@ _HOMES = {
     "Ensemble": "ensemble",
     "Experiment": "experiments",
     "Gaussian": "likelihoods",
+    "HeteroscedasticGaussian": "likelihoods",
     "Independent": "objectives",
     "InputError": "errors",
     "Joint": "joint_objectives",
@@ -74,6 +76,7 @@ _HOMES = {
     "ModularNetwork": "methods",
     "Multihead": "methods",
     "Permuted": "grouping",
+    "Poisson": "likelihoods",
     "Prediction": "prediction",
     "Progress": "types",
     "Shared": "grouping",
@@ -94,6 +97,7 @@ __all__ = [
     "MIMO",
     "Batch",
     "BatchEnsemble",
+    "Bernoulli",
     "Categorical",
     "DataMUX",
     "Dataset",
@@ -102,6 +106,7 @@ __all__ = [
     "Ensemble",
     "Experiment",
     "Gaussian",
+    "HeteroscedasticGaussian",
     "Independent",
     "InputError",
     "Joint",
@@ -115,6 +120,7 @@ __all__ = [
     "ModularNetwork",
     "Multihead",
     "Permuted",
+    "Poisson",
     "Prediction",
     "Progress",
     "Shared",

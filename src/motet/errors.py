@@ -59,8 +59,8 @@ class LostRankError(RuntimeError):
     """A process that holds other members of the ensemble died or left. The message names it, and how to go on."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which of the `known` names was probably meant, and list them all.
+def nearest(name: str, known: Iterable[str], *, listed: int | None = None) -> str:
+    """Say which of the `known` names was probably meant, and list them, or the first `listed` of them.
 
     >>> nearest("mino", ["single", "mimo"])
     "Did you mean 'mimo'? Known: single, mimo"
@@ -69,4 +69,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     folded = {option.lower().replace("_", "-"): option for option in options}
     close = get_close_matches(name.lower().replace("_", "-"), folded, n=1, cutoff=0.5)
     hint = f"Did you mean '{folded[close[0]]}'? " if close else ""
-    return f"{hint}Known: {', '.join(options) or 'none'}"
+    shown = options[:listed]
+    more = ", ..." if len(shown) < len(options) else ""
+    return f"{hint}Known: {', '.join(shown) or 'none'}{more}"

@@ -11,9 +11,19 @@ from torch import Tensor
 
 from motet.errors import InputError
 from motet.files import write_atomically
-from motet.likelihoods import Categorical, Combination, Gaussian, Likelihood
+from motet.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Combination,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Likelihood,
+    Poisson,
+)
 
-_LIKELIHOODS: dict[str, type[Likelihood]] = {"Categorical": Categorical, "Gaussian": Gaussian}
+_LIKELIHOODS: dict[str, type[Likelihood]] = {
+    kind.__name__: kind for kind in (Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson)
+}
 
 
 @final
@@ -22,10 +32,10 @@ class Prediction:
     """Every member's output for the same examples.
 
     Attributes:
-        outputs_BMC: natural parameters, ``(B, M, C)``: logits, or predicted means in regression.
+        outputs_BMC: natural parameters, ``(B, M, C)``: logits, predicted means, log rates; see `motet.likelihoods`.
         likelihood: what the outputs mean.
         combination: how members are combined, as a mixture or as a normalised geometric mean.
-        targets: the truth where it is known, ``(B,)`` labels or ``(B, C)`` real targets.
+        targets: the truth where it is known, ``(B,)`` labels or ``(B, K)`` numbers.
 
     >>> agree = Prediction(outputs_BMC=torch.zeros(1, 2, 2), likelihood=Categorical())
     >>> agree.probs, round(agree.mutual_information.item(), 4)
@@ -63,15 +73,15 @@ class Prediction:
         return self.outputs_BMC.shape[1]
 
     @property
-    def mean(self) -> Float[Tensor, "batch out"]:
-        """Mean of the combined distribution: class probabilities, or the expected target. ``(B, C)``."""
+    def mean(self) -> Float[Tensor, "batch target"]:
+        """Mean of the combined distribution: probabilities, or the expected target. ``(B, K)``, K = C for classes."""
         if self.combination == "mixture":
             return self.likelihood.mixture(self.outputs_BMC)
         return self.likelihood.mean(self.likelihood.geometric(self.outputs_BMC))
 
     @property
-    def member_means(self) -> Float[Tensor, "batch member out"]:
-        """Mean of each member's distribution, ``(B, M, C)``."""
+    def member_means(self) -> Float[Tensor, "batch member target"]:
+        """Mean of each member's distribution, ``(B, M, K)``."""
         return self.likelihood.mean(self.outputs_BMC)
 
     @property
@@ -162,7 +172,7 @@ class Prediction:
             raise InputError(
                 f"{what} needs class probabilities",
                 got=f"a prediction under {type(self.likelihood).__name__}",
-                fix="Use .mean and .member_means for regression",
+                fix="Use .mean and .member_means, which every likelihood has",
             )
 
 

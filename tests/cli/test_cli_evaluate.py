@@ -12,7 +12,7 @@ import torch
 from motet.data import load
 from motet.experiments import evaluate, find_run, load_ensemble, throughput_in_words
 from motet.experiments.evaluate import distinct_flops
-from motet.metrics import flops, score
+from motet.metrics import aurc, flops, score
 from motet.training import predict_split, predict_split_distinct
 
 Motet = Callable[..., Any]
@@ -41,12 +41,24 @@ def test_scores_of_a_run_again(motet: Motet, out: Path) -> None:
     lines = text.splitlines()
     assert lines[0].startswith("MIMO(members=2")
     assert lines[1].split() == ["accuracy", "NLL", "ECE", "Brier", "FLOPs"]
-    assert [line.split()[0] for line in lines[2:]] == ["ensemble"]
+    assert lines[2].split()[0] == "ensemble"
+    assert lines[3:5] == ["", "error at coverage     0.5     0.8     0.9    0.95       1"]
+    assert [line.split()[0] for line in lines[5:]] == ["ensemble"]
     record = json.loads((out / "mimo-seed0" / "evaluation.json").read_text())
     scores = json.loads((out / "mimo-seed0" / "scores.json").read_text())
     for name in ("accuracy", "nll", "ece", "brier"):
         assert record["ensemble"]["scores"][name] == pytest.approx(scores["test"][name], rel=1e-5)
     assert record["ensemble"]["flops"] == scores["cost"]["flops"]
+    curve = record["ensemble"]["risk_coverage"]
+    assert curve["coverage"] == [percent / 100 for percent in range(1, 101)]
+    prediction = find_run(out / "mimo-seed0").prediction
+    wrong = prediction.labels != prediction.targets
+    surest = prediction.confidence.argsort(descending=True)
+    for percent in (1, 50, 80, 100):
+        taken = -(-percent * 359 // 100)
+        assert curve["risk"][percent - 1] == pytest.approx(float(wrong[surest[:taken]].double().mean()), abs=1e-9)
+    assert curve["area"] == pytest.approx(float(aurc(prediction.confidence, wrong)), abs=1e-6)
+    assert lines[5].split()[1:] == [f"{curve['risk'][at - 1]:.4f}" for at in (50, 80, 90, 95, 100)]
     assert "distinct" not in record
 
 
@@ -193,5 +205,8 @@ def test_regression_has_an_rmse(out: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sys.modules["motet.experiments.evaluate"], "load", lambda name, folder, **_: dataset)
     record = evaluate(run, distinct=True)
-    assert list(record["distinct"]["scores"]) == ["rmse", "nll"]
+    assert list(record["distinct"]["scores"]) == [
+        *("rmse", "nll", "crps", "coverage_90", "coverage_error", "interval_width")
+    ]
+    assert "risk_coverage" not in record["ensemble"]
     assert "RMSE" in throughput_in_words(record)

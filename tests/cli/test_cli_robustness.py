@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from motet.data import Dataset, Split, load
-from motet.experiments import find_run, load_ensemble
+from motet.experiments import find_run, gather, load_ensemble, sections
+from motet.experiments.parts import PARTS
+from motet.metrics import risk_coverage_of
 from motet.shifts import SEVERITIES, corrupt
 from motet.training import evaluate_shift, summarise_shifts
 
@@ -112,7 +114,11 @@ def test_official_files(motet: Motet, out: Path) -> None:
     parts = [corrupt(images, "fog", severity=severity).permute(0, 2, 3, 1).numpy() for severity in SEVERITIES]
     np.save(folder / "fog.npy", np.concatenate(parts))
     np.save(folder / "labels.npy", dataset.test.targets[:30].numpy())
-    assert motet("evaluate", "out/mimo-seed0", "--shift", folder).code == 0
+    code, _, err = motet("evaluate", "out/mimo-seed0", "--shift", folder)
+    assert code == 0
+    assert err.startswith(
+        "note: official has 1 of the 15 corruptions that means are taken over elsewhere; not gaussian"
+    )
     held = record(out / "mimo-seed0")["shifts"]["official (files)"]
     first = Dataset(spec=dataset.spec, train=dataset.train, validation=dataset.validation,
                     test=Split(inputs=dataset.test.inputs[:30], targets=dataset.test.targets[:30]))  # fmt: skip
@@ -120,11 +126,15 @@ def test_official_files(motet: Motet, out: Path) -> None:
     assert held["rows"] == rows  # on the run's own scale, which is not that of the files
     assert held["averaged"] == ["fog"]
     np.save(folder / "labels.npy", np.full(30, 10))
-    assert "10" in motet("evaluate", "out/mimo-seed0", "--shift", folder).err.splitlines()[-1]
+    err = motet("evaluate", "out/mimo-seed0", "--shift", folder).err
+    assert "must be classes of the run, 0 to 9, but got labels up to 10" in err
+    assert err.count("\n") == 1, "before the first corruption"
+    np.save(folder / "labels.npy", dataset.test.targets[:30].numpy())
     np.save(folder / "fog.npy", np.zeros((150, 9, 9, 3), dtype=np.uint8))
     code, _, err = motet("evaluate", "out/mimo-seed0", "--shift", folder)
     assert code == 2
     assert "must end in the axes (1, 8, 8)" in err.splitlines()[-1]
+    assert err.count("\n") == 1, "before the first corruption"
     assert record(out / "mimo-seed0")["shifts"]["official (files)"] == held
 
 
@@ -145,6 +155,14 @@ def test_official_files(motet: Motet, out: Path) -> None:
         (("--ood", "toy"), ("must be images", "toy, a table")),
         (("--ood", "digits"), ("against digits", "359 rows that all stand in them")),
         (("--ood", "out"), ("a folder without images",)),
+        (("--ood", ""), ("--ood needs the names",)),
+        (("--ood",), ("--ood needs the names",)),
+        (("--shift", ""), ("a shift must have a name",)),
+        (("--shift", "fog", "--severities", "0,9"), ("severities must be", "got 0, 9")),
+        (("--shift", "fog", "--severities", "one", "2"), ("severities must be", "got 'one'")),
+        (("--shift", "fog", "--severities", "-1"), ("severities must be",)),
+        (("--shift", "fog", "--severities", "1.5"), ("severities must be", "got '1.5'")),
+        (("--shift", "fog", "--severities", ","), ("severities must be", "got none")),
     ],
 )
 def test_what_cannot_be_evaluated(
@@ -157,6 +175,113 @@ def test_what_cannot_be_evaluated(
     for part in parts:
         assert part in line
     assert not (out / "mimo-seed0" / "evaluation.json").exists()
+
+
+def test_overlap_is_found_before_the_first_corruption(motet: Motet, out: Path) -> None:
+    code, text, err = motet("evaluate", "out/mimo-seed0", "--shift", "cifar-c", "--ood", "digits")
+    assert (code, text) == (2, "")
+    assert err.count("\n") == 1
+    assert "359 rows that all stand in them" in err
+    assert not (out / "mimo-seed0" / PARTS).exists()
+
+
+def test_stopped_and_started_again(motet: Motet, out: Path, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same record as without a stop, and nothing evaluated twice."""
+    command = ("evaluate", "out", "--shift", "mimmo", "--severities", "1,3", "--ood", "mnist", "--data-dir", mnist)
+    assert motet(*command).code == 0
+    names = sorted(path.parent.name for path in out.glob("*/evaluation.json"))
+    whole = {name: record(out / name) for name in names}
+    assert len(whole) == 4
+    for name in names:
+        assert not (out / name / PARTS).exists()
+        (out / name / "evaluation.json").unlink()
+    calls: list[int] = []
+    scored, doubted = sections.score_shifted, sections.doubts
+    stop_after = 4
+
+    def score(ensembles: Any, *arguments: Any) -> Any:
+        if len(calls) == stop_after:
+            raise KeyboardInterrupt
+        calls.append(len(ensembles))
+        return scored(ensembles, *arguments)
+
+    monkeypatch.setattr(sections, "score_shifted", score)
+    code, _, err = motet(*command)
+    assert (code, calls) == (130, [4] * 4)
+    assert err.endswith("motet: stopped; run the same command again to go on\n")
+    assert not list(out.glob("*/evaluation.json"))
+    # One of the runs has other weights now: all its parts are stale. Another lost a part.
+    weights = out / "mimo-seed0" / "checkpoint" / "last.safetensors"
+    weights.write_bytes((out / "mimo-seed1" / "checkpoint" / "last.safetensors").read_bytes())
+    sorted((out / "single-seed1" / PARTS).iterdir())[0].unlink()
+    stop_after, calls[:] = -1, []
+    doubts: list[int] = []
+
+    def doubt(*arguments: Any) -> Any:
+        doubts.append(1)
+        return doubted(*arguments)
+
+    monkeypatch.setattr(sections, "doubts", doubt)
+    assert motet(*command).code == 0
+    assert sorted(calls) == [1, 1, 1, 2, *[4] * 7]  # clean and ten variants; four were there
+    assert len(doubts) == 8
+    again = {name: record(out / name) for name in names}
+    assert again["mimo-seed0"]["shifts"] == whole["mimo-seed1"]["shifts"]
+    for name in set(names) - {"mimo-seed0"}:
+        assert again[name] == whole[name]
+        assert not (out / name / PARTS).exists()
+    assert not (out / "mimo-seed0" / PARTS).exists()
+
+
+def test_risk_over_coverage(motet: Motet, out: Path) -> None:
+    _, text, _ = motet("evaluate", "out/mimo-seed0", "--shift", "mimmo", "--severities", 2, 4)
+    held = record(out / "mimo-seed0")["shifts"]["mimmo"]
+    curves = held["risk_coverage"]
+    assert curves["coverage"] == [percent / 100 for percent in range(1, 101)]
+    for part, rows in (("clean", [held["clean"]]), ("mean", held["rows"])):
+        error = sum(1 - row["accuracy"] for row in rows) / len(rows)
+        assert curves[part][99] == pytest.approx(error)
+        # 359 rows at 100 coverages: the mean of the curve is near its area, but not the same.
+        assert sum(curves[part]) / 100 == pytest.approx(sum(row["aurc"] for row in rows) / len(rows), abs=0.01)
+    dataset = load("digits")
+    ensemble = load_ensemble(find_run(out / "mimo-seed0"), dataset)
+    wanted = []
+    for severity in (2, 4):
+        images = corrupt(dataset.spec.to_bytes(dataset.test.inputs), "mimmo_scale", severity=severity)
+        inputs = dataset.prepare(dataset.spec.from_bytes(images))
+        curve = risk_coverage_of(ensemble.predict(inputs, targets=dataset.test.targets))
+        assert curve is not None
+        wanted.append(curve.at())
+    assert curves["corruptions"]["mimmo_scale"] == pytest.approx((sum(wanted) / 2).tolist(), abs=1e-6)
+    lines = text.splitlines()
+    at = lines.index("error at coverage     0.5     0.8     0.9    0.95       1")
+    for line, part in zip(lines[at + 1 : at + 3], ("clean", "mean"), strict=True):
+        assert line.split()[-5:] == [f"{curves[part][percent - 1]:.4f}" for percent in (50, 80, 90, 95, 100)]
+
+
+def test_a_comparison_has_curves_without_being_evaluated(out: Path) -> None:
+    content = json.loads((out / "compare.json").read_text())
+    (single, mimo) = gather(out, content)["selective"]["methods"]
+    assert [len(curve) for curve in single["curves"] + mimo["curves"]] == [100] * 4
+    errors = [1 - find_run(out / f"mimo-seed{seed}").scores["test"]["accuracy"] for seed in (0, 1)]
+    assert mimo["at"]["1"]["mean"] == pytest.approx(sum(errors) / 2)
+    assert mimo["at"]["1"]["standard_error"] == pytest.approx(abs(errors[0] - errors[1]) / 2)
+    for row in content["rows"]:
+        del row["risk_coverage"]  # a record of before there were any
+    assert gather(out, content)["selective"]["methods"] == [single, mimo]
+    for file in out.glob("*/predictions.safetensors"):
+        file.unlink()
+    assert gather(out, content)["selective"] is None
+
+
+def test_a_reference_without_errors_has_no_mce(motet: Motet, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = sections.row_of
+    monkeypatch.setattr(sections, "row_of", lambda *arguments: scored(*arguments) | {"accuracy": 1.0})
+    code, text, err = motet("evaluate", "out", "--shift", "fog", "--reference", "out/single-seed0")
+    assert code == 0
+    assert "note: no mCE: the reference must make errors to be compared with, but got an error of 0 for fog\n" in err
+    assert record(out / "mimo-seed0")["shifts"]["fog"]["mce"] is None
+    assert "mCE" in text
 
 
 def test_unfinished(refused: Callable[..., str], out: Path) -> None:

@@ -137,3 +137,23 @@ def test_the_official_pixels_and_labels() -> None:
     assert data.test.targets[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
     assert data.spec.class_names[:2] == ("airplane", "automobile")
     assert digest.hexdigest() == "2c33b053d1cd726af8d86e174a96dd89d7000ba1412add026d68142375b89d51"
+
+
+@pytest.mark.parametrize("said", [b"testing batch 1 of 1", "training batch 3 of 5"])
+def test_swapped_batches(tmp_path: Path, write10: Write, said: Any) -> None:
+    folder = write10(tmp_path)
+    content = {"data": pixels(2, 0), "labels": [0, 1], "batch_label": said}
+    (folder / "data_batch_2").write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(
+        InputError, match=r"data_batch_2 must hold the training batch 2, but got the t.* of \d.*swapped"
+    ):
+        cifar10(folder)
+    (folder / "data_batch_2").write_bytes(pickle.dumps(content | {"batch_label": b"training batch 2 of 5"}, protocol=2))
+    cifar10(folder)
+    hundred = write100(tmp_path / "100")
+    content = {"data": pixels(100, 0), "fine_labels": list(range(100)), "batch_label": b"training batch 1 of 1"}
+    (hundred / "train").write_bytes(pickle.dumps(content, protocol=2))
+    cifar100(hundred)
+    (hundred / "test").write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(InputError, match=r"test must hold the testing batch, but got the training batch 1 of 1"):
+        cifar100(hundred)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from motet.data import DataOptions, ImageFiles, image_folder, load
+from motet.data._decode import BadImageError, decode, read_header
 from motet.errors import InputError
 
 Make = Callable[..., Path]
@@ -234,3 +235,162 @@ def test_streaming_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         image_folder(fill(tmp_path / "wide", size=(9, 5)), DataOptions(stream=True))
     with pytest.raises(InputError, match=r"--target must be left out"):
         image_folder(tmp_path / "wide", DataOptions(target="y"))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
+def test_images_cut_short_are_found_before_training_where_they_are_streamed(tmp_path: Path, suffix: str) -> None:
+    folder = fill(tmp_path / "pets", rows=5, size=(40, 40))
+    for path in sorted(folder.rglob("*.png")):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(f".{suffix}"))
+        if suffix != "png":
+            path.unlink()
+    short = folder / "dog" / f"003.{suffix}"
+    short.write_bytes(short.read_bytes()[:-700])
+    image_folder(folder, DataOptions(stream=True, skip_bad=True))
+    with pytest.raises(InputError, match=rf"1 of 10 that cannot be read: .*003\.{suffix} \("):
+        image_folder(folder, DataOptions(stream=True))
+
+
+def test_images_behind_which_something_else_stands_are_read(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets", rows=5)
+    path = folder / "dog" / "003.png"
+    path.write_bytes(path.read_bytes() + b"a camera's own data")
+    assert len(image_folder(folder, DataOptions(stream=True)).train) == 7
+
+
+def test_links_that_lead_nowhere_are_bad_images(one: Path) -> None:
+    (one / "dog" / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"1 of 21 that cannot be read: .*link\.png"):
+        image_folder(one)
+    assert "1 of 21 images left out" in image_folder(one, DataOptions(skip_bad=True)).notes[0]
+
+
+def test_none_of_the_images_is_one(one: Path) -> None:
+    for path in one.rglob("*.png"):
+        path.write_bytes(b"<html>")
+    with pytest.raises(InputError, match=r"20 of 20 that cannot be read"):
+        image_folder(one)
+    with pytest.raises(InputError, match=r"some of the images must be readable, but got none of 20, the first .*000"):
+        image_folder(one, DataOptions(skip_bad=True))
+
+
+# --- orientation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("tag", [1, 2, 3, 4, 5, 6, 7, 8, 99])
+def test_images_stand_upright(tmp_path: Path, kind: str, tag: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    path = tmp_path / f"photo.{kind}"
+    smooth = picture(3, size=(4, 2)).resize((200, 120), Image.Resampling.BILINEAR)
+    smooth.save(path, exif=exif)
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    header = read_header(path)
+    assert (header.width, header.height) == upright.size
+    assert upright.size == ((120, 200) if 5 <= tag <= 8 else (200, 120))
+    whole = decode(path, size=(upright.height, upright.width), channels=3)
+    assert torch.equal(whole, torch.from_numpy(np.array(upright)).permute(2, 0, 1))
+    # A part near a corner, of a JPEG decoded at a fraction of its size.
+    part = decode(path, size=15, channels=3, box=lambda width, height: (width - 60.0, 0.0, float(width), 60.0))
+    corner = upright.resize((15, 15), Image.Resampling.BICUBIC, box=(upright.width - 60, 0, upright.width, 60))
+    expected = torch.from_numpy(np.array(corner)).permute(2, 0, 1)
+    assert (part.float() - expected.float()).abs().mean() < 3
+
+
+def test_broken_tags_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    picture(0).save(path, exif=b"Exif\x00\x00rubbish")
+    assert read_header(path).width == 6
+    assert decode(path, size=6, channels=3).shape == (3, 6, 6)
+
+
+# --- what is left out, and what is no data set ------------------------------------------------------------------------
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for split in ("train", "val", "test"):
+        fill(folder / split, rows=2)
+    fill(folder / "spare")
+    (folder / "train" / "cat" / "a.heic").write_bytes(b"")
+    (folder / "train" / "dog" / "b.txt").write_bytes(b"")
+    (folder / "train" / "dog" / ".hidden").write_bytes(b"")
+    picture(0).save(folder / "test" / "loose.png")
+    assert image_folder(folder).notes == (
+        "left out: spare, beside the splits",
+        "left out: 1 images in test/ that lie in no class folder",
+        "left out: 2 files in train/ of other kinds (1 .heic, 1 .txt)",
+    )
+
+
+def test_splits_by_other_names(tmp_path: Path) -> None:
+    for split in ("Training", "valid", "testing"):
+        fill(tmp_path / "pets" / split, rows=3)
+    data = image_folder(tmp_path / "pets")
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 6, 6)
+    (tmp_path / "pets" / "Training").rename(tmp_path / "pets" / "lessons")
+    with pytest.raises(
+        InputError, match=r"must hold train/ beside testing/ and valid/, but got lessons, testing, valid"
+    ):
+        image_folder(tmp_path / "pets")
+
+
+def test_a_class_called_like_a_split(tmp_path: Path) -> None:
+    assert image_folder(fill(tmp_path / "trial", classes=("control", "test"))).spec.class_names == ("control", "test")
+
+
+def test_a_class_that_only_training_lacks(tmp_path: Path) -> None:
+    fill(tmp_path / "train", classes=("cat",))
+    fill(tmp_path / "test")
+    with pytest.raises(InputError, match=r"a folder in the train split, but got dog in the test split only"):
+        image_folder(tmp_path)
+
+
+def test_images_that_show_nothing(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "deep", mode="L")
+    for path in folder.rglob("*.png"):
+        Image.fromarray(np.full((6, 6), 200, dtype=np.uint16)).save(path)
+    with pytest.raises(InputError, match=r"must show something, but got the value 0 in every pixel.*16 bits become 8"):
+        image_folder(folder)
+    for row, path in enumerate(folder.rglob("*.png")):
+        Image.fromarray(np.full((6, 6), 200 * row, dtype=np.uint16)).save(path)
+    assert "16 bits became 8 by their high byte" in image_folder(folder).notes[0]
+
+
+def test_statistics_are_those_of_the_training_images(one: Path) -> None:
+    before = image_folder(one)
+    # Every class's images are in the order of their names: the pixels tell which are held out.
+    train = {row.numpy().tobytes() for row in before.train.inputs[:]}
+    for path in one.rglob("*.png"):
+        with Image.open(path) as image:
+            pixels = np.array(image).transpose(2, 0, 1)
+        if pixels.tobytes() not in train:
+            Image.new("RGB", (6, 6), (255, 0, 255)).save(path)
+    after = image_folder(one)
+    assert torch.equal(before.train.inputs[:], after.train.inputs[:])
+    assert (before.spec.mean, before.spec.std) == (after.spec.mean, after.spec.std)
+    assert not torch.equal(before.test.inputs[:], after.test.inputs[:])
+
+
+def test_printers_colours_and_transparent_palettes(tmp_path: Path) -> None:
+    ink = tmp_path / "ink.tiff"
+    Image.new("CMYK", (6, 6), (0, 255, 255, 0)).save(ink)
+    assert decode(ink, size=6, channels=3)[:, 3, 3].tolist() == [255, 0, 0]
+    palette = tmp_path / "palette.gif"
+    image = Image.new("P", (6, 6), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.save(palette, transparency=1)
+    assert decode(palette, size=6, channels=3)[:, 3, 3].tolist() == [255] * 3
+    Image.new("RGB", (6, 6), (1, 2, 3)).save(
+        palette, save_all=True, append_images=[Image.new("RGB", (6, 6), (9, 9, 9))]
+    )
+    assert decode(palette, size=6, channels=3)[:, 3, 3].tolist() == [1, 2, 3], "the first picture of an animation"
+    deep = tmp_path / "float.tiff"
+    Image.new("F", (6, 6), 0.5).save(deep)
+    with pytest.raises(BadImageError, match="floating-point pixels"):
+        decode(deep, size=6, channels=1)

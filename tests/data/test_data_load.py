@@ -178,3 +178,12 @@ def test_without_any_folder_the_four_files_are_named(monkeypatch: pytest.MonkeyP
 def test_importing_the_package_leaves_scikit_learn_alone() -> None:
     code = "import sys, motet.data; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_test_files_of_the_other_data_set(tmp_path: Path, mnist_folder: Any, idx_bytes: Any) -> None:
+    folder = mnist_folder(zipped=False)
+    labels = bytes([9, 2, 1, 1, 6, 1, 4, 6, 5, 7, *([0] * 10)])
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes((20,), labels))
+    fashion_mnist(folder)
+    with pytest.raises(InputError, match="files of mnist, but got the test files of fashion-mnist"):
+        mnist(folder)

@@ -65,18 +65,20 @@ def held_out_rows(data: Dataset, keys: list[float]) -> list[int]:
 def test_held_out_rows_change_nothing_in_training(write: Any, poison: Any) -> None:
     keys = [float(row) for row in range(ROWS)]
     words = [("red", "blue")[row % 2] for row in range(ROWS)]
-    clean = columns(y=keys, word=words)
+    clean = columns(y=keys, word=words, same=[1.5] * ROWS)
     before = table(write(clean), Y)
     out = held_out_rows(before, keys)
     assert len(out) == 18
     poisoned = {name: list(values) for name, values in clean.items()}
     for row in out:
         poisoned["a"][row], poisoned["word"][row], poisoned["y"][row] = poison, f"new {row}", keys[row] * 1e6 + 0.25
+        poisoned["same"][row] = row
     after = table(write(poisoned), Y)
     assert torch.equal(before.train.inputs[:], after.train.inputs[:])
     assert torch.equal(before.train.targets, after.train.targets)
     fitted = ("feature_names", "mean", "std", "target_mean", "target_std")
     assert [getattr(before.spec, name) for name in fitted] == [getattr(after.spec, name) for name in fitted]
+    assert "same" not in after.spec.feature_names, "a column that only varies elsewhere is none"
     words_out = after.test.inputs[:][:, -2:]
     assert torch.equal(words_out, torch.zeros_like(words_out)), "words that training has not seen count as none"
 
@@ -184,6 +186,18 @@ def test_dates_are_numbers(write: Any) -> None:
         ("a,y\n1,2\n3,4,5\n", "as many fields in every row.*separator was taken to be ','"),
         ("1.5,2,3\n4,5,6\n", "first line of bad.csv must hold the names"),
         ("a;y\n1,5;2\n2,5;3\n", "numbers or words, not both, but got 2 of 2.*'1,5' in row 1.*decimal comma"),
+        ("a,b,y", "must have rows, but got 0 rows"),
+        ("\n \n\n", "must hold a table, but got nothing but blank lines"),
+        ("a:b:y\n1:2:3\n", "at least 2 columns, but got one, 'a:b:y'"),
+        ("a b,y, a  b\n1,2,3\n", "names of their own, but got 'a b' more than once"),
+        ("a,b,y\n1;2;3\n", "Row #2: Expected 3 columns, got 1.*separator was taken to be ','"),
+        ("a,y\n1,2\n3\n", "as many fields in every row.*Row #3: Expected 2 columns, got 1"),
+        ('a,y\n"1,2\n3,4\n', "as many fields in every row"),
+        ("y,\n1,2\n3,4\n", "at least one column must be left.*none with a name"),
+        ("a,y\n1%,2\n2%,3\n", "numbers or words, not both, but got 2 of 2.*'1%' in row 1.*leave out signs"),
+        ('a,y\n"1,000",2\n"2,000.5",3\n', "numbers or words, not both.*'1,000' in row 1.*commas of thousands"),
+        ("a,y\n1,\n2,NA\n3,?\n", "needs at least 3 rows, but got 0 with a y"),
+        ("a,y\n1,2\n", "needs at least 3 rows, but got 1 with a y"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path: Path, text: str, match: str) -> None:
@@ -193,11 +207,114 @@ def test_files_that_are_no_tables(tmp_path: Path, text: str, match: str) -> None
         table(path, Y)
 
 
-def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "größe,y\n1,2\n".encode("latin1"),
+        ("größe,y\n1,2\n" * 5).encode("utf-16"),
+        ("a,y\n" + "1,2\n" * 9000 + "größe,2\n").encode("latin1"),  # beyond the first block that Python reads
+    ],
+)
+def test_a_file_in_another_encoding(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.csv"
-    path.write_bytes("größe,y\n1,2\n".encode("latin1"))
-    with pytest.raises(InputError, match=r"must be text in UTF-8"):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"must be text in UTF-8, but got .* at byte \d+. Save it as UTF-8"):
         table(path, Y)
+
+
+def test_spellings_of_the_same_table(write: Any, tmp_path: Path) -> None:
+    word = [("red hat", "blue")[row % 2] for row in range(ROWS)]
+    plain = write({"a": numbers(0), "word": word, "y": numbers(2)})
+    expected = table(plain, Y)
+    text = plain.read_text()
+    spellings = {
+        "byte order mark": "\ufeff" + text,
+        "Windows lines": text.replace("\n", "\r\n"),
+        "spaces around": text.replace(",", " , "),
+        "blank lines": "\n\n" + text.replace("\n", "\n\n"),
+        "line break in quotes": text.replace("red hat", '" red\nhat"'),
+        "separator in a quoted name": text.replace(",", ";").replace("word;", '"word";', 1),
+    }
+    for what, spelling in spellings.items():
+        path = tmp_path / "mine.csv"
+        path.write_bytes(spelling.encode())
+        data = table(path, Y)
+        assert data.spec == expected.spec, what
+        assert torch.equal(data.test.inputs[:], expected.test.inputs[:]), what
+    (tmp_path / "mine.csv").write_text(text.replace(",", ";").replace("word;", '"a word, or two, or three";', 1))
+    assert table(tmp_path / "mine.csv", Y).spec.feature_names[1] == "a word, or two, or three=blue"
+
+
+def test_parquet_columns_of_every_kind(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    whole = pa.array(range(ROWS), type=pa.int64())
+    path = tmp_path / "mine.parquet"
+    kinds = {
+        "moment": pa.array([1000 * row + 1 for row in range(ROWS)]).cast(pa.timestamp("ns")),
+        "day": pa.array(range(ROWS), type=pa.int32()).cast(pa.date32()),
+        "time": pa.array(range(ROWS), type=pa.int32()).cast(pa.time32("s")),
+        "lasting": whole.cast(pa.duration("ms")),
+        "exact": whole.cast(pa.decimal128(30, 3)),
+        "half": pa.array(np.arange(ROWS, dtype=np.float16)),
+    }
+    for name, column in kinds.items():
+        parquet.write_table(pa.table({name: column, "n": whole, "y": numbers(2)}), path)
+        data = table(path, Y)
+        assert data.spec.feature_names == (name, "n")
+        torch.testing.assert_close(data.train.inputs[:, 0], data.train.inputs[:, 1])
+    words = pa.array([("red", "blue")[row % 2] for row in range(ROWS)])
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
+        parquet.write_table(pa.table({"word": words.cast(kind), "y": numbers(2)}), path)
+        assert table(path, Y).spec.feature_names == ("word=blue", "word=red")
+
+
+@pytest.mark.parametrize("nested", [{"u": 1}, [1, 2], b"bytes"], ids=["struct", "list", "bytes"])
+def test_nested_columns_of_a_parquet_file(tmp_path: Path, nested: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table({"a": numbers(0), "nested": [nested] * ROWS, "y": numbers(2)}), path)
+    with pytest.raises(InputError, match=r"must hold numbers, text, booleans or dates.*--drop nested"):
+        table(path, Y)
+    assert table(path, DataOptions(target="y", drop=("nested",))).spec.feature_names == ("a",)
+
+
+def test_names_that_a_parquet_file_has_twice_and_row_numbers(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table([pa.array(numbers(0))] * 3, names=["a", "a", "y"]), path)
+    with pytest.raises(InputError, match=r"names of their own, but got 'a' more than once"):
+        table(path, Y)
+    parquet.write_table(pa.table({"a": numbers(0), "y": numbers(1), "__index_level_0__": range(ROWS)}), path)
+    data = table(path, Y)
+    assert (data.spec.feature_names, data.notes) == (("a",), ("left out: a column without a name",))
+
+
+@pytest.mark.parametrize("column", ["a", "y"])
+def test_numbers_that_float32_cannot_hold(write: Any, column: str) -> None:
+    keys = [float(row) for row in range(ROWS)]
+    out = held_out_rows(table(write(columns(y=keys)), Y), keys)[0]
+    held = columns(y=keys)
+    held[column] = [1e300 if row == out else value for row, value in enumerate(held[column])]
+    with pytest.raises(InputError, match=rf"column '{column}' must hold numbers of a like size.*got 1 beyond"):
+        table(write(held), Y)
+
+
+def test_the_nearest_of_many_columns_is_named(write: Any) -> None:
+    held = {f"column {number}": numbers(number) for number in range(40)} | {"price": numbers(99)}
+    with pytest.raises(InputError, match=r"got 'prize'. Did you mean 'price'\? Known: column 0, .*column 29, \.\.\."):
+        table(write(held), DataOptions(target="prize"))
+
+
+def test_the_nearest_of_the_files_in_the_folder_is_named(write: Any) -> None:
+    path = write(columns())
+    with pytest.raises(InputError, match=r"mime.csv, where nothing is. Did you mean /.*mine.csv\? Known: digits"):
+        load(str(path.with_name("mime.csv")), options=Y)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +324,7 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
         ({}, {"target": "Y"}, "must be a column of mine.csv, but got 'Y'. Did you mean 'y'"),
         ({}, {"drop": ("c",)}, "--drop must name a column, but got 'c'"),
         ({}, {"drop": ("y",)}, "the target must stay"),
+        ({}, {"drop": ("a", "b")}, r"at least one column must be left.*dropped \(a, b\)"),
         ({}, {"image_size": 8}, "--image-size must be left out for the table mine.csv"),
         ({}, {"task": "classification"}, "must hold classes.*60 different numbers with fractions"),
         ({"y": ["a", "b"] * 30}, {"task": "regression"}, "must hold numbers for a regression, but got text"),
@@ -267,3 +385,10 @@ def test_options_that_cannot_be(wrong: dict[str, Any], monkeypatch: pytest.Monke
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match=next(iter(wrong))):
         DataOptions(**wrong)
+
+
+def test_columns_to_drop_may_be_joined_by_commas(write: Any) -> None:
+    held = {name: numbers(number) for number, name in enumerate("abcdy")}
+    assert table(write(held), DataOptions(target="y", drop=("a,b", "d"))).spec.feature_names == ("c",)
+    with pytest.raises(InputError, match=r"--drop must name a column, but got 'a,e'"):
+        table(write(held), DataOptions(target="y", drop=("a,e",)))

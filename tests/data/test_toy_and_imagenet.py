@@ -107,3 +107,54 @@ def test_imagenets_official_validation_images(tmp_path: Path) -> None:
 def test_imagenet_is_not_downloaded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train, val.*ILSVRC2012_img_train.tar \(md5:1d675b47"):
         load("imagenet", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("LOC_val_solution.csv", "a,b\n1,2\n", r"must hold the columns ImageId and PredictionString, but got KeyError"),
+        ("LOC_val_solution.csv", "ImageId,PredictionString\nx,\n", "ImageId and PredictionString, but got IndexError"),
+        ("LOC_val_solution.csv", b"\xff\xfe\xff", "must hold text, but got UnicodeDecodeError"),
+        ("data/ILSVRC2012_validation_ground_truth.txt", "1\nx\n", r"a number from 1 to 3 a line, but got ValueError"),
+        ("data/ILSVRC2012_validation_ground_truth.txt", "1\n9\n", r"a number from 1 to 3 a line, but got KeyError: 9"),
+        ("data/meta.mat", b"rubbish", r"must hold the development kit's synsets"),
+    ],
+)
+def test_imagenets_labels_that_are_not_what_they_should_be(
+    tmp_path: Path, name: str, content: str | bytes, match: str
+) -> None:
+    from scipy.io import savemat
+
+    folder = imagenet_folder(tmp_path)
+    kit = folder / "ILSVRC2012_devkit_t12"
+    (kit / "data").mkdir(parents=True)
+    kinds = [("ILSVRC2012_ID", "i4"), ("WNID", "O"), ("num_children", "i4")]
+    rows = [(number, wnid, 0) for number, wnid in enumerate(WNIDS, 1)]
+    savemat(kit / "data" / "meta.mat", {"synsets": np.array(rows, dtype=kinds)})
+    (kit / "data" / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n3\n1\n2\n3\n")
+    place = kit / name if name.startswith("data") else folder / name
+    place.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=match):
+        load("imagenet", tmp_path)
+
+
+def test_folders_that_are_not_imagenet(tmp_path: Path) -> None:
+    folder = imagenet_folder(tmp_path)
+    (folder / "train" / WNIDS[0]).rename(folder / "train" / "cats")
+    for name in ("imagenet", "tiny-imagenet"):
+        folder.rename(tmp_path / name)
+        folder = tmp_path / name
+        with pytest.raises(InputError, match=rf"classes of {name} must be called like WordNet's.*got cats in .*train"):
+            load(name, tmp_path)
+
+
+def test_an_imagenet_unpacked_wrongly_is_refused_before_training(tmp_path: Path) -> None:
+    folder = imagenet_folder(tmp_path)
+    (folder / "LOC_val_solution.csv").write_text(
+        "\n".join(["ImageId,PredictionString", *(f"ILSVRC2012_val_{n:08d},{WNIDS[n % 3]} 1" for n in range(1, 7))])
+    )
+    load("imagenet", tmp_path)
+    first = folder / "train" / WNIDS[1] / "0.JPEG"
+    first.write_bytes(first.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"1 of 6 that cannot be read: .*0\.JPEG"):
+        load("imagenet", tmp_path)

@@ -122,3 +122,25 @@ def test_bad_input_of_disagreement_over_error(logits_BMC: Tensor, y_B: Tensor) -
         disagreement_over_error(logits_BMC, y_B[:1])
     with pytest.raises(InputError, match="in 40 of 40 rows"):
         disagreement_over_error(logits_BMC * math.nan, y_B)
+
+
+@pytest.mark.parametrize(("rows", "members", "classes"), [(7, 20, 3), (5, 40, 2), (1, 17, 4), (6, 17, 1)])
+def test_many_members_are_compared_as_few_are(
+    rows: int, members: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits_BMC = 5 * torch.randn(rows, members, classes)
+    logits_BMC[:, 3] = logits_BMC[:, 2]  # a copy
+    if classes > 1:
+        logits_BMC[0, 5, 0] = -torch.inf
+    few = torch.tensor([[kl_matrix(logits_BMC[:, [i, j]])[0, 1] for j in range(members)] for i in range(members)])
+    monkeypatch.setattr("motet.metrics.diversity._ENTRIES", 2 * members * classes)  # two rows at a time
+    many = kl_matrix(logits_BMC)
+    assert many.dtype == logits_BMC.dtype
+    torch.testing.assert_close(many, few, rtol=1e-5, atol=1e-6)
+    assert many.diagonal().abs().max() == 0
+    assert many[2, 3] < 1e-12
+    differ = torch.tensor(
+        [[(logits_BMC[:, i].argmax(-1) != logits_BMC[:, j].argmax(-1)).float().mean() for j in range(members)]
+         for i in range(members)]
+    )  # fmt: skip
+    torch.testing.assert_close(disagreement_matrix(logits_BMC), differ)

@@ -81,8 +81,11 @@ def test_regression_scores_agree_with_loops(numbers: Prediction) -> None:
         "member_rmse": sum(math.sqrt(sum(own) / 40) for own in member_squares) / 3,
         "member_nll": sum(sum(own) / 20 for own in member_nlls) / 3,
     }
-    assert score(numbers) == pytest.approx(expected, rel=1e-5)
-    assert list(score(numbers)) == list(expected)
+    assert {name: score(numbers)[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert list(score(numbers)) == [
+        *("rmse", "nll", "crps", "coverage_50", "coverage_80", "coverage_90", "coverage_95", "coverage_error"),
+        *("interval_width", "member_rmse", "member_nll", "member_crps"),
+    ]
 
 
 @pytest.mark.parametrize("combination", ["mixture", "geometric"])
@@ -124,7 +127,7 @@ class Neither(Likelihood):
     def nll(self, eta: Tensor, y: Tensor) -> Tensor:
         raise NotImplementedError
 
-    mean = geometric = mixture = average = check_targets = nll
+    mean = geometric = mixture = average = check_targets = variance = sample = nll
 
 
 @pytest.mark.parametrize("metric", [score, member_scores])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from motet import InputError
-from motet.metrics import aurc, risk_coverage, selective_risk
+from motet.metrics import COVERAGES, aurc, risk_coverage, selective_risk
 
 
 def slow(confidence: list[float], loss: list[float]) -> list[float]:
@@ -59,3 +59,36 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for coverage in (0.0, -1.0, 1.1, float("nan")):
         with pytest.raises(InputError, match="coverage must lie"):
             selective_risk(good, good, coverage)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 50, 100, 250, 1000])
+def test_the_curve_on_its_grid_against_a_sort(rows: int) -> None:
+    """Without ties: whole percentages of the rows, in whole numbers, and the errors among the first of a plain sort."""
+    confidence, wrong = torch.randperm(rows) / rows, torch.rand(rows) < 0.4
+    in_order = [bool(error) for _, error in sorted(zip(confidence.tolist(), wrong.tolist(), strict=True), reverse=True)]
+    wanted = []
+    for percent in range(1, 101):
+        taken = -(-percent * rows // 100)
+        wanted.append(sum(in_order[:taken]) / taken)
+    assert tuple(percent / 100 for percent in range(1, 101)) == COVERAGES
+    assert risk_coverage(confidence, wrong).at().tolist() == pytest.approx(wanted, abs=1e-12)
+    assert risk_coverage(confidence, wrong).at(COVERAGES[::-1]).tolist() == pytest.approx(wanted[::-1], abs=1e-12)
+
+
+def test_the_curve_on_its_grid_with_ties() -> None:
+    confidence, wrong = torch.randint(3, (7,)) / 3, torch.randint(2, (7,)).float()
+    whole = slow(confidence.tolist(), wrong.tolist())
+    wanted = [whole[-(-percent * 7 // 100) - 1] for percent in range(1, 101)]
+    assert risk_coverage(confidence, wrong).at().tolist() == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_curve_on_its_grid_by_hand() -> None:
+    """Five rows, the surest wrong, two of equal confidence of which one is wrong."""
+    confidence, wrong = torch.tensor([0.5, 0.9, 0.7, 0.7, 0.6]), torch.tensor([0, 1, 0, 1, 0])
+    curve = risk_coverage(confidence, wrong)
+    assert curve.at([0.01, 0.2, 0.21, 0.4, 0.6, 0.8, 0.95, 1.0]).tolist() == pytest.approx(
+        [1, 1, 1.5 / 2, 1.5 / 2, 2 / 3, 2 / 4, 2 / 5, 2 / 5]
+    )
+    assert curve.at([]).tolist() == []
+    with pytest.raises(InputError, match="coverage must lie"):
+        curve.at([0.5, 0.0])

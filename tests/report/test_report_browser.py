@@ -1,5 +1,7 @@
 """The page as a reader meets it: opened from a file, at a desk and on a telephone."""
 
+from typing import Any
+
 import pytest
 
 from motet.report import write_report
@@ -96,6 +98,78 @@ def test_on_a_telephone_only_the_table_scrolls_and_names_stay(page) -> None:
     assert left == 0
     assert moved == 150
     assert no_errors(page)
+
+
+def columns_cut(page) -> list[int]:
+    return page.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map(box => box.scrollWidth - box.clientWidth)"
+    )
+
+
+@pytest.fixture
+def robustness() -> dict[str, Any]:
+    """Two methods under a shift and against other data, with risk-coverage curves."""
+    coverage = [percent / 100 for percent in range(1, 101)]
+    number = {"mean": 0.1234, "standard_error": 0.0123}
+    scores = dict.fromkeys(("accuracy", "nll", "ece", "brier", "aurc"), number)
+    kept = {
+        "curves": [[0.3 * at for at in coverage]] * 2,
+        "at": dict.fromkeys(("0.5", "0.8", "0.9", "0.95", "1"), number),
+    }
+    methods: list[dict[str, Any]] = [
+        {
+            "key": key, "label": key, "clean": scores, "mean": scores, "reference": None,
+            "corruptions": {"fog": scores},
+            "curves": [[{"severity": at, "accuracy": 0.9 - at / 10, "nll": 1 + at, "ece": 0.1} for at in range(6)]] * 2,
+            "selective": {"clean": kept, "mean": kept},
+        }
+        for key in ("single", "mimo")
+    ]  # fmt: skip
+    shift = {"name": "cifar-c", "kind": "images", "rows": 100, "severities": [1, 2, 3, 4, 5], "corruptions": ["fog"],
+             "averaged": ["fog"], "coverage": coverage, "methods": methods}  # fmt: skip
+    doubt = {name: {"auroc": number, "fpr95": number} for name in ("max_probability", "entropy", "mutual_information")}
+    other = {"dataset": "mnist", "rows": 9, "dropped": 1, "methods": [{"key": "mimo", "label": "M", "scores": doubt}]}
+    own = [{"key": method["key"], "label": method["label"], **kept} for method in methods]
+    return {"shifts": [shift], "ood": [other], "selective": {"coverage": coverage, "methods": own}}
+
+
+def test_under_shift_at_a_desk_and_on_a_telephone(page, record, robustness, tmp_path) -> None:
+    write_report(record, tmp_path / "shift.html", robustness)
+    page.get((tmp_path / "shift.html").as_uri())
+    places = """
+        return [...document.querySelectorAll('.severities svg')].map(svg => svg.getBoundingClientRect())
+          .map(box => [Math.round(box.left), Math.round(box.top), box.width]);
+    """
+    boxes = page.execute_script(places)
+    assert len(boxes) == 4, "accuracy, NLL, ECE, and risk over coverage beside them"
+    assert len({left for left, _, _ in boxes}) == len({top for _, top, _ in boxes}) == 2, "two by two"
+    assert page.execute_script(FIGURES) == [1] * 14
+    assert columns_cut(page) == [0] * 6
+    assert not overflows(page)
+    phone(page)
+    boxes = page.execute_script(places)
+    assert len({left for left, _, _ in boxes}) == 1, "one below the other"
+    assert all(left >= 0 and left + width <= 390 for left, _, width in boxes)
+    page.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert page.execute_script(FIGURES) == [1] * 14
+    assert page.execute_script(SMALLEST_TEXT) >= 10
+    assert not overflows(page)
+    assert no_errors(page)
+
+
+def test_thirteen_methods_fit_a_desk(page, record, make_row, tmp_path) -> None:
+    record["rows"] = [
+        make_row(f"m{at}", f"Mixture ensembles {at}", 1.0234 + at / 100, latency=12.83) for at in range(13)
+    ]
+    for row in record["rows"]:
+        row["scores"] |= {
+            name: {"mean": 0.5432, "standard_error": 0.0012} for name in ("accuracy", "nll", "ece", "brier")
+        }
+        row["cost"] |= {"flops": 12_340_000_000, "parameters": 123_456_789}
+        row["cost"]["train_seconds"] = {"mean": 321.2, "standard_error": 1.21}
+    write_report(record, tmp_path / "many.html")
+    page.get((tmp_path / "many.html").as_uri())
+    assert columns_cut(page) == [0, 0]
 
 
 def test_long_words_stay_inside_the_page(page, record, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""The page's section "Under shift"."""
+"""The page's sections "If it may decline to answer" and "Under shift"."""
 
 from typing import Any
 
@@ -9,6 +9,14 @@ from motet.report import render
 
 def measures(**values: float) -> dict[str, Any]:
     return {name: {"mean": value, "standard_error": 0.01} for name, value in values.items()}
+
+
+COVERAGE = [percent / 100 for percent in range(1, 101)]
+
+
+def risks(*, seeds: int = 2) -> dict[str, Any]:
+    curves = [[0.3 * at**2 + seed / 100 for at in COVERAGE] for seed in range(seeds)]
+    return {"curves": curves, "at": {f"{at:g}": measures(r=0.3 * at**2)["r"] for at in (0.5, 0.8, 1.0)}}
 
 
 def gathered(scores: dict[str, float], keys: tuple[str, ...] = ("single", "mimo")) -> dict[str, Any]:
@@ -25,7 +33,7 @@ def gathered(scores: dict[str, float], keys: tuple[str, ...] = ("single", "mimo"
         for key in keys
     ]
     shift = {"name": "cifar-c", "kind": "images", "rows": 1000, "severities": [3, 5], "corruptions": ["fog", "frost"],
-             "averaged": ["fog", "frost"], "methods": methods}  # fmt: skip
+             "averaged": ["fog", "frost"], "coverage": COVERAGE, "methods": methods}  # fmt: skip
     doubt = {name: measures(auroc=0.8771, fpr95=0.4) for name in ("max_probability", "entropy", "mutual_information")}
     other = {"dataset": "mnist", "rows": 90, "dropped": 10,
              "methods": [{"key": key, "label": key, "scores": doubt} for key in keys]}  # fmt: skip
@@ -42,6 +50,40 @@ def test_figures_tables_and_what_was_dropped(record: dict[str, Any]) -> None:
         "87.7", "Each shift on its own: Accuracy in %",
     ):  # fmt: skip
         assert text in page, text
+
+
+def selective(keys: tuple[str, ...] = ("single", "mimo")) -> dict[str, Any]:
+    return {"coverage": COVERAGE, "methods": [{"key": key, "label": key, **risks()} for key in keys]}
+
+
+def test_risk_over_coverage_beside_the_curves(record: dict[str, Any]) -> None:
+    found = gathered({"accuracy": 0.7, "nll": 0.9})
+    plain = render(record, found)
+    assert "Coverage: share of examples kept" not in plain
+    assert "severities four" not in plain
+    for method in found["shifts"][0]["methods"]:
+        method["selective"] = {"clean": risks(), "mean": risks()}
+    page = render(record, found)
+    assert page.count(">Coverage: share of examples kept, %<") == 1
+    assert "The last figure keeps only" in page
+    for head, value in (("50\u00a0% kept", "7.5"), ("80\u00a0% kept", "19.2"), ("100\u00a0% kept", "30.0")):
+        assert head in page
+        assert f'<span class="value">{value}</span>' in page
+    del found["shifts"][0]["methods"][0]["selective"]  # evaluated before there were curves
+    assert page.count("<svg") == render(record, found).count("<svg")
+
+
+def test_if_it_may_decline_to_answer(record: dict[str, Any]) -> None:
+    page = render(record, {"shifts": [], "ood": [], "selective": selective()})
+    assert "If it may decline to answer" in page
+    assert "Under shift" not in page
+    assert page.count(">Coverage: share of examples kept, %<") == 2, "at a desk and on a telephone"
+    assert "&lt;svg" not in page
+    for found in (None, {"coverage": COVERAGE, "methods": []}, selective(("gone",))):
+        assert "decline to answer" not in render(record, {"selective": found})
+    holes = selective()
+    holes["methods"][0]["curves"] = [[None] * 100, [0.5] * 100]
+    assert "If it may decline to answer" in render(record, {"selective": holes})
 
 
 def test_nothing_was_evaluated(record: dict[str, Any]) -> None:

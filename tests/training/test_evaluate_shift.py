@@ -131,7 +131,8 @@ def test_tables() -> None:
         wanted = score(ensemble.predict(dataset.prepare(x), targets=dataset.test.targets))
         assert row["rmse"] == pytest.approx(wanted["rmse"], abs=1e-5)
         assert row["nll"] == pytest.approx(wanted["nll"], abs=1e-5)
-    assert set(summarise_shifts(rows)["mean"]) == {"rmse", "nll"}
+        assert row["crps"] == pytest.approx(wanted["crps"], abs=1e-5)
+    assert set(summarise_shifts(rows)["mean"]) == {"rmse", "nll", "crps"}
 
 
 def test_out_of_distribution(ensemble: Ensemble, dataset: Dataset) -> None:

@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEADS = {"accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL", "ece": "ECE", "brier": "Brier", "aurc": "AURC"}
-_SHOWN = ("accuracy", "rmse", "nll", "ece", "brier")
+HEADS = {
+    "accuracy": "accuracy",
+    "rmse": "RMSE",
+    "nll": "NLL",
+    "crps": "CRPS",
+    "ece": "ECE",
+    "brier": "Brier",
+    "aurc": "AURC",
+}
+_SHOWN = ("accuracy", "rmse", "nll", "crps", "ece", "brier")
 
 
 def robustness_lines(gathered: Mapping[str, Any], *, shift: str | None, ood: Sequence[str]) -> list[str]:
@@ -23,7 +31,7 @@ def _shift(found: Mapping[str, Any]) -> list[str]:
     methods = found["methods"]
     severities = ", ".join(map(str, found["severities"]))
     title = f"{found['name']}: severit{'y' if len(found['severities']) == 1 else 'ies'} {severities}"
-    lines = [f"{title}; {found['rows']:,} rows each", *_means(found)]
+    lines = [f"{title}; {found['rows']:,} rows each", *_means(found), *_selective(found)]
     metrics = [metric for metric in _SHOWN if metric in methods[0]["clean"]]
     if len(methods) == 1:
         (method,) = methods
@@ -60,6 +68,27 @@ def _means(found: Mapping[str, Any]) -> list[str]:
         names = dict.fromkeys(method["reference"] for method in methods if method["reference"])
         lines.append(f"mCE: mean corruption error, in % of that of {', '.join(names)}")
     return lines
+
+
+def _selective(found: Mapping[str, Any]) -> list[str]:
+    """The error rate among the predictions that are kept, by how many are kept."""
+    rows = []
+    for method in found["methods"]:
+        before, label = ("", "") if len(found["methods"]) == 1 else (f"{method['label']}, ", method["label"])
+        over = f"mean over {len(found['averaged'])}"
+        parts = method.get("selective") or {}
+        for part, name in (("clean", f"{before}unshifted"), ("mean", f"{label}, {over}".removeprefix(", "))):
+            if part in parts:
+                rows.append((name, parts[part]["at"]))
+    return ["", *risk_lines(rows)] if rows else []
+
+
+def risk_lines(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float | None]]]]) -> list[str]:
+    """A table of selective risk: a name and its risks by coverage, a line each."""
+    coverages = list(rows[0][1])
+    table = [["error at coverage", *coverages]]
+    table += [[name, *(number(risks.get(coverage)) for coverage in coverages)] for name, risks in rows]
+    return aligned(table)
 
 
 def _ood(found: Mapping[str, Any]) -> list[str]:

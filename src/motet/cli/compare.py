@@ -42,8 +42,17 @@ class Arguments:
     """The model's output layer (or layers), where it is ambiguous."""
     target: Annotated[str | None, OMITTABLE, shown("COLUMN")] = None
     """The column of a table to predict."""
-    task: Annotated[Literal["classification", "regression"] | None, OMITTABLE, shown("TASK", "told from it")] = None
-    """classification or regression."""
+    task: Annotated[
+        Literal["classification", "regression", "counts"] | None, OMITTABLE, shown("TASK", "told from it; never counts")
+    ] = None
+    """classification, regression or counts (whole numbers from 0)."""
+    likelihood: Annotated[
+        Literal["categorical", "bernoulli", "gaussian", "heteroscedastic", "poisson"] | None,
+        OMITTABLE,
+        shown("NAME", "the task's"),
+    ] = None
+    """What the network predicts: categorical; bernoulli (two classes); heteroscedastic (mean and variance; for tables);
+    gaussian (unit variance); poisson (counts)."""
     drop: Annotated[tuple[str, ...], shown("COLUMN ...", "none")] = ()
     """Columns of a table to leave out."""
     image_size: Annotated[int | None, OMITTABLE, shown("PIXELS", "the images' own")] = None
@@ -86,8 +95,9 @@ def main(argv: Sequence[str]) -> int:
             image_size=arguments.image_size,
             skip_bad=arguments.skip_bad,
         ),
+        likelihood=arguments.likelihood,
     )
-    out = arguments.out or default_folder(plan)
+    out = arguments.out or default_folder(plan, arguments.data_dir)
     record = compare(
         plan,
         out,

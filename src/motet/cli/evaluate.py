@@ -8,9 +8,16 @@ from typing import Annotated, Any
 import tyro
 
 from motet.cli._arguments import OMITTABLE, parse, shown
-from motet.cli._robustness import HEADS, aligned, robustness_lines
+from motet.cli._robustness import HEADS, aligned, risk_lines, robustness_lines
 from motet.cli._show import say, show
 
+_ALSO = {
+    "flops": "FLOPs",
+    "deviance": "deviance",
+    "coverage_90": "90 % coverage",
+    "coverage_error": "coverage error",
+    "interval_width": "90 % width",
+}
 _USES = {"ensemble": "ensemble", "distinct": "throughput"}
 
 
@@ -28,7 +35,7 @@ class Arguments:
     shift: Annotated[str | None, OMITTABLE, shown("SHIFT")] = None
     """cifar-c, cifar-c-19, mimmo, or one corruption, such as fog; for tables: tables, or one shift of them; or a folder
     with the official files of CIFAR-C or ImageNet-C."""
-    severities: Annotated[tuple[int, ...], shown("N ...", "1 2 3 4 5")] = (1, 2, 3, 4, 5)
+    severities: Annotated[tuple[str, ...], shown("N ...", "1 2 3 4 5")] = ("1", "2", "3", "4", "5")
     """Severities of the shift, from 1 to 5."""
     ood: Annotated[tuple[str, ...], shown("DATA ...", "none")] = ()
     """Other data sets of images, by name or folder, that the ensemble's doubt should tell from its own."""
@@ -48,7 +55,12 @@ def main(argv: Sequence[str]) -> int:
     if arguments.shift is not None or arguments.ood:
         return _robustness(arguments)
     from motet.errors import InputError
-    from motet.experiments import evaluate, find_run, throughput_in_words
+
+    if "--ood" in argv:
+        raise InputError(
+            "--ood needs the names or folders of data sets", got="none", fix="Pass --ood cifar100, for example"
+        )
+    from motet.experiments import evaluate, find_run, risks_at_shown, throughput_in_words
     from motet.files import to_json
 
     if arguments.reference is not None or arguments.severities != Arguments.severities:
@@ -66,6 +78,13 @@ def main(argv: Sequence[str]) -> int:
             show(line)
         if arguments.distinct:
             show(throughput_in_words(record))
+        risks = [
+            (_USES[use], risks_at_shown([record[use]["risk_coverage"]["risk"]]))
+            for use in uses
+            if "risk_coverage" in record[use]
+        ]
+        for line in ["", *risk_lines(risks)] if risks else []:
+            show(line)
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 
@@ -86,7 +105,7 @@ def _robustness(arguments: Arguments) -> int:
     records = evaluate_robustness(
         runs,
         shift=arguments.shift,
-        severities=arguments.severities,
+        severities=_severities(arguments.severities),
         ood=arguments.ood,
         reference=find_run(arguments.reference) if arguments.reference is not None else None,
         data_dir=arguments.data_dir,
@@ -114,9 +133,24 @@ def _robustness(arguments: Arguments) -> int:
     return 0
 
 
+def _severities(words: Sequence[str]) -> list[int]:
+    """Whole numbers, with blanks or commas between them."""
+    from motet.errors import InputError
+
+    parts = [part for word in words for part in word.split(",") if part]
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
+    if wrong:
+        raise InputError(
+            "severities must be whole numbers from 1 to 5",
+            got=", ".join(map(repr, wrong)),
+            fix="Pass --severities 1 3 5, or leave it out for all five",
+        )
+    return [int(part) for part in parts]
+
+
 def _table(uses: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line for each use, a column for each score."""
-    rows = [["", *((HEADS | {"flops": "FLOPs"})[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
+    rows = [["", *((HEADS | _ALSO)[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
     for use, result in uses.items():
         rows.append([use, *(_number(value) for value in result["scores"].values()), f"{result['flops']:,}"])
     return aligned(rows)

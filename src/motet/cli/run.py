@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
         return 0 if len(argv) > 1 else 2
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
+    from motet.data import fingerprint
     from motet.distributed import start
     from motet.experiments import run_experiment
     from motet.experiments.folder import free_folder
@@ -70,7 +71,14 @@ def main(argv: Sequence[str]) -> int:
             name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
             settings, source = experiment.to_record(), source_of(experiment.model)
             grid.agree({"settings": settings, "source": source})
-            out = grid.first(lambda: free_folder(Path("runs") / name, settings, source=source))
+            out = grid.first(
+                lambda: free_folder(
+                    Path("runs") / name,
+                    settings,
+                    source=source,
+                    data=lambda: fingerprint(experiment.data, options.data_dir, options=experiment.data_options),
+                )
+            )
         run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say, grid=grid)
     if not grid.is_first:
         return 0

@@ -1,6 +1,6 @@
 """Data sets by name, from folders of images and from tables; batches by index; augmentation on the device."""
 
-from motet.data._catalogue import DATASETS, DatasetEntry, Kind, kind_of, load
+from motet.data._catalogue import DATASETS, DatasetEntry, Kind, fingerprint, kind_of, load
 from motet.data._dataset import Dataset, Split
 from motet.data._image_files import ImageFiles
 from motet.data._options import DataOptions
@@ -31,6 +31,7 @@ __all__ = [
     "cifar100",
     "digits",
     "fashion_mnist",
+    "fingerprint",
     "image_folder",
     "imagenet",
     "in_order",

@@ -3,15 +3,19 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, final
 
 from motet.data._dataset import Dataset
+from motet.data._fingerprint import of_file, of_image_files
 from motet.data._options import DataOptions
+from motet.data._scan import has_images, scan
 from motet.data._sources import FILE_SOURCES, FileSource
 from motet.data._table_file import TABLE_SUFFIXES
-from motet.data.class_folders import has_images, image_folder
+from motet.data.class_folders import image_folder
 from motet.data.digits import digits
 from motet.data.fetch import cache_folder, checksum_holds, download, offline, unpack
 from motet.data.tables import table
@@ -83,6 +87,11 @@ def kind_of(data: str) -> Kind:
         if path.suffix.lower() in TABLE_SUFFIXES:
             return "table"
         got, fix = f"{data}, a file of another kind", f"Write it as {', '.join(sorted(TABLE_SUFFIXES))}"
+    elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = get_close_matches(path.name, beside, n=1)
+        got = f"{data}, where nothing is"
+        fix = f"Did you mean {path.with_name(close[0])}? {fix}" if close else f"Check the path. {fix}"
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
         got=got,
@@ -129,8 +138,38 @@ def load(
     return source.read(_folder_of(name, source, data_dir, say), options)
 
 
-def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
-    """The first folder with all of the dataset's files; downloads them if there is none."""
+def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions | None = None) -> str:
+    """What `load` with these arguments would give as `Dataset.fingerprint`, decoding and downloading nothing.
+
+    Empty where that cannot be told: for data that is computed or not at hand, and for `imagenet` and `tiny-imagenet`,
+    whose files are too many to be looked at without need.
+    """
+    try:
+        kind, path = kind_of(name), Path(name).expanduser()
+        if kind == "table":
+            return of_file(path)
+        if kind == "images":
+            return of_image_files(path, scan(path))
+        source = FILE_SOURCES.get(name)
+        if source is None or "stream" in source.options:
+            return ""
+        folder = next((each for each in _folders(name, source, data_dir)[1] if not source.missing(each)), None)
+        if folder is None:
+            return ""
+        files = tuple((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in sorted(folder.iterdir()))
+        return _of_named(name, folder, options or DataOptions(), files)
+    except (InputError, OSError):  # no longer there, or damaged: whoever loads it will say so
+        return ""
+
+
+@lru_cache(maxsize=8)
+def _of_named(name: str, folder: Path, options: DataOptions, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Read once in a process, as long as the folder's `files`, their sizes and times stay as they are."""
+    return FILE_SOURCES[name].read(folder, options).fingerprint
+
+
+def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list[Path], list[Path]]:
+    """The places to look in that the user named, and the folders to look in, the cache's behind them."""
     roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
     places = [folder for root in roots for folder in (root / name, root)]
     cache = cache_folder() / name
@@ -139,6 +178,13 @@ def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callab
         for place in (*places, cache, cache / "unpacked")
         for inner in ((place / source.unpacked, place) if source.unpacked else (place,))
     ]
+    return places, folders
+
+
+def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
+    """The first folder with all of the dataset's files; downloads them if there is none."""
+    places, folders = _folders(name, source, data_dir)
+    cache = cache_folder() / name
     for folder in folders:
         if not source.missing(folder):
             return folder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motet.data._checks import check_inputs, check_targets
 from motet.data._image_files import ImageFiles
-from motet.data._spec import DataSpec
+from motet.data._spec import DataSpec, Task
 from motet.errors import InputError
 
 
@@ -47,6 +47,7 @@ class Dataset:
         validation: rows to choose settings by.
         test: rows to report on.
         notes: what the user should know of how the data was read: rows and columns left out, files skipped.
+        fingerprint: tells these data from others under the same name, where they come from files; empty elsewhere.
     """
 
     spec: DataSpec
@@ -54,6 +55,7 @@ class Dataset:
     validation: Split
     test: Split
     notes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @classmethod
     def from_tensors(
@@ -67,6 +69,7 @@ class Dataset:
         class_names: tuple[str, ...] = (),
         mean: tuple[float, ...] = (),
         std: tuple[float, ...] = (),
+        task: Task | None = None,
     ) -> "Dataset":
         """A dataset from your own tensors, checked.
 
@@ -84,6 +87,8 @@ class Dataset:
             class_names: one name a class.
             mean: what to subtract from the inputs, as in `DataSpec`; by default nothing.
             std: what to divide the centred inputs by; by default nothing.
+            task: what the targets are. By default integers are classes and floating-point numbers a regression;
+                ``"counts"`` takes either, whole numbers from 0.
 
         Raises:
             InputError: whatever `check` finds, or a specification that does not fit together.
@@ -93,6 +98,8 @@ class Dataset:
             "validation": own_split("validation", *validation),
             "test": own_split("test", *test),
         }
+        if task == "counts":
+            splits = {name: _as_counts(split) for name, split in splits.items()}
         first = splits["train"]
         regression = first.targets.is_floating_point()
         if outputs is None:
@@ -101,7 +108,7 @@ class Dataset:
             name=name,
             input_shape=tuple(first.inputs.shape[1:]),
             outputs=outputs,
-            task="regression" if regression else "classification",
+            task=task or ("regression" if regression else "classification"),
             class_names=class_names,
             mean=mean,
             std=std,
@@ -151,6 +158,14 @@ def own_split(name: str, inputs: object, targets: object) -> Split:
     elif not targets.is_complex() and targets.dtype != torch.bool:  # check_targets refuses those two
         targets = targets.long()
     return Split(inputs=_single(inputs), targets=_single(targets))
+
+
+def _as_counts(split: Split) -> Split:
+    """Integer targets as numbers, ``(N, C)``."""
+    y = split.targets
+    if y.dtype != torch.int64:
+        return split
+    return Split(inputs=split.inputs, targets=(y.unsqueeze(1) if y.ndim == 1 else y).float())
 
 
 def _single(tensor: Tensor) -> Tensor:

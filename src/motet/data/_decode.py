@@ -1,8 +1,9 @@
 """One image file to pixels: what is done with every mode, and which errors mean that a file is bad.
 
 Rules: 16 bits become 8 (the high byte); transparency is laid over white; palettes and CMYK become RGB; grey stays grey
-where the set has one channel and is repeated where it has three. Orientation tags are not applied, as in the papers'
-loaders.
+where the set has one channel and is repeated where it has three. Orientation tags are applied, so that photos stand
+upright as their owners see them; sizes and parts are those of the upright image. Of an animation the first picture is
+taken.
 """
 
 import warnings
@@ -25,6 +26,11 @@ T = TypeVar("T")
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower, in pixels."""
 
+# TIFF is not among them: Pillow turns it upright by itself.
+_ORIENTED = {"JPEG", "MPO", "WEBP", "PNG"}
+_ORIENTATION = 0x0112
+_LAST = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".jpe": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -43,8 +49,26 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Size and colours, without decoding. Raises `BadImageError`."""
-    return _with_image(path, lambda image: Header(image.width, image.height, image.mode in _GREY))
+    """Size, upright, and colours, without decoding. Raises `BadImageError`."""
+
+    def read(image: Any) -> Header:
+        width, height = _upright_size(image, _turn(image))
+        return Header(width, height, image.mode in _GREY)
+
+    return _with_image(path, read)
+
+
+def check_whole(path: Path) -> None:
+    """Raise `BadImageError` for a file that is cut short. Decodes it only if it does not end as its format does."""
+    last = _LAST.get(path.suffix.lower())
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(16, path.stat().st_size), 2)
+            if last is not None and file.read().endswith(last):
+                return
+    except OSError as error:
+        raise BadImageError(str(error)) from error
+    decode(path, size=8, channels=1)
 
 
 def decode(
@@ -62,8 +86,9 @@ def decode(
     def read(image: Any) -> Tensor:
         from PIL import Image
 
-        part = box(*image.size) if box else (0.0, 0.0, float(image.width), float(image.height))
-        full = image.size
+        turn = _turn(image)
+        upright, full = _upright_size(image, turn), image.size
+        part = box(*upright) if box else (0.0, 0.0, float(upright[0]), float(upright[1]))
         if image.format == "JPEG":
             # JPEG can be decoded at a half, a quarter or an eighth: fewer pixels to make, and to throw away. Twice the
             # pixels that are wanted are left, for the resizing to be that of the whole image.
@@ -74,6 +99,7 @@ def decode(
                 part = (part[0] / taken, part[1] / taken, part[2] / taken, part[3] / taken)
         image.load()
         plain = _plain(image, channels)
+        plain = plain if turn is None else plain.transpose(turn)
         if plain.size != (width, height) or part != (0.0, 0.0, float(width), float(height)):
             right, lower = min(part[2], float(plain.width)), min(part[3], float(plain.height))
             plain = plain.resize((width, height), Image.Resampling.BICUBIC, box=(part[0], part[1], right, lower))
@@ -106,6 +132,30 @@ def _with_image(path: Path, read: Callable[[Any], T]) -> T:
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = "cannot be identified" if isinstance(error, UnidentifiedImageError) else str(error)
         raise BadImageError(reason) from error
+
+
+def _turn(image: Any) -> Any:
+    """What turns the image upright (a `PIL.Image.Transpose`), or None."""
+    from PIL import Image
+
+    # Pillow would decode a PNG to look for tags behind the pixels.
+    if image.format not in _ORIENTED or (image.format == "PNG" and "exif" not in image.info):
+        return None
+    try:
+        tag = image.getexif().get(_ORIENTATION)
+    except Exception:  # broken tags can raise anything; the pixels may be good
+        return None
+    way = Image.Transpose
+    turns = (way.FLIP_LEFT_RIGHT, way.ROTATE_180, way.FLIP_TOP_BOTTOM, way.TRANSPOSE)
+    return dict(enumerate((*turns, way.ROTATE_270, way.TRANSVERSE, way.ROTATE_90), start=2)).get(tag)
+
+
+def _upright_size(image: Any, turn: Any) -> tuple[int, int]:
+    from PIL import Image
+
+    way = Image.Transpose
+    aside = turn in (way.TRANSPOSE, way.ROTATE_270, way.TRANSVERSE, way.ROTATE_90)
+    return (image.height, image.width) if aside else (image.width, image.height)
 
 
 def _plain(image: Any, channels: int) -> Any:

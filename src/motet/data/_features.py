@@ -103,9 +103,27 @@ class Features:
         return tuple(name for column in self.columns for name in column.names)
 
     def encode(self, columns: Mapping[str, Any]) -> Float[Tensor, "rows features"]:
-        """The features of any rows, float32."""
-        encoded = np.concatenate([column.encode(columns[column.name]) for column in self.columns], axis=1)
-        return torch.from_numpy(encoded.astype(np.float32))
+        """The features of any rows, float32. Raises `InputError` for numbers that float32 cannot hold."""
+        encoded = np.concatenate([single(each.name, each.encode(columns[each.name])) for each in self.columns], axis=1)
+        return torch.from_numpy(encoded)
+
+
+def single(name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The standardised values of column `name` in float32.
+
+    Raises:
+        InputError: where one lies so far from the training rows' mean that float32 cannot hold it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = values.astype(np.float32)
+    far = ~np.isfinite(narrow)
+    if far.any():
+        raise InputError(
+            f"column {name!r} must hold numbers of a like size, of which float32 can hold the standardised",
+            got=f"{int(far.sum())} beyond 3e38 standard deviations of the training rows",
+            fix="Correct these values, or leave them empty",
+        )
+    return narrow
 
 
 def _fit_numbers(name: str, column: Any) -> _Numeric | None:

@@ -13,7 +13,8 @@ class DataOptions:
 
     Attributes:
         target: the column of a table that is to be predicted.
-        task: whether that is a classification or a regression; told from the column if None.
+        task: classification, regression or counts; told from the column if None. Counts are never told: a column of
+            whole numbers may as well be years, prices or codes.
         drop: columns of a table to leave out.
         image_size: height and width that the images of a folder are brought to; None keeps them, if all are alike.
         skip_bad: leave out images that cannot be read, instead of stopping at them.
@@ -28,7 +29,7 @@ class DataOptions:
     """
 
     target: str | None = None
-    task: Literal["classification", "regression"] | None = None
+    task: Literal["classification", "regression", "counts"] | None = None
     drop: tuple[str, ...] = ()
     image_size: int | None = None
     skip_bad: bool = False
@@ -37,9 +38,11 @@ class DataOptions:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in (None, "classification", "regression"):
+        if self.task not in (None, "classification", "regression", "counts"):
             raise InputError(
-                "task must be classification or regression", got=repr(self.task), fix="Leave it out to have it told"
+                "task must be classification, regression or counts",
+                got=repr(self.task),
+                fix="Leave it out to have it told",
             )
         if self.image_size is not None and self.image_size < 1:
             raise InputError(

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from motet.data._image_files import ImageFiles
 from motet.errors import InputError
-from motet.likelihoods import Categorical, Gaussian, Likelihood
+from motet.likelihoods import Categorical, Gaussian, Likelihood, Poisson
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "counts"]
+_IN_THE_TARGETS_UNIT = ("rmse", "member_rmse", "crps", "member_crps", "interval_width")
 
 
 @final
@@ -25,8 +26,8 @@ class DataSpec:
     Attributes:
         name: what reports call the dataset.
         input_shape: shape of one row's input, channels first: ``(1, 8, 8)`` for grey images, ``(13,)`` for 13 features.
-        outputs: number of classes, or of targets in regression.
-        task: whether the targets are class labels or real numbers.
+        outputs: number of classes, or of targets a row in regression and of counts.
+        task: whether the targets are class labels, real numbers, or counts: whole numbers from 0, never standardised.
         class_names: one name a class, or none.
         mean: subtracted from the inputs: one number, or one a channel (the first axis of `input_shape`); empty means 0.
             For uint8 inputs it is on the scale from 0 to 1, that is, after their division by 255.
@@ -88,6 +89,12 @@ class DataSpec:
                 fix="Pass 1.0 for channels that never vary, or drop them",
             )
 
+        if self.task == "counts" and (self.target_mean, self.target_std) != (0.0, 1.0):
+            raise InputError(
+                "counts are never standardised",
+                got=f"target_mean={self.target_mean:g}, target_std={self.target_std:g}",
+                fix="Leave both out, and store the counts as they are",
+            )
         if not (math.isfinite(self.target_mean) and math.isfinite(self.target_std) and self.target_std > 0):
             raise InputError(
                 "target_mean must be finite, and target_std finite and above 0",
@@ -98,11 +105,12 @@ class DataSpec:
     def in_own_units(self, scores: Mapping[str, float]) -> dict[str, float]:
         """Regression scores of the stored targets, in the unit that the targets had before they were standardised.
 
-        A density of ``y / s`` is s times that of ``y``: ``log s`` nats more for each target, and errors s times larger.
-        Scores of a classification, and of targets that were not standardised, are what they were.
+        A density of ``y / s`` is s times that of ``y``: ``log s`` nats more for each target. Errors, the CRPS and the
+        width of intervals are s times larger; the coverage stays. Scores of a classification, of counts, and of targets
+        that were not standardised, are what they were.
         """
         shift = self.outputs * math.log(self.target_std)
-        factors = {"rmse": self.target_std, "member_rmse": self.target_std}
+        factors = dict.fromkeys(_IN_THE_TARGETS_UNIT, self.target_std)
         shifts = {"nll": shift, "member_nll": shift} if self.task == "regression" else {}
         return {name: value * factors.get(name, 1.0) + shifts.get(name, 0.0) for name, value in scores.items()}
 
@@ -129,8 +137,11 @@ class DataSpec:
 
     @property
     def likelihood(self) -> Likelihood:
-        """What the network's outputs mean: `Categorical` for classification, `Gaussian` for regression."""
-        return Categorical() if self.task == "classification" else Gaussian()
+        """What the stored targets are: `Categorical` for classes, `Gaussian` for real numbers, `Poisson` for counts.
+
+        Networks may be trained under others that take such targets: see `motet.experiments.likelihood_for`.
+        """
+        return {"classification": Categorical(), "regression": Gaussian(), "counts": Poisson()}[self.task]
 
     def prepare(self, inputs: Shaped[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """Inputs as the network takes them: ``(x - mean) / std`` in float32, on the inputs' own device.

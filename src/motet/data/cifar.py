@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their official Python batches."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
+from motet.data._fingerprint import of_tensors
 from motet.data._holdout import hold_out, take
 from motet.data._pickle_file import read_pickle
 from motet.data._spec import DataSpec
@@ -136,7 +138,7 @@ def _load(folder: Path, kind: _Kind, validation_share: float, seed: int) -> Data
         test=test,
     )
     dataset.check()
-    return dataset
+    return replace(dataset, fingerprint=of_tensors(dataset))
 
 
 def _split(folder: Path, names: tuple[str, ...], kind: _Kind) -> Split:
@@ -146,6 +148,13 @@ def _split(folder: Path, names: tuple[str, ...], kind: _Kind) -> Split:
 
 def _batch(path: Path, kind: _Kind) -> tuple[Tensor, Tensor]:
     content = read_pickle(path)
+    # The official batches say which they are: "training batch 2 of 5", "testing batch 1 of 1".
+    said = content.get("batch_label")
+    said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    own = "testing batch" if path.name in kind.test else "training batch"
+    own += f" {path.name[-1]} of" if path.name[-1].isdigit() else ""
+    if re.fullmatch(r"(training|testing) batch \d of \d", said) and not said.startswith(own):
+        raise _wrong(path, f"the {own.removesuffix(' of')}", f"the {said}")
     pixels, labels = content.get("data"), content.get(kind.labels)
     if not isinstance(pixels, Tensor) or pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise _wrong(path, "bytes of shape (N, 3072) under 'data'", _shape(pixels))

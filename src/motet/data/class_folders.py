@@ -9,17 +9,27 @@ import torch
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
-from motet.data._decode import IMAGE_SUFFIXES, BadImageError, Header, bad_images_error, centre, decode, read_header
+from motet.data._decode import (
+    BadImageError,
+    Header,
+    bad_images_error,
+    centre,
+    check_whole,
+    decode,
+    read_header,
+)
+from motet.data._fingerprint import of_image_files
 from motet.data._holdout import hold_out, split_rows
 from motet.data._image_files import ImageFiles
 from motet.data._options import FOLDER_OPTIONS, DataOptions
+from motet.data._scan import Classes, check_classes, scan
 from motet.data._spec import DataSpec
 from motet.errors import InputError
 
 IN_MEMORY = 512 * 2**20
 """Bytes of pixels up to which a folder's images become tensors."""
 
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+_DARK = 32
 _VALIDATION, _TEST = 0.1, 0.2
 _THREADS = 16
 # Of the photographs of ImageNet, and used by convention for others: the statistics of a stream are not worth a pass.
@@ -28,16 +38,16 @@ IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 GREY_MEAN: tuple[float, ...] = (0.449,)
 GREY_STD: tuple[float, ...] = (0.226,)
 
-Classes = Mapping[str, Sequence[Path]]
-
 
 def image_folder(folder: Path, options: DataOptions | None = None, *, name: str | None = None) -> Dataset:
     """A data set of the images in a folder of class folders.
 
-    The folder either holds ``train/``, and ``val/`` (or ``valid/``, ``validation/``) and ``test/``, with class folders
-    in each; or class folders itself. Without ``val/``, a tenth of the training images is held out; without ``test/``,
-    ``val/`` takes its place, as is usual for ImageNet. Class folders alone are split into 70/10/20 percent. All splits
-    are stratified and the same on every machine. Images are looked for in the folders below a class folder, too.
+    The folder either holds ``train/`` (or ``training/``), and ``val/`` (or ``valid/``, ``validation/``) and ``test/``
+    (or ``testing/``), with class folders in each; or class folders itself. Without ``val/``, a tenth of the training
+    images is held out; without ``test/``, ``val/`` takes its place, as is usual for ImageNet. Class folders alone are
+    split into 70/10/20 percent. All splits are stratified and the same on every machine. Images are looked for in the
+    folders below a class folder, too. Other files in class folders, images outside them, and folders beside the splits
+    are left out, and the notes say so.
 
     Images of one size keep it; images of several need ``image_size``: the square in the middle of each is brought to
     it. Images that take more than 512 MiB together stay in their files and are decoded when needed. See
@@ -50,34 +60,10 @@ def image_folder(folder: Path, options: DataOptions | None = None, *, name: str 
     """
     options = options or DataOptions()
     options.check_only(FOLDER_OPTIONS, f"the images in {folder}")
-    found = scan(folder)
-    return load_classes(name or folder.resolve().name, found, options)
-
-
-def has_images(folder: Path) -> bool:
-    """Whether some folder in `folder` holds an image: enough to take it for a data set."""
-    return any(next(_images(each), None) is not None for each in _folders(folder))
-
-
-def scan(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """The image files by split (``"all"`` where there is one) and class, in the order of their names."""
-    inside = _folders(folder)
-    splits = {each: _SPLITS[each.name.lower()] for each in inside if each.name.lower() in _SPLITS}
-    if not any(split == "train" for split in splits.values()):
-        return {"all": _classes(folder)}
-    if len(set(splits.values())) < len(splits):
-        raise InputError(
-            f"{folder} must hold each split once",
-            got=", ".join(each.name for each in splits),
-            fix="Keep one of val, valid and validation",
-        )
-    if len(splits) == 1:
-        raise InputError(
-            f"{folder} must hold val/ or test/ beside train/",
-            got="train/ alone",
-            fix="Pass the folder train/ itself, to have it split",
-        )
-    return {split: _classes(each) for each, split in splits.items()}
+    notes: list[str] = []
+    found = scan(folder, notes)
+    fingerprint = of_image_files(folder, found)
+    return load_classes(name or folder.resolve().name, found, options, notes=notes, fingerprint=fingerprint)
 
 
 def load_classes(
@@ -89,6 +75,8 @@ def load_classes(
     in_memory: int = IN_MEMORY,
     check_headers: bool = True,
     hold_out_note: str = "",
+    notes: Sequence[str] = (),
+    fingerprint: str = "",
 ) -> Dataset:
     """The data set of image files by split and class.
 
@@ -100,12 +88,14 @@ def load_classes(
         in_memory: bytes of pixels up to which images become tensors.
         check_headers: whether every file is opened before training. Not for a million of them, known to be good.
         hold_out_note: what else to say of how the splits came to be.
+        notes: what is known already of what was left out.
+        fingerprint: of the files.
     """
     splits = {split: dict(classes) for split, classes in found.items()}
     names = sorted(splits.get("train", splits.get("all", {})))
-    notes: list[str] = []
+    notes = list(notes)
     size, channels = options.image_size or default_size, 3
-    _check_classes(splits, names)
+    check_classes(splits, names)
     if check_headers or options.skip_bad:
         headers = _good_headers(splits, options, notes)
         size = size or _one_size(headers)
@@ -122,6 +112,8 @@ def load_classes(
             fix=f"Pass --image-size {min(height, width)}",
         )
     if stream:
+        if check_headers and not options.skip_bad:  # otherwise they have been decoded
+            check_whole_images([path for files in paths.values() for path in files])
         inputs: dict[str, Any] = {
             split: ImageFiles(files, size=height, channels=channels) for split, files in paths.items()
         }
@@ -130,6 +122,7 @@ def load_classes(
     else:
         inputs = _tensors(paths, labels, size=(height, width), channels=channels, options=options, notes=notes)
         mean, std = _statistics(inputs["train"])
+        _check_varied(inputs["train"], notes)
     dataset = Dataset(
         spec=DataSpec(
             name=name,
@@ -145,61 +138,11 @@ def load_classes(
         validation=Split(inputs=inputs["validation"], targets=labels["validation"]),
         test=Split(inputs=inputs["test"], targets=labels["test"]),
         notes=tuple(notes),
+        fingerprint=fingerprint,
     )
     _check_every_class_is_trained(dataset)
     dataset.check()
     return dataset
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def _images(folder: Path) -> Any:
-    return (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    return {each.name: sorted(_images(each)) for each in _folders(folder)}
-
-
-def _check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
-    if not any(paths for classes in splits.values() for paths in classes.values()):
-        raise InputError(
-            "a folder of images must hold class folders with images in them",
-            got=f"none of {', '.join(sorted(IMAGE_SUFFIXES))}",
-            fix="Put the images of each class into a folder of its own",
-        )
-    if len(names) < 2:
-        raise InputError(
-            "a classification needs at least 2 class folders",
-            got=f"{len(names)}" + (f" ({names[0]})" if names else ""),
-            fix="Put the images of each class into a folder of its own",
-        )
-    for split, classes in splits.items():
-        where = "" if split == "all" else f" of the {split} split"
-        if odd := sorted(set(classes) - set(names)):
-            raise InputError(
-                "every class must have a folder in the train split",
-                got=f"{', '.join(odd[:3])} in the {split} split only",
-                fix="Add images of it to train/, or remove that folder",
-            )
-        if lacking := [name for name in names if name not in classes]:
-            raise InputError(
-                f"every class must have a folder in the {split} split",
-                got=f"none for {', '.join(lacking[:3])}",
-                fix="Add the folder with images of that class",
-            )
-        if empty := [name for name in names if not classes[name]]:
-            raise InputError(
-                f"every class folder{where} must hold images",
-                got=f"none in {', '.join(empty[:3])}",
-                fix="Add images, or remove that class from every split",
-            )
 
 
 def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes: list[str]) -> dict[Path, Header]:
@@ -219,12 +162,29 @@ def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes
     if bad:
         if not options.skip_bad:
             raise bad_images_error(bad, len(every))
+        if not headers:
+            raise InputError(
+                "some of the images must be readable",
+                got=f"none of {len(every):,}, the first {bad[0][0]} ({bad[0][1]})",
+                fix="Check that the files are images",
+            )
         notes.append(_skipped(bad, len(every)))
         for classes in splits.values():
             for name, paths in classes.items():
                 classes[name] = [path for path in paths if path in headers]
-        _check_classes(splits, sorted(next(iter(splits.values()))))
+        check_classes(splits, sorted(next(iter(splits.values()))))
     return headers
+
+
+def check_whole_images(paths: Sequence[Path]) -> None:
+    """Look now at images that are decoded later: one that is cut short would stop the training that meets it.
+
+    Raises:
+        InputError: naming and counting those that cannot be read.
+    """
+    _, bad = _every(paths, check_whole)
+    if bad:
+        raise bad_images_error(bad, len(paths))
 
 
 def _every(paths: Sequence[Path], read: Callable[[Path], Any]) -> tuple[dict[Path, Any], list[tuple[Path, str]]]:
@@ -351,6 +311,18 @@ def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean.append(average)
         std.append(variance**0.5 if variance > 1e-12 else 1.0)
     return tuple(mean), tuple(std)
+
+
+def _check_varied(images: Tensor, notes: list[str]) -> None:
+    least, most = int(images.min()), int(images.max())
+    if least == most:
+        raise InputError(
+            "the training images must show something",
+            got=f"the value {most} in every pixel",
+            fix="Check the files: 16 bits become 8 by their high byte, so that values below 256 become black",
+        )
+    if most < _DARK:
+        notes.append(f"the brightest pixel is {most} of 255; 16 bits became 8 by their high byte: scale 12-bit images")
 
 
 def _check_every_class_is_trained(dataset: Dataset) -> None:

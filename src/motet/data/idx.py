@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST from their four IDX files, which share names, shapes and sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
+from motet.data._fingerprint import of_tensors
 from motet.data._holdout import hold_out, take
 from motet.data._idx_file import read_idx
 from motet.data._spec import DataSpec
@@ -39,6 +40,7 @@ class _Kind:
     std: float
     class_names: tuple[str, ...]
     first_labels: tuple[int, ...]
+    first_test_labels: tuple[int, ...]
     source: str
 
 
@@ -51,6 +53,7 @@ _FASHION = _Kind(
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
     first_labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
+    first_test_labels=(9, 2, 1, 1, 6, 1, 4, 6, 5, 7),
     source=FASHION_MNIST_SOURCE,
 )
 _MNIST = _Kind(
@@ -59,6 +62,7 @@ _MNIST = _Kind(
     std=0.3081,
     class_names=tuple(str(digit) for digit in range(10)),
     first_labels=(5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
+    first_test_labels=(7, 2, 1, 0, 4, 1, 4, 9, 5, 9),
     source=MNIST_SOURCE,
 )
 
@@ -116,13 +120,17 @@ def _load(folder: Path, kind: _Kind, *, other: _Kind) -> Dataset:
             got=f"a folder without {', '.join(missing)}",
             fix=f"Get them from {kind.source}",
         )
-    full = _read_split(folder, "train")
-    if tuple(full.targets[:10].tolist()) == other.first_labels:
-        raise InputError(
-            f"{folder} must hold the files of {kind.name}",
-            got=f"those of {other.name}, which have the same names",
-            fix=f"Get {kind.name} from {kind.source}, and keep each dataset in a folder of its own",
-        )
+    full, test = _read_split(folder, "train"), _read_split(folder, "test")
+    for split, first, part in (
+        (full, other.first_labels, "those"),
+        (test, other.first_test_labels, "the test files"),
+    ):
+        if tuple(split.targets[:10].tolist()) == first:
+            raise InputError(
+                f"{folder} must hold the files of {kind.name}",
+                got=f"{part} of {other.name}, which have the same names",
+                fix=f"Get {kind.name} from {kind.source}, and keep each dataset in a folder of its own",
+            )
     held = _HELD_OUT if len(full) >= _FULL else max(1, len(full) // 6)
     kept, validation = hold_out(full.targets, held, seed=SPLIT_SEED)
     dataset = Dataset(
@@ -137,10 +145,10 @@ def _load(folder: Path, kind: _Kind, *, other: _Kind) -> Dataset:
         ),
         train=take(full, kept),
         validation=take(full, validation),
-        test=_read_split(folder, "test"),
+        test=test,
     )
     dataset.check()
-    return dataset
+    return replace(dataset, fingerprint=of_tensors(dataset))
 
 
 def _read_split(folder: Path, name: str) -> Split:

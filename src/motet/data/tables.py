@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
-from motet.data._features import Features, standardisation
+from motet.data._features import Features, single, standardisation
+from motet.data._fingerprint import of_file
 from motet.data._holdout import split_rows
 from motet.data._options import TABLE_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
-from motet.data._table_file import read_table
+from motet.data._table_file import dropped, read_table
 from motet.errors import InputError, nearest
 
 _VALIDATION, _TEST = 0.1, 0.2
+_FEWEST = 3
 MOST_CLASSES = 20
 """A target of whole numbers with at most these different ones is taken for classes."""
 
@@ -28,7 +30,9 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     missing values the mean and a feature that says so: all fitted on the training rows, which alone decide what the
     others become. Columns that never vary there are left out; words that do not occur there count as none. Regression
     targets are standardised too, by the training rows' mean and standard deviation, which `DataSpec` keeps: scores are
-    reported in the target's own unit. Rows without a target are left out. In a classification the split is stratified.
+    reported in the target's own unit. Counts (``task="counts"``; never told from the column, since whole numbers may be
+    years or prices as well) must be whole numbers from 0, and stay as they are. Rows without a target are left out. In
+    a classification the split is stratified.
 
     Args:
         path: a .csv, .tsv or .parquet file.
@@ -51,6 +55,12 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
         notes.append(f"{int((~known).sum()):,} of {len(known):,} rows left out that have no {target}")
         column = column[known]
         columns = {name: values[known] for name, values in columns.items()}
+    if len(column) < _FEWEST:
+        raise InputError(
+            f"splitting {path.name} into train, validation and test needs at least {_FEWEST} rows",
+            got=f"{len(column)} with a {target}",
+            fix="Bring more data",
+        )
     task = options.task or ("classification" if is_classes(column) else "regression")
     names, labels = _classes(target, column) if task == "classification" else ((), None)
     groups = torch.zeros(len(column), dtype=torch.int64) if labels is None else labels
@@ -66,8 +76,10 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     features = Features.fit({name: values[train] for name, values in columns.items()})
     if features.constant:
         notes.append(f"left out, since constant in the training rows: {', '.join(features.constant)}")
-    mean, std = (0.0, 1.0) if labels is not None else _scale(target, column, train)
-    targets = labels if labels is not None else _standardised(column, mean, std)
+    if task == "counts":
+        _check_counts(target, column)
+    mean, std = _scale(target, column, train) if task == "regression" else (0.0, 1.0)
+    targets = labels if labels is not None else _standardised(target, column, mean, std)
     splits = {
         name: Split(
             inputs=features.encode({key: values[taken.numpy()] for key, values in columns.items()}),
@@ -93,6 +105,7 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
         validation=splits["validation"],
         test=splits["test"],
         notes=tuple(notes),
+        fingerprint=of_file(path),
     )
     dataset.check()
     return dataset
@@ -117,21 +130,29 @@ def _target(columns: dict[str, Any], options: DataOptions, path: Path) -> str:
         raise InputError(
             f"the target must be a column of {path.name}",
             got=repr(options.target),
-            fix=nearest(options.target, list(columns)[:30]),
+            fix=nearest(options.target, columns, listed=30),
         )
     return options.target
 
 
 def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> dict[str, Any]:
-    for name in options.drop:
+    drop = dropped(options.drop, columns)
+    for name in drop:
         if name not in columns:
-            raise InputError("--drop must name a column", got=repr(name), fix=nearest(name, list(columns)[:30]))
+            raise InputError("--drop must name a column", got=repr(name), fix=nearest(name, columns, listed=30))
         if name == options.target:
             raise InputError("the target must stay", got=f"--drop {name}", fix="Leave it out of --drop")
     if "" in columns and options.target != "":
         # What pandas writes in front of the rows: their numbers.
         notes.append("left out: a column without a name")
-    return {name: values for name, values in columns.items() if name not in options.drop and name}
+    kept = {name: values for name, values in columns.items() if name not in drop and name}
+    if len(kept) < 2:
+        raise InputError(
+            "at least one column must be left to predict the target from",
+            got="none" + (f" but what is dropped ({', '.join(drop)})" if drop else " with a name"),
+            fix="Drop fewer columns, or bring a table with features",
+        )
+    return kept
 
 
 def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
@@ -176,8 +197,25 @@ def _scale(target: str, column: Any, train: Any) -> tuple[float, float]:
     return mean, std
 
 
-def _standardised(column: Any, mean: float, std: float) -> Tensor:
-    return torch.from_numpy(((column - mean) / std).astype(np.float32)).unsqueeze(1)
+def _check_counts(target: str, column: Any) -> None:
+    fix = "Pass --task regression for numbers, or --task classification for text"
+    if column.dtype == object:
+        raise InputError(f"the target {target!r} must hold counts", got=f"text, such as {column[0]!r}", fix=fix)
+    bad = column[(column < 0) | (column != np.round(column)) | ~np.isfinite(column)]
+    if len(bad):
+        raise InputError(
+            f"the target {target!r} must hold counts, whole numbers from 0",
+            got=f"{bad[0]:g} and {len(bad) - 1:,} others like it" if len(bad) > 1 else f"{bad[0]:g}",
+            fix=fix,
+        )
+    if not column.any():
+        raise InputError(
+            f"the target {target!r} must vary", got="0 in every row", fix="Choose another column with --target"
+        )
+
+
+def _standardised(target: str, column: Any, mean: float, std: float) -> Tensor:
+    return torch.from_numpy(single(target, (column - mean) / std)).unsqueeze(1)
 
 
 def _check_seen(labels: Tensor, names: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from motet.distributed.grid import Grid
 from motet.distributed.wire import Wire
 from motet.errors import InputError
 from motet.joint_objectives import Joint, Modular
-from motet.likelihoods import Combination, Likelihood
+from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
 from motet.objectives import ExitObjective, Independent, Objective
 from motet.types import Progress
 
@@ -82,13 +82,13 @@ class Share:
         return torch.cat(parts).transpose(0, 1).contiguous()
 
     def combined(
-        self, outputs_BMC: Float[Tensor, "batch held out"], combination: Combination
+        self, outputs_BMC: Float[Tensor, "batch held out"], combination: Combination, likelihood: Likelihood
     ) -> Float[Tensor, "batch member out"]:
         """Outputs whose combination is that of all members; fewer numbers are sent than `gather` sends where possible.
 
         For the normalised geometric mean it is the mean natural parameter, as if of one member.
         """
-        if combination != "geometric":
+        if combination != "geometric" or not isinstance(likelihood, NaturalExponentialFamily):
             return self.gather(outputs_BMC)
         total_BC = self.grid.members.sum(outputs_BMC.sum(dim=1), "predictions")
         return (total_BC / self.members).unsqueeze(1)

@@ -5,14 +5,18 @@ from motet.experiments.entry import Entry
 from motet.experiments.evaluate import evaluate, find_run, throughput_in_words
 from motet.experiments.experiment import Experiment
 from motet.experiments.gather import gather, side_by_side
+from motet.experiments.likelihood import LIKELIHOODS, LikelihoodName, likelihood_for, likelihood_name
 from motet.experiments.plan import Plan, make_plan
 from motet.experiments.robustness import evaluate_robustness, find_runs
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
+from motet.experiments.selective import risks_at_shown
 from motet.experiments.shift_source import find_shift
 
 __all__ = [
+    "LIKELIHOODS",
     "Entry",
     "Experiment",
+    "LikelihoodName",
     "Plan",
     "Run",
     "compare",
@@ -23,9 +27,12 @@ __all__ = [
     "find_runs",
     "find_shift",
     "gather",
+    "likelihood_for",
+    "likelihood_name",
     "load_ensemble",
     "load_run",
     "make_plan",
+    "risks_at_shown",
     "run_experiment",
     "side_by_side",
     "throughput_in_words",

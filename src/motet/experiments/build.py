@@ -8,18 +8,22 @@ from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.experiment import Experiment
+from motet.experiments.likelihood import likelihood_for, outputs_for
 from motet.loading import describe_error
 from motet.models import CustomModel, ModelSettings
+from motet.objectives import ExitObjective
 
 
 def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
     """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed."""
     spec = dataset.spec
+    likelihood = likelihood_for(experiment.likelihood, spec)
+    needed = outputs_for(likelihood, spec)
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
-        lambda: _build_model(experiment.model, dataset),
+        lambda: _build_model(experiment.model, dataset, needed),
         example=dataset.prepare(dataset.train.inputs[:2]),
-        likelihood=spec.likelihood,
+        likelihood=likelihood,
         objective=experiment.objective,
         first=experiment.first,
         last=experiment.last,
@@ -27,18 +31,35 @@ def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None)
     )
     with torch.no_grad():
         outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]
-    if outputs != spec.outputs:
+    if outputs != needed:
         raise InputError(
-            f"the model must have {spec.outputs} outputs for {spec.name}",
+            f"the model must have {needed} outputs for {spec.name}",
             got=f"a model with {outputs}",
-            fix="Give its last layer one output per class or target",
+            fix="Give its last layer one output per class or target"
+            if needed == spec.outputs
+            else f"Give its last layer {needed}, as {likelihood} needs them",
         )
+    _try_objective(ensemble, outputs)
     return ensemble
 
 
-def _build_model(model: ModelSettings, dataset: Dataset) -> nn.Module:
+def _try_objective(ensemble: Ensemble, outputs: int) -> None:
+    """Raise now, and not in the first training step, the `InputError` of an objective that refuses the likelihood."""
+    # A generator of its own: the default one's draws belong to the run.
+    generator = torch.Generator().manual_seed(0)
+    members, likelihood, objective = ensemble.members_in_training, ensemble.likelihood, ensemble.objective
+    outputs_BMC = torch.zeros(2, members, outputs)
+    targets_BM = likelihood.sample(outputs_BMC, generator=generator)
+    if isinstance(objective, ExitObjective):
+        exits_BMDC = outputs_BMC.unsqueeze(2).expand(-1, -1, 2, -1)
+        objective(exits_BMDC, targets_BM, likelihood, log_weights_MD=torch.full((members, 2), 0.5).log())
+    else:
+        objective(outputs_BMC, targets_BM, likelihood)
+
+
+def _build_model(model: ModelSettings, dataset: Dataset, outputs: int) -> nn.Module:
     try:
-        return model.build(input_shape=dataset.spec.input_shape, outputs=dataset.spec.outputs)
+        return model.build(input_shape=dataset.spec.input_shape, outputs=outputs)
     except Exception as error:
         if isinstance(error, InputError) or not isinstance(model, CustomModel):
             raise

@@ -1,6 +1,7 @@
 """Train several methods side by side under one protocol, and put what came out in one record."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import torch
 
 import motet
-from motet.data import DATASETS, Dataset, load
+from motet.data import DATASETS, Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import build
 from motet.experiments.fitting import alone, check_left_out, fitting
 from motet.experiments.folder import abandon, claim_folder, free_folder
+from motet.experiments.likelihood import likelihood_name
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.run import Run, describe, load_ensemble, run_experiment
@@ -31,11 +33,17 @@ RECORD = "compare.json"
 """A comparison's record in its folder."""
 
 
-def default_folder(plan: Plan) -> Path:
+def default_folder(plan: Plan, data_dir: Path | None = None) -> Path:
     """Where a comparison is kept that was given no folder: ``runs/compare-DATA``, or that with a number behind it."""
     name = plan.data if plan.data in DATASETS else Path(plan.data).expanduser().resolve().stem
     base = Path("runs") / f"compare-{name}"
-    return free_folder(base, plan.settings(), source=source_of(plan.model), record_name=RECORD)
+    return free_folder(
+        base,
+        plan.settings(),
+        source=source_of(plan.model),
+        data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options),
+        record_name=RECORD,
+    )
 
 
 def compare(
@@ -60,22 +68,25 @@ def compare(
     """
     folder = Path(folder)
     settings, source = plan.settings(), source_of(plan.model)
-    claim_folder(folder, settings, source=source, record_name=RECORD)
+    claim = partial(claim_folder, folder, settings, source=source, record_name=RECORD)
+    claim()
     record_path = folder / RECORD
     if record_path.exists() and (record := read_json(record_path)).get("rows"):
+        claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
         check_left_out(plan, record)
         say(f"{folder} is finished already; nothing to train")
         return dict(record)
     place = resolve_device(device)
     resolve_precision(plan.training, place)
     dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
+    claim(data=lambda: dataset.fingerprint)
     for note in dataset.notes:
         say(f"note: {note}")
     steps_per_epoch(dataset.train, plan.training.batch_size)
     entries, left_out = fitting(plan, dataset)
     for refused in left_out:
         say(f"{refused['label']} is left out: {refused['reason']}")
-    write_json(record_path, {"settings": settings, "source": source, "rows": None})
+    write_json(record_path, {"settings": settings, "source": source, "data": describe(dataset), "rows": None})
     # Latency is measured with the threads of the widest model's runs; each run takes its own number again.
     widest = max(entries, key=lambda entry: entry.width)
     with run_threads(plan.experiment(widest, seed=plan.seeds[0]), dataset, place):
@@ -115,6 +126,7 @@ def compare(
             **provenance(place),
             "data": describe(dataset),
             "model": str(plan.model),
+            "likelihood": likelihood_name(plan.likelihood, dataset.spec),
             "training": to_record(plan.training),
             "seeds": list(plan.seeds),
             "members": max(entry.method.size for entry in entries),

@@ -17,14 +17,17 @@ from motet.experiments.provenance import source_of
 from motet.experiments.run import Run, describe, load_ensemble, load_run
 from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
-from motet.metrics import flops, score
+from motet.metrics import COVERAGES, flops, risk_coverage_of, score
 from motet.prediction import Prediction
 from motet.training import predict_split, predict_split_distinct, resolve_device
 
 EVALUATION = "evaluation.json"
 """An evaluation's record in the run's folder."""
 
-_SCORES = ("accuracy", "rmse", "nll", "ece", "brier")
+_SCORES = (
+    *("accuracy", "rmse", "nll", "deviance", "crps", "coverage_90", "coverage_error", "interval_width"),
+    *("ece", "brier"),
+)
 
 
 def find_run(folder: Path) -> Run:
@@ -77,8 +80,9 @@ def evaluate(
     """Score a run's test split again; the record also stands in the run's folder, in ``evaluation.json``.
 
     ``ensemble``: all members on the same input. ``distinct``, if asked for: throughput use, a different example for
-    each member. Each has its scores, and the floating-point operations that one example takes. Parts of an earlier
-    evaluation that were not asked for this time are kept.
+    each member. Each has its scores, the floating-point operations that one example takes, and, where there are
+    classes, the risk-coverage curve: error rates (``risk``) at 100 coverages (``coverage``), and the ``area``.
+    Parts of an earlier evaluation that were not asked for this time are kept.
 
     Args:
         run: the run, see `find_run`.
@@ -114,13 +118,13 @@ def evaluate(
         record: dict[str, Any] = earlier(run.folder) | {
             **heading(experiment, ensemble, dataset),
             "ensemble": {
-                "scores": _scores(predict_split(ensemble, dataset, dataset.test), dataset),
+                **_scored(predict_split(ensemble, dataset, dataset.test), dataset),
                 "flops": flops(ensemble.fold(), example),
             },
         }
         if distinct:
             record["distinct"] = {
-                "scores": _scores(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed), dataset),
+                **_scored(predict_split_distinct(ensemble, dataset, dataset.test, seed=seed), dataset),
                 "flops": distinct_flops(ensemble, example),
                 "seed": seed,
             }
@@ -163,9 +167,12 @@ def distinct_flops(ensemble: Ensemble, example: Shaped[Tensor, "batch ..."]) -> 
     return -(-flops(_SideBySide(ensemble), x_BM) // ensemble.members)
 
 
-def _scores(prediction: Prediction, dataset: Dataset) -> dict[str, float]:
+def _scored(prediction: Prediction, dataset: Dataset) -> dict[str, Any]:
     scores = dataset.spec.in_own_units(score(prediction))
-    return {name: value for name, value in scores.items() if name in _SCORES}
+    found: dict[str, Any] = {"scores": {name: value for name, value in scores.items() if name in _SCORES}}
+    if (curve := risk_coverage_of(prediction)) is not None:
+        found["risk_coverage"] = {"coverage": list(COVERAGES), "risk": curve.at().tolist(), "area": curve.area}
+    return found
 
 
 def earlier(folder: Path) -> dict[str, Any]:
@@ -189,7 +196,7 @@ def heading(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> dic
 
 def experiment_of(run: Run) -> Experiment:
     """The run's experiment. Raises `InputError` if it cannot be read, or its model's file was changed since."""
-    experiment = Experiment.from_record(run.record["settings"])
+    experiment = run.experiment
     _check_source(run, experiment)
     return experiment
 

@@ -5,6 +5,7 @@ from typing import final
 
 from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
+from motet.experiments.likelihood import LikelihoodName, check_name
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings
 from motet.objectives import ExitObjective, Objective
@@ -37,6 +38,8 @@ class Experiment:
         first: name or names of the model's input layers, where that is ambiguous.
         last: name or names of the model's output layers, where that is ambiguous.
         data_options: how data of the user's own is read.
+        likelihood: what the network's outputs mean: categorical, bernoulli, gaussian, heteroscedastic or poisson; given
+            None, the data's default, see `motet.experiments.likelihood_name`.
     """
 
     data: str
@@ -48,6 +51,7 @@ class Experiment:
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
     data_options: DataOptions = field(default_factory=DataOptions)
+    likelihood: LikelihoodName | None = None
 
     def __post_init__(self) -> None:
         for name, kind, example in (
@@ -63,13 +67,15 @@ class Experiment:
                 )
         if not 0 <= self.seed < 2**64:
             raise InputError("seed must lie in 0..2^64 - 1", got=f"seed={self.seed}", fix="Pass 0, 1, 2, ...")
+        check_name(self.likelihood)
         if self.objective is None:
             # Resolved here, so that the record and the command line show the objective that is really used.
             object.__setattr__(self, "objective", self.method.default_objective)
 
     def to_record(self) -> dict[str, object]:
-        """The experiment as plain data for JSON."""
-        return to_record(self)
+        """The experiment as plain data for JSON. The likelihood stands in it only where it was asked for."""
+        record = to_record(self)
+        return record if self.likelihood is not None else {k: v for k, v in record.items() if k != "likelihood"}
 
     @staticmethod
     def from_record(record: dict[str, object]) -> "Experiment":

@@ -55,7 +55,14 @@ def check_left_out(plan: Plan, record: Mapping[str, Any]) -> None:
 
 def alone(plan: Plan) -> Experiment:
     """The single network that every row is measured against."""
-    return Experiment(data=plan.data, model=plan.model, method=Single(), first=plan.first, last=plan.last)
+    return Experiment(
+        data=plan.data,
+        model=plan.model,
+        method=Single(),
+        first=plan.first,
+        last=plan.last,
+        likelihood=plan.likelihood,
+    )
 
 
 def _check_names(plan: Plan, dataset: Dataset) -> None:

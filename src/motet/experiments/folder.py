@@ -1,5 +1,6 @@
 """Whose folder it is: a run never writes over another."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,12 @@ from motet.files import read_json
 
 
 def claim_folder(
-    folder: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    source: dict[str, str] | None,
+    data: Callable[[], str] = str,
+    record_name: str = "run.json",
 ) -> None:
     """Check that `folder` is new, empty, or holds this very run.
 
@@ -18,6 +24,8 @@ def claim_folder(
         folder: the folder.
         settings: of the run.
         source: the user's file that its model stands in, see `source_of`.
+        data: gives the fingerprint of its data, empty if that is not known. Called only where the folder holds a run
+            whose data's is; records of older versions have none.
         record_name: the record that holds a run's settings.
 
     Raises:
@@ -32,6 +40,8 @@ def claim_folder(
         try:
             content = read_json(record)
             held, held_source = content["settings"], content.get("source")
+            held_data = content.get("data") or {}
+            name, fingerprint = held_data.get("name"), held_data.get("fingerprint")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError("a run's record must be readable", got=f"{record} ({error})", fix=way_out) from error
         if held != settings:
@@ -46,21 +56,33 @@ def claim_folder(
                 got=f"a run of {source['file']} as it was before it was changed",
                 fix=way_out,
             )
+        if fingerprint and (now := data()) and now != fingerprint:
+            raise InputError(
+                f"{folder} must be free, or hold a run on the same data",
+                got=f"a run on {name} as it was before its files were changed",
+                fix=way_out,
+            )
     elif any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
         raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=way_out)
 
 
 def free_folder(
-    base: Path, settings: dict[str, Any], *, source: dict[str, str] | None, record_name: str = "run.json"
+    base: Path,
+    settings: dict[str, Any],
+    *,
+    source: dict[str, str] | None,
+    data: Callable[[], str] = str,
+    record_name: str = "run.json",
 ) -> Path:
     """`base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this very run.
 
-    For a folder that nobody chose: the same command finds its run again, and another one does not meet it.
+    For a folder that nobody chose: the same command finds its run again, and another one, or one after the data was
+    changed, does not meet it. Arguments as `claim_folder`'s.
     """
     for number in count(1):
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
         try:
-            claim_folder(folder, settings, source=source, record_name=record_name)
+            claim_folder(folder, settings, source=source, data=data, record_name=record_name)
         except InputError:
             if not folder.exists():  # something above it is no folder: no other name would help
                 raise

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from motet.experiments.evaluate import earlier
+from motet.experiments.selective import risks_at_shown, side_by_side_selective
 from motet.experiments.summary import mean_and_error
+from motet.metrics import COVERAGES
 
 Group = tuple[str, str, Sequence[Mapping[str, Any]]]
 """A method's key, its label, and its runs' evaluations, one a seed."""
@@ -13,7 +15,7 @@ _NOT_SCORES = ("corruption", "severity", "rows")
 
 
 def gather(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The evaluations of a comparison's runs: see `side_by_side`.
+    """The evaluations of a comparison's runs: see `side_by_side`; and `side_by_side_selective` as ``selective``.
 
     Args:
         folder: the comparison's.
@@ -23,19 +25,21 @@ def gather(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     for row in record.get("rows") or []:
         held = [earlier(folder / name) for name in row.get("runs") or []]
         groups.append((str(row.get("key") or row.get("method")), str(row.get("label")), held))
-    return side_by_side(groups)
+    return side_by_side(groups) | {"selective": side_by_side_selective(folder, record)}
 
 
 def side_by_side(groups: Sequence[Group]) -> dict[str, Any]:
     """Means over the seeds of each method, side by side.
 
     Returns:
-        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, and ``methods``, each with its
-        ``key``, ``label``, scores on the data as they are (``clean``), their means under shift (``mean``, with ``mce``
-        where there is a reference), means over severities by corruption (``corruptions``), and the ``curves`` over
-        severity of each seed. ``ood``: for each data set, ``dataset``, ``rows``, ``dropped``, and ``methods`` with
-        their ``scores``. Numbers are mappings of ``mean`` and ``standard_error``. What was measured at other severities
-        than the first method's is left out, since it cannot be compared.
+        ``shifts``: for each, ``name``, ``severities``, ``corruptions``, ``averaged``, ``coverage``, and ``methods``,
+        each with its ``key``, ``label``, scores on the data as they are (``clean``), their means under shift (``mean``,
+        with ``mce`` where there is a reference), means over severities by corruption (``corruptions``), the ``curves``
+        over severity of each seed, and, where there are classes, ``selective``: risk-coverage curves on the data as
+        they are and the means under shift, ``{"clean": {"curves": [...], "at": {"0.5": ...}}, "mean": ...}``. ``ood``:
+        for each data set, ``dataset``, ``rows``, ``dropped``, and ``methods`` with their ``scores``. Numbers are
+        mappings of ``mean`` and ``standard_error``. What was measured at other severities than the first method's is
+        left out, since it cannot be compared.
     """
     names = dict.fromkeys(name for _, _, runs in groups for run in runs for name in run.get("shifts") or {})
     others = dict.fromkeys(name for _, _, runs in groups for run in runs for name in run.get("ood") or {})
@@ -74,6 +78,7 @@ def _shift(name: str, groups: Sequence[Group]) -> dict[str, Any] | None:
         "severities": first["severities"],
         "corruptions": corruptions,
         "averaged": first["averaged"],
+        "coverage": list(COVERAGES),
         "methods": methods,
     }
 
@@ -92,7 +97,7 @@ def _method(key: str, label: str, sections: Sequence[Mapping[str, Any]]) -> dict
         name: {metric: mean_and_error([_mean(section, name, metric) for section in sections]) for metric in metrics}
         for name in dict.fromkeys(row["corruption"] for row in sections[0]["rows"])
     }
-    return {
+    method = {
         "key": key,
         "label": label,
         "clean": {metric: mean_and_error([section["clean"][metric] for section in sections]) for metric in metrics},
@@ -101,6 +106,13 @@ def _method(key: str, label: str, sections: Sequence[Mapping[str, Any]]) -> dict
         "corruptions": by_corruption,
         "curves": [_curve(section, metrics) for section in sections],
     }
+    held = [section.get("risk_coverage") for section in sections]
+    if all(held):
+        curves = {part: [each[part] for each in held if each] for part in ("clean", "mean")}
+        method["selective"] = {
+            part: {"curves": of_part, "at": risks_at_shown(of_part)} for part, of_part in curves.items()
+        }
+    return method
 
 
 def _mean(section: Mapping[str, Any], name: str, metric: str) -> float | None:

@@ -45,10 +45,10 @@ def load_ood(data: str, dataset: Dataset, *, data_dir: Path | None = None) -> Sp
 def check_ood(dataset: Dataset) -> None:
     """Raise `InputError` unless the run is a classification of images."""
     spec = dataset.spec
-    if spec.task == "regression":
+    if spec.task != "classification":
         raise InputError(
             "detection of data out of distribution needs class probabilities",
-            got=f"a run of {spec.name}, a regression",
+            got=f"a run of {spec.name}, {'a regression' if spec.task == 'regression' else 'counts'}",
             fix="Leave --ood out",
         )
     if len(spec.input_shape) != 3 or spec.input_shape[0] not in {1, 3}:

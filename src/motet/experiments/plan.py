@@ -9,6 +9,7 @@ from motet.errors import InputError, nearest
 from motet.experiments.defaults import Defaults, defaults_for
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
+from motet.experiments.likelihood import LikelihoodName
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings, model_named
 from motet.training import Training
@@ -30,6 +31,7 @@ class Plan:
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
     data_options: DataOptions = field(default_factory=DataOptions)
+    likelihood: LikelihoodName | None = None
 
     def __post_init__(self) -> None:
         keys = [entry.key for entry in self.entries]
@@ -62,6 +64,7 @@ class Plan:
             first=self.first,
             last=self.last,
             data_options=self.data_options,
+            likelihood=self.likelihood,
         )
 
 
@@ -78,6 +81,7 @@ def make_plan(
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
     data_options: DataOptions | None = None,
+    likelihood: LikelihoodName | None = None,
 ) -> Plan:
     """The plan that `motet compare` follows: the data set's defaults, and what the user said instead.
 
@@ -91,6 +95,7 @@ def make_plan(
         seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
         data_options: how data of the user's own is read.
+        likelihood: what the outputs mean; the data's default if None.
 
     Raises:
         InputError: for an unknown data set, method or model, a number below 1, or a width that the model cannot have.
@@ -111,6 +116,7 @@ def make_plan(
         first=first,
         last=last,
         data_options=data_options or DataOptions(),
+        likelihood=likelihood,
     )
     plan.experiments()  # raises where the model cannot have a width
     return plan

@@ -1,27 +1,23 @@
 """Finished runs under shift, and against data that they were not made for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from motet.data import Dataset, Split, load
-from motet.ensemble import Ensemble
+from motet.data import Dataset, load
 from motet.errors import InputError
 from motet.experiments.compare import RECORD
 from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, find_run, heading
 from motet.experiments.experiment import Experiment
 from motet.experiments.ood_sets import check_ood, load_ood
+from motet.experiments.parts import Parts, base_of, digest_of_data, digest_of_rows
 from motet.experiments.run import Run, load_ensemble
+from motet.experiments.sections import Evaluated, Strange, averaged, ood_section, shift_sections
 from motet.experiments.shift_source import ShiftSource, find_shift
 from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
-from motet.shifts import SEVERITIES
-from motet.training import evaluate_clean, evaluate_ood, evaluate_shifted, resolve_device, summarise_shifts
-from motet.training.evaluate_shift import Row
-from motet.training.shifted import Shifted
-
-SEED = 0
-"""Of the corruptions, the same for every run, so that all are shown the same images."""
+from motet.shifts import SEVERITIES, without_overlap
+from motet.training import resolve_device, summarise_shifts
 
 
 def find_runs(folder: Path) -> list[Run]:
@@ -57,8 +53,10 @@ def evaluate_robustness(
     """Evaluate runs of one data set under a shift and against other data; records also stand in ``evaluation.json``.
 
     A record's ``shifts`` holds, by the shift's name, the clean row, a row for each corruption and severity, and their
-    means; ``ood`` a row for each other data set and score. Other parts of an earlier evaluation are kept. Shifted
-    images are made once for all runs.
+    means, and risk-coverage curves: on the clean rows, the mean over corruptions and severities, and each corruption's
+    over severities; ``ood`` a row for each other data set and score. Other parts of an earlier evaluation are kept.
+    Shifted images are made once for all runs. Stopped and called again, it goes on after the last corruption, severity
+    and data set that was finished, see `motet.experiments.parts.Parts`.
 
     Args:
         runs: at least one, see `find_runs`.
@@ -72,7 +70,8 @@ def evaluate_robustness(
 
     Raises:
         InputError: before anything is evaluated, for an unknown shift or data set, severities outside 1..5, a shift
-            that does not fit the data, runs of different data, and regression where classes are needed.
+            that does not fit the data (official files also by their labels and the shape of their images), data out of
+            distribution that all stands in the run's, runs of different data, and regression where classes are needed.
     """
     severities = _checked(severities)
     source = None if shift is None else find_shift(shift)
@@ -84,44 +83,65 @@ def evaluate_robustness(
     _check_alike(every, experiments, dataset)
     if source is not None:
         source.check(dataset)
-    if reference is not None and (source is None or dataset.spec.task == "regression"):
+    if reference is not None and (source is None or dataset.spec.task != "classification"):
         raise InputError(
             "a reference run is for the mean corruption error of a classification",
             got="no --shift" if source is None else f"a regression of {dataset.spec.name}",
             fix="Leave --reference out",
         )
+    for note in source.notes if source is not None else ():
+        say(f"note: {note}")
     if ood:
         check_ood(dataset)
-    others = {name: load_ood(name, dataset, data_dir=data_dir) for name in dict.fromkeys(ood)}
+    others = {name: _strange(name, dataset, data_dir) for name in dict.fromkeys(ood)}
     with run_threads(first, dataset, place):
         ensembles = [load_ensemble(run, dataset).to(place) for run in every]
+        digest = digest_of_data(dataset)
         dataset = dataset.to(place)
-        records = [
-            earlier(run.folder) | heading(experiment, ensemble, dataset)
-            for run, experiment, ensemble in zip(every, experiments, ensembles, strict=True)
+        evaluated = [
+            Evaluated(
+                run=run,
+                ensemble=ensemble,
+                dataset=dataset,
+                parts=Parts(run.folder, base_of(run, digest, place)),
+            )
+            for run, ensemble in zip(every, ensembles, strict=True)
         ]
+        sections: list[dict[str, Any]] = []
         if source is not None:
-            shifted = source.rows(dataset, severities=severities, seed=SEED, device=place)
-            sections = _shifted(ensembles, dataset, _told(shifted, source, say), source=source)
-            for section in sections:
-                section["severities"] = list(severities)
-            for record, section in zip(records, sections, strict=True):
-                _summarise(section, source)
-                record["shifts"] = _part(record, "shifts") | {source.name: section}
+            sections = shift_sections(evaluated, source, severities=severities, device=place, say=say)
             if reference is not None:
                 at = next(i for i, run in enumerate(every) if run.folder.resolve() == reference.folder.resolve())
                 for section in sections:
-                    _relate(section, sections[at], source, str(reference.folder))
-        if others:
-            for run, record, ensemble in zip(runs, records, ensembles, strict=False):
-                say(f"out of distribution: {run.folder.name}")
-                held = _part(record, "ood")
-                for name, split in others.items():
-                    held[name] = _against(name, split.to(place), ensemble, dataset)
-                record["ood"] = held
-    for run, record in zip(every, records, strict=True):
+                    _relate(section, sections[at], source, str(reference.folder), say)
+        found = [ood_section(each, others, say=say) if others else {} for each in evaluated[: len(runs)]]
+        heads = [
+            heading(experiment, ensemble, dataset) for experiment, ensemble in zip(experiments, ensembles, strict=True)
+        ]
+    for index, run in enumerate(every):
+        record = earlier(run.folder) | heads[index]
+        if source is not None:
+            record["shifts"] = _part(record, "shifts") | {source.name: sections[index]}
+        if index < len(runs) and others:
+            record["ood"] = _part(record, "ood") | found[index]
         write_json(run.folder / EVALUATION, record)
+    for each in evaluated:
+        each.parts.clear()
     return [dict(read_json(run.folder / EVALUATION)) for run in runs]
+
+
+def _strange(name: str, dataset: Dataset, data_dir: Path | None) -> Strange:
+    """Another data set without what overlaps. Raises `InputError` where nothing is left."""
+    if not name.strip():
+        raise InputError(
+            "--ood needs the names or folders of data sets", got=repr(name), fix="Pass --ood cifar100, for example"
+        )
+    split = load_ood(name, dataset, data_dir=data_dir)
+    try:
+        kept, dropped = without_overlap(split, dataset.train, dataset.validation, dataset.test)
+    except InputError as error:
+        raise InputError(f"against {name}, {error.requirement}", got=error.got, fix=error.fix) from error
+    return Strange(split=kept, dropped=dropped, digest=digest_of_rows(kept))
 
 
 def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset: Dataset) -> None:
@@ -137,58 +157,23 @@ def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset
         check_data(run, experiment, dataset)
 
 
-def _told(parts: Iterable[Shifted], source: ShiftSource, say: Callable[[str], None]) -> Iterator[Shifted]:
-    """The same, saying each new corruption."""
-    seen: set[str] = set()
-    for name, severity, batches in parts:
-        if name not in seen:
-            seen.add(name)
-            say(f"[{len(seen)}/{len(source.names)}] {name}")
-        yield name, severity, batches
-
-
-def _shifted(
-    ensembles: Sequence[Ensemble], dataset: Dataset, parts: Iterable[Shifted], *, source: ShiftSource
-) -> list[dict[str, Any]]:
-    """A section for each ensemble, with its rows."""
-    clean = [_own(evaluate_clean(ensemble, dataset), dataset) for ensemble in ensembles]
-    rows: list[list[Row]] = [[] for _ in ensembles]
-    for found in evaluate_shifted(ensembles, dataset, parts):
-        for row, kept in zip(found, rows, strict=True):
-            kept.append(_own(row, dataset))
-    seed = None if source.files is not None else SEED
-    return [
-        {"kind": source.kind, "seed": seed, "clean": before, "rows": kept}
-        for before, kept in zip(clean, rows, strict=True)
-    ]
-
-
-def _own(row: Row, dataset: Dataset) -> Row:
-    """A row in the targets' own unit."""
-    return row | dataset.spec.in_own_units({name: float(row[name]) for name in ("rmse", "nll") if name in row})
-
-
-def _averaged(section: Mapping[str, Any], source: ShiftSource) -> list[Row]:
-    return [row for row in section["rows"] if row["corruption"] in source.averaged]
-
-
-def _summarise(section: dict[str, Any], source: ShiftSource) -> None:
-    section["averaged"] = list(source.averaged)
-    section |= summarise_shifts(_averaged(section, source))
-
-
-def _relate(section: dict[str, Any], reference: Mapping[str, Any], source: ShiftSource, name: str) -> None:
-    related = summarise_shifts(_averaged(section, source), reference=_averaged(reference, source))
-    section |= {"mce": related["mce"], "reference": name}
-
-
-def _against(name: str, split: Split, ensemble: Ensemble, dataset: Dataset) -> dict[str, Any]:
+def _relate(
+    section: dict[str, Any],
+    reference: Mapping[str, Any],
+    source: ShiftSource,
+    name: str,
+    say: Callable[[str], None],
+) -> None:
+    """Add the mean corruption error; null, and said why, where the reference makes no error at all."""
+    section["reference"] = name
     try:
-        rows = evaluate_ood(ensemble, dataset, {name: split})
+        related = summarise_shifts(averaged(section, source), reference=averaged(reference, source))
     except InputError as error:
-        raise InputError(f"against {name}, {error.requirement}", got=error.got, fix=error.fix) from error
-    scores = {str(row["score"]): {"auroc": row["auroc"], "fpr95": row["fpr95"]} for row in rows}
-    return {"rows": rows[0]["rows"], "dropped": rows[0]["dropped"], "scores": scores}
+        section["mce"] = None
+        note = f"note: no mCE: {error.requirement}, but got {error.got}"
+        say(note) if section is reference else None
+    else:
+        section["mce"] = related["mce"]
 
 
 def _part(record: Mapping[str, Any], key: str) -> dict[str, Any]:

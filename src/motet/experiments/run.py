@@ -6,12 +6,13 @@ and ``scores.json``; each is whole or absent.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import motet
-from motet.data import Dataset, load
+from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
@@ -19,6 +20,7 @@ from motet.errors import InputError
 from motet.experiments.build import build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import abandon, claim_folder
+from motet.experiments.likelihood import likelihood_name
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.threads import run_threads
 from motet.files import read_json, write_json
@@ -49,6 +51,15 @@ class Run:
     folder: Path
     record: dict[str, Any]
     scores: dict[str, Any]
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was run. Raises `InputError` if that cannot be read."""
+        experiment = Experiment.from_record(self.record["settings"])
+        if "likelihood" not in self.record and (self.record.get("data") or {}).get("task") == "regression":
+            # Before runs said their likelihood, every regression had unit variance.
+            experiment = replace(experiment, likelihood="gaussian")
+        return experiment
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -113,8 +124,17 @@ def run_experiment(
     grid.agree(
         {"settings": settings, "source": source, "folder": str(folder), "versions": {"motet": motet.__version__}}
     )
-    grid.first(lambda: claim_folder(folder, settings, source=source))
+    claim = partial(claim_folder, folder, settings, source=source)
+    grid.first(claim)
     if grid.first(lambda: load_run(folder) is not None):
+        given = dataset.fingerprint if dataset else None
+        claim_data = partial(
+            claim,
+            data=lambda: (
+                fingerprint(experiment.data, data_dir, options=experiment.data_options) if given is None else given
+            ),
+        )
+        grid.first(claim_data)
         say(f"{folder} is finished already; nothing to train")
         return _read(folder)
     place = resolve_device(device)
@@ -122,6 +142,8 @@ def run_experiment(
     with grid.one_machine_at_a_time():
         dataset = dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)
     dataset = dataset.to(place)
+    known = dataset.fingerprint
+    grid.first(partial(claim, data=lambda: known))
     steps_per_epoch(dataset.train, experiment.training.batch_size)
     with run_threads(experiment, dataset, place):
         ensemble = build(experiment, dataset, grid=grid).to(place)
@@ -130,9 +152,8 @@ def run_experiment(
             where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
             if grid.size > 1:
                 where |= {"ranks": {"members": grid.member_ranks, "data": grid.data_ranks}}
-            write_json(
-                folder / "run.json", {"settings": settings, **where, "data": describe(dataset), "source": source}
-            )
+            about = {"data": describe(dataset), "likelihood": likelihood_name(experiment.likelihood, dataset.spec)}
+            write_json(folder / "run.json", {"settings": settings, **where, **about, "source": source})
         elif grid.is_first and newest_checkpoint(folder) is not None:
             say(f"going on from the checkpoint in {folder}")
         try:
@@ -167,13 +188,13 @@ def _read(folder: Path) -> Run:
 
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     """A finished run's ensemble, with its trained weights, on the CPU."""
-    ensemble = build(Experiment.from_record(run.record["settings"]), dataset.to("cpu"))
+    ensemble = build(run.experiment, dataset.to("cpu"))
     load_run_weights(run.folder, ensemble)
     return ensemble.eval()
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """A dataset's name, task, classes and sizes, for records and reports."""
+    """A dataset's name, task, classes, sizes and fingerprint, for records and reports."""
     spec = dataset.spec
     return {
         "name": spec.name,
@@ -186,6 +207,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "test": len(dataset.test),
         "split": spec.split,
         "notes": list(dataset.notes),
+        "fingerprint": dataset.fingerprint,
     }
 
 

@@ -7,8 +7,9 @@ from typing import Literal, final
 
 import torch
 
-from motet.data import Dataset
+from motet.data import Dataset, DataSpec
 from motet.errors import InputError, nearest
+from motet.experiments.parts import digest, stamp
 from motet.shifts import CORRUPTIONS, SETS, TABLE_SHIFTS, CifarC, ImageNetC
 from motet.training import shifted_files, shifted_images, shifted_table
 from motet.training.shifted import Shifted
@@ -40,6 +41,22 @@ class ShiftSource:
         official = tuple(name for name in self.names if name in SETS["cifar-c"])
         return official or self.names
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: official corruptions that means are usually taken over, and that are not here."""
+        missing = [name for name in SETS["cifar-c"] if name not in self.names]
+        if self.files is None or not missing:
+            return ()
+        return (
+            f"{self.files.folder} has {15 - len(missing)} of the 15 corruptions that means are taken over elsewhere; "
+            f"not {', '.join(missing)}",
+        )
+
+    def stamp(self, name: str, severity: int) -> str:
+        """Of the files behind a corruption at a severity; another one as soon as one of them was written to."""
+        files = () if self.files is None else self.files.files(name, severity)
+        return digest("\n".join(map(stamp, files)).encode())
+
     def check(self, dataset: Dataset) -> None:
         """Raise `InputError` unless this shift fits the data: images where images are corrupted, tables elsewhere."""
         spec, axes = dataset.spec, len(dataset.spec.input_shape)
@@ -63,7 +80,7 @@ class ShiftSource:
             )
         if self.kind != "table":
             spec.to_bytes(dataset.test.inputs[:1])
-        if spec.task == "regression" and self.files is not None:
+        if spec.task != "classification" and self.files is not None:
             raise InputError(
                 "official corrupted sets hold classes, and need a run that classifies",
                 got=f"a regression of {spec.name}",
@@ -74,6 +91,25 @@ class ShiftSource:
                 "an ImageNet-C folder must have the run's classes",
                 got=f"{len(self.files.classes)} class folders for {spec.outputs} classes of {spec.name}",
                 fix="Pass the set that was made from the run's data",
+            )
+        if self.files is not None:
+            self._check_files(self.files, spec)
+
+    def _check_files(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
+        """Every file that can be, before the first is evaluated."""
+        for name in self.names:
+            shape = files.image_shape(name)
+            if shape != spec.input_shape:
+                raise InputError(
+                    f"images of {name} in {files.folder} must end in the axes {spec.input_shape}, as those of the run",
+                    got=f"images of shape {shape}",
+                    fix=f"Pass the set that was made from {spec.name}",
+                )
+        if isinstance(files, CifarC) and files.classes > spec.outputs:
+            raise InputError(
+                f"labels in {files.folder / 'labels.npy'} must be classes of the run, 0 to {spec.outputs - 1}",
+                got=f"labels up to {files.classes - 1}",
+                fix=f"Pass the set that was made from {spec.name}",
             )
 
     def rows(
@@ -99,6 +135,8 @@ def find_shift(text: str) -> ShiftSource:
     Raises:
         InputError: if there is neither, with the nearest name; or a folder that holds no official set.
     """
+    if not text.strip():
+        raise InputError("a shift must have a name", got=repr(text), fix=f"Pass one of {', '.join([*SETS, TABLES])}")
     if text in SETS:
         return ShiftSource(name=text, kind="images", names=SETS[text])
     if text in CORRUPTIONS:

@@ -9,8 +9,12 @@ import torch
 
 from motet.experiments.entry import Entry
 from motet.experiments.run import Run
-from motet.likelihoods import Categorical
-from motet.metrics import disagreement_matrix, reliability
+from motet.metrics import coverage, disagreement_matrix, reliability, risk_coverage_of
+from motet.metrics.numbers import has_order
+from motet.metrics.scores import as_classes, checked
+from motet.prediction import Prediction
+
+_LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
 def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *, model: str) -> dict[str, Any]:
@@ -45,16 +49,28 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *
             "train_seconds": mean_and_error([run.scores["cost"]["train_seconds"] for run in runs]),
         },
         "reliability": None,
+        "risk_coverage": None,
+        "coverage": None,
         "disagreement_matrix": None,
         "histories": [run.history for run in runs],
         "runs": [run.folder.name for run in runs],
     }
-    if isinstance(predictions[0].likelihood, Categorical):
-        targets = torch.cat([prediction.targets for prediction in predictions if prediction.targets is not None])
-        row["reliability"] = bins(torch.cat([prediction.probs for prediction in predictions]), targets)
-        matrices = torch.stack([disagreement_matrix(prediction.outputs_BMC) for prediction in predictions])
+    if has_order(predictions[0].likelihood):
+        row["coverage"] = covered(predictions)
+    else:
+        classes = [as_classes(*checked(prediction)) for prediction in predictions]
+        row["reliability"] = bins(torch.cat([each.probs for each, _ in classes]), torch.cat([y for _, y in classes]))
+        curves = [risk_coverage_of(each) for each, _ in classes]
+        row["risk_coverage"] = [curve.at().tolist() for curve in curves if curve is not None]
+        matrices = torch.stack([disagreement_matrix(each.outputs_BMC) for each, _ in classes])
         row["disagreement_matrix"] = matrices.mean(dim=0).tolist()
     return row
+
+
+def covered(predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+    """The share of targets inside central intervals of 19 levels, mean over seeds."""
+    share = torch.stack([coverage(prediction, _LEVELS) for prediction in predictions]).mean(dim=0)
+    return [{"level": level, "coverage": value} for level, value in zip(_LEVELS, share.tolist(), strict=True)]
 
 
 def mean_and_error(values: Sequence[float | None]) -> dict[str, float | None]:

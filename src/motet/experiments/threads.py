@@ -29,7 +29,12 @@ def threads_for(experiment: Experiment, dataset: Dataset) -> int:
     if "OMP_NUM_THREADS" in os.environ or most == 1:
         return most
     alone = Experiment(
-        data=experiment.data, model=experiment.model, method=Single(), first=experiment.first, last=experiment.last
+        data=experiment.data,
+        model=experiment.model,
+        method=Single(),
+        first=experiment.first,
+        last=experiment.last,
+        likelihood=experiment.likelihood,
     )
     example = dataset.prepare(dataset.train.inputs[:1])
     work = _PASSES * experiment.training.batch_size * flops(build(alone, dataset), example)

@@ -7,7 +7,19 @@ natural parameter).
 """
 
 from motet.likelihoods._likelihood import Combination, Likelihood, NaturalExponentialFamily
+from motet.likelihoods.bernoulli import Bernoulli
 from motet.likelihoods.categorical import Categorical
 from motet.likelihoods.gaussian import Gaussian
+from motet.likelihoods.heteroscedastic import HeteroscedasticGaussian
+from motet.likelihoods.poisson import Poisson
 
-__all__ = ["Categorical", "Combination", "Gaussian", "Likelihood", "NaturalExponentialFamily"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Combination",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "Likelihood",
+    "NaturalExponentialFamily",
+    "Poisson",
+]

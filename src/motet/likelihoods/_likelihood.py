@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Generator, Tensor
 
 from motet.errors import InputError
 
@@ -16,19 +16,49 @@ Combination = Literal["mixture", "geometric"]
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(ABC):
-    """What an output of the network means. Every method takes leading axes of any number."""
+    """What the outputs of a network mean. Every method takes leading axes of any number.
+
+    ``out`` are the network's outputs, ``target`` the targets of a row: of one number except where `outputs` says more.
+    """
+
+    def outputs(self, targets: int) -> int:
+        """How many outputs of the network `targets` targets, or classes, take."""
+        return targets
 
     @abstractmethod
-    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
-        """Negative log-likelihood of `y` in nats, constants included, one value per leading index."""
+    def nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, "*axes"]:
+        """Negative log-likelihood of `y` in nats, summed over the targets, one value per leading index.
 
-    def mean_nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+        Without `constants`, terms that no output can change are left out: cheaper where only gradients matter.
+        """
+
+    def mean_nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, ""]:
         """Mean of `nll` over all leading indices."""
-        return self.nll(eta, y).mean()
+        return self.nll(eta, y, constants=constants).mean()
 
     @abstractmethod
-    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes target"]:
         """Mean of the distribution with natural parameter `eta`: probabilities, or the expected target."""
+
+    @abstractmethod
+    def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes target"]:
+        """Variance of each target; of classes, of the indicator of each."""
+
+    @abstractmethod
+    def sample(self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None) -> Shaped[Tensor, "..."]:
+        """One draw of the targets for each leading index, as `nll` takes them; torch's default generator if None."""
+
+    def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes target"]:
+        """Probability of at most `y`, target by target. Raises `InputError` for classes, which have no order."""
+        raise InputError(
+            "a distribution function needs targets that have an order",
+            got=f"the likelihood {self}",
+            fix="Use a likelihood of numbers: Gaussian, HeteroscedasticGaussian, Poisson or Bernoulli",
+        )
 
     @abstractmethod
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
@@ -41,9 +71,9 @@ class Likelihood(ABC):
     def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
         """Natural parameter of the members' normalised geometric mean."""
 
-    @abstractmethod
-    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
-        """Mean of the members' mixture."""
+    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch target"]:
+        """Mean of the members' equally weighted mixture: the mean of their means."""
+        return self.mean(eta_BMC).mean(dim=1)
 
     @abstractmethod
     def average(
@@ -74,6 +104,18 @@ class Likelihood(ABC):
             return self.mixture_nll(eta_BMC, y)
         return self.nll(self.geometric(eta_BMC), y)
 
+    def combined_cdf(
+        self,
+        eta_BMC: Float[Tensor, "batch member out"],
+        y: Shaped[Tensor, "batch ..."],
+        combination: Combination,
+    ) -> Float[Tensor, "batch target"]:
+        """Probability of at most `y` under the combined distribution, target by target."""
+        if combination == "geometric":
+            return self.cdf(self.geometric(eta_BMC), y)
+        members = eta_BMC.shape[1]
+        return self.cdf(eta_BMC, y.unsqueeze(1).expand(-1, members, *y.shape[1:])).mean(dim=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NaturalExponentialFamily(Likelihood):
@@ -90,6 +132,34 @@ class NaturalExponentialFamily(Likelihood):
     def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
         """Mean natural parameter."""
         return eta_BMC.mean(dim=1)
+
+
+def matched(y: Tensor, shape: torch.Size) -> Tensor:
+    """The targets in that shape; without their last axis if its length is 1. Nothing is broadcast."""
+    y = y.unsqueeze(-1) if y.ndim < len(shape) else y
+    require_shape(y, shape, fix="Pass targets of shape (batch, targets), or (batch,) for one target a row")
+    return y
+
+
+def check_width(y: Tensor, *, targets: int, outputs: int) -> None:
+    """Raise `InputError` unless there are `targets` targets a row."""
+    width = 1 if y.ndim == 1 else y.shape[-1]
+    if width != targets:
+        raise InputError(
+            f"a model with {outputs} outputs needs {targets} targets a row",
+            got=f"targets of shape {tuple(y.shape)}",
+            fix=f"Give the model {'one output' if targets == outputs else 'two outputs'} per target",
+        )
+
+
+def check_finite(y: Tensor) -> None:
+    """Raise `InputError` unless all targets are finite."""
+    if not bool(torch.isfinite(y).all()):
+        raise InputError(
+            "regression targets must be finite",
+            got=f"{int((~torch.isfinite(y)).sum())} NaN or infinite values",
+            fix="Drop or fill those rows",
+        )
 
 
 def require_shape(y: Tensor, shape: torch.Size, *, fix: str) -> None:

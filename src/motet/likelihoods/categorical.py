@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor
+from jaxtyping import Float, Int, Shaped
+from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
@@ -30,11 +30,15 @@ class Categorical(NaturalExponentialFamily):
     tensor([[0.5000, 0.5000]])
     """
 
-    def nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+    def nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, "*axes"]:
         """Cross-entropy ``logsumexp(eta) - eta_y``."""
         return _cross_entropy(eta, y, "none").view(eta.shape[:-1])
 
-    def mean_nll(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
+    def mean_nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, ""]:
         """Mean cross-entropy, in torch's one kernel for it: every step of training pays for this."""
         return _cross_entropy(eta, y, "mean")
 
@@ -42,13 +46,19 @@ class Categorical(NaturalExponentialFamily):
         """Class probabilities, the softmax of the logits."""
         return eta.softmax(dim=-1)
 
+    def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """``p (1 - p)`` of each class."""
+        probs = self.mean(eta)
+        return probs * (1 - probs)
+
+    def sample(self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None) -> Int[Tensor, "*axes"]:
+        """Labels, by a race: the first of C independent exponential times with the probabilities as their rates."""
+        times = torch.empty_like(eta).exponential_(generator=generator)
+        return (self.mean(eta) / times).argmax(dim=-1)
+
     def log_normaliser(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
         """``logsumexp(eta)``."""
         return torch.logsumexp(eta, dim=-1)
-
-    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
-        """Mean of the members' probabilities."""
-        return eta_BMC.softmax(dim=-1).mean(dim=1)
 
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]

@@ -10,12 +10,20 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
+from motet.metrics.numbers import coverage, coverage_error, crps, deviance, gaussian_crps, interval_width, pit
 from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
 from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
-from motet.metrics.selective import RiskCoverage, aurc, risk_coverage, selective_risk
+from motet.metrics.selective import (
+    COVERAGES,
+    RiskCoverage,
+    aurc,
+    risk_coverage,
+    risk_coverage_of,
+    selective_risk,
+)
 from motet.metrics.shift import (
     ALEXNET_ERRORS,
     by_corruption,
@@ -27,6 +35,7 @@ from motet.metrics.shift import (
 
 __all__ = [
     "ALEXNET_ERRORS",
+    "COVERAGES",
     "Latency",
     "Reliability",
     "RiskCoverage",
@@ -37,12 +46,18 @@ __all__ = [
     "brier",
     "by_corruption",
     "corruption_errors",
+    "coverage",
+    "coverage_error",
+    "crps",
+    "deviance",
     "disagreement",
     "disagreement_matrix",
     "disagreement_over_error",
     "ece",
     "flops",
     "fpr_at_tpr",
+    "gaussian_crps",
+    "interval_width",
     "kl_matrix",
     "latency_ratios",
     "mce",
@@ -56,9 +71,11 @@ __all__ = [
     "ood_scores",
     "pairwise_kl",
     "parameters",
+    "pit",
     "ptflops",
     "reliability",
     "risk_coverage",
+    "risk_coverage_of",
     "rmse",
     "score",
     "selective_risk",

@@ -50,11 +50,16 @@ def member_rmse(mean_BMC: Float[Tensor, "batch member out"], y: Float[Tensor, "b
 
 def check_real_targets(y: Tensor, *, rows: int, outputs: int) -> None:
     """Raise `InputError` unless `y` holds `outputs` finite numbers in each of `rows` rows."""
-    shapes = [(rows, outputs), (rows,)] if outputs == 1 else [(rows, outputs)]
+    check_shape(y, rows=rows, targets=outputs)
+    Gaussian().check_targets(y, outputs=outputs)
+
+
+def check_shape(y: Tensor, *, rows: int, targets: int) -> None:
+    """Raise `InputError` unless `y` is ``(rows, targets)``, or ``(rows,)`` for one target."""
+    shapes = [(rows, targets), (rows,)] if targets == 1 else [(rows, targets)]
     if tuple(y.shape) not in shapes:
         raise InputError(
-            f"{rows} rows of {outputs} outputs need targets of shape {' or '.join(map(str, shapes))}",
+            f"{rows} rows of {targets} outputs need targets of shape {' or '.join(map(str, shapes))}",
             got=f"targets of shape {tuple(y.shape)}",
             fix="Pass one target per output and row",
         )
-    Gaussian().check_targets(y, outputs=outputs)

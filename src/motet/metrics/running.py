@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods import Categorical
 from motet.metrics.calibration import ece_of, reliability_of
-from motet.metrics.scores import checked
-from motet.metrics.selective import aurc
+from motet.metrics.numbers import crps, has_order
+from motet.metrics.scores import as_classes, checked
+from motet.metrics.selective import RiskCoverage, aurc, risk_coverage
 from motet.prediction import Prediction
 
 
@@ -28,7 +28,8 @@ class RunningScores:
     def __init__(self) -> None:
         self.rows = 0
         """Number of rows added."""
-        self._sums = {"nll": 0.0, "second": 0.0}  # second: the Brier score's or the squared error's sum
+        # second: the Brier score's or the squared error's sum
+        self._sums = {"nll": 0.0, "second": 0.0, "crps": 0.0}
         self._confidence: list[Tensor] = []
         self._correct: list[Tensor] = []
         self._classes = True
@@ -37,26 +38,30 @@ class RunningScores:
         """Add a batch with its targets.
 
         Raises:
-            InputError: no targets, no rows, NaN, targets that do not fit, a likelihood that is neither Categorical nor
-                Gaussian.
+            InputError: no targets, no rows, NaN, targets that do not fit.
         """
         prediction, y = checked(prediction)
-        mean_BC = prediction.mean
-        self.rows += len(y)
-        self._classes = isinstance(prediction.likelihood, Categorical)
+        rows = len(y)
+        self.rows += rows
+        # Double precision does not exist on every device; sums of a batch do not need it, sums of batches do.
+        self._sums["nll"] += float(prediction.nll().sum())
+        self._classes = not has_order(prediction.likelihood)
         if self._classes:
+            prediction, y = as_classes(prediction, y)
+            mean_BC = prediction.mean
             confidence, label = mean_BC.max(dim=-1)
             self._confidence.append(confidence.cpu())
             self._correct.append((label == y).cpu())
-            second = (mean_BC - F.one_hot(y, mean_BC.shape[1])).square().sum(dim=-1)
+            second = (mean_BC - F.one_hot(y, mean_BC.shape[1])).square().sum(dim=-1).mean()
         else:
-            second = (mean_BC - y).square().mean(dim=-1)
-        # Double precision does not exist on every device; sums of a batch do not need it, sums of batches do.
-        self._sums["nll"] += float(prediction.nll().sum())
-        self._sums["second"] += float(second.sum())
+            second = (prediction.mean - y).square().mean()
+            self._sums["crps"] += rows * float(crps(prediction))
+        self._sums["second"] += rows * float(second)
 
     def result(self) -> dict[str, float]:
-        """Classification: accuracy, nll, ece, brier as `motet.metrics.score` has them, and aurc. Regression: rmse, nll.
+        """Scores as `motet.metrics.score` has them.
+
+        Of classes and labels accuracy, nll, ece, brier, and aurc; of numbers rmse, nll, crps.
 
         Raises:
             InputError: if nothing was added.
@@ -65,7 +70,7 @@ class RunningScores:
             raise InputError("scores need at least one row", got="none", fix="Check that the data set is not empty")
         nll, second = self._sums["nll"] / self.rows, self._sums["second"] / self.rows
         if not self._classes:
-            return {"rmse": second**0.5, "nll": nll}
+            return {"rmse": second**0.5, "nll": nll, "crps": self._sums["crps"] / self.rows}
         confidence, correct = torch.cat(self._confidence), torch.cat(self._correct)
         return {
             "accuracy": float(correct.double().mean()),
@@ -74,3 +79,13 @@ class RunningScores:
             "brier": second,
             "aurc": float(aurc(confidence, ~correct)),
         }
+
+    def risk_coverage(self) -> RiskCoverage | None:
+        """The error rate at every coverage, by confidence; None for regression. See `motet.metrics.risk_coverage`.
+
+        Raises:
+            InputError: if nothing was added.
+        """
+        if self.rows == 0:
+            raise InputError("scores need at least one row", got="none", fix="Check that the data set is not empty")
+        return risk_coverage(torch.cat(self._confidence), ~torch.cat(self._correct)) if self._classes else None

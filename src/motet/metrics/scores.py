@@ -2,28 +2,36 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Categorical, Gaussian
+from motet.likelihoods import Bernoulli, Categorical, Poisson
 from motet.metrics._checks import check_filled, check_labels, check_logits, check_not_nan, check_probs, widen
 from motet.metrics.calibration import ece
 from motet.metrics.classification import accuracy, brier, member_accuracy, member_nll
 from motet.metrics.diversity import disagreement, disagreement_over_error, pairwise_kl
-from motet.metrics.regression import check_real_targets, member_rmse, rmse
+from motet.metrics.numbers import LEVELS, coverage, coverage_error, crps, deviance, has_order, interval_width
+from motet.metrics.regression import check_shape, member_rmse, rmse
 from motet.prediction import Prediction
 
 
 def score(prediction: Prediction) -> dict[str, float]:
     """Score a prediction whose targets are known.
 
-    Classification: accuracy, nll, ece and brier of the combined prediction (under ``prediction.combination``);
-    disagreement, pairwise_kl and disagreement_over_error between members (NaN for one member, the last also without
-    errors); member_accuracy and member_nll, means over members. Regression: rmse, nll, member_rmse, member_nll.
+    Classes and binary labels: accuracy, nll, ece and brier of the combined prediction (under
+    ``prediction.combination``); disagreement, pairwise_kl and disagreement_over_error between members (NaN for one
+    member, the last also without errors); member_accuracy and member_nll, means over members. Each of K binary labels
+    counts as a choice between two classes, in all but the NLL, which is that of all K: so the Brier score is
+    ``2 (p - y)^2``, and as for two classes.
+
+    Numbers: rmse, nll, crps, coverage_50, _80, _90, _95 (of the central intervals), coverage_error, interval_width (of
+    90 %), member_rmse, member_nll, member_crps; of counts the deviance too. See `motet.metrics.numbers`.
+
     Every NLL is in nats with all constants, a mean over rows.
 
     Raises:
-        InputError: no targets, no rows, NaN, targets that do not fit, a likelihood that is neither.
+        InputError: no targets, no rows, NaN, targets that do not fit.
 
     >>> import torch
     >>> two = Prediction(outputs_BMC=torch.zeros(1, 2, 2), likelihood=Categorical(), targets=torch.tensor([0]))
@@ -31,25 +39,34 @@ def score(prediction: Prediction) -> dict[str, float]:
     {'accuracy': 1.0, 'nll': 0.69, 'ece': 0.5}
     """
     prediction, y = checked(prediction)
-    outputs_BMC = prediction.outputs_BMC
-    if isinstance(prediction.likelihood, Categorical):
+    nll, own_nll = prediction.nll().mean(), _own_nll(prediction, y)
+    if not has_order(prediction.likelihood):
+        prediction, y = as_classes(prediction, y)
+        outputs_BMC = prediction.outputs_BMC
         scores = {
             "accuracy": accuracy(prediction.mean, y),
-            "nll": prediction.nll().mean(),
+            "nll": nll,
             "ece": ece(prediction.mean, y),
             "brier": brier(prediction.mean, y),
             "disagreement": disagreement(outputs_BMC),
             "pairwise_kl": pairwise_kl(outputs_BMC),
             "disagreement_over_error": disagreement_over_error(outputs_BMC, y, combination=prediction.combination),
             "member_accuracy": member_accuracy(outputs_BMC, y).mean(),
-            "member_nll": member_nll(outputs_BMC, y).mean(),
+            "member_nll": own_nll.mean(),
         }
     else:
+        covered = coverage(prediction)
         scores = {
             "rmse": rmse(prediction.mean, y),
-            "nll": prediction.nll().mean(),
-            "member_rmse": member_rmse(outputs_BMC, y).mean(),
-            "member_nll": _gaussian_member_nll(prediction, y).mean(),
+            "nll": nll,
+            **({"deviance": deviance(prediction.mean, y)} if isinstance(prediction.likelihood, Poisson) else {}),
+            "crps": crps(prediction),
+            **{f"coverage_{100 * level:.0f}": share for level, share in zip(LEVELS, covered, strict=True)},
+            "coverage_error": coverage_error(covered),
+            "interval_width": interval_width(prediction),
+            "member_rmse": member_rmse(prediction.member_means, y).mean(),
+            "member_nll": own_nll.mean(),
+            "member_crps": torch.stack([crps(member) for member in _alone(prediction)]).mean(),
         }
     return {name: float(value) for name, value in scores.items()}
 
@@ -57,10 +74,10 @@ def score(prediction: Prediction) -> dict[str, float]:
 def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     """Score every member by itself: one list of M values a metric.
 
-    Classification: accuracy, nll, ece, brier. Regression: rmse, nll.
+    Classes and binary labels: accuracy, nll, ece, brier. Numbers: rmse, nll, crps, coverage_error.
 
     Raises:
-        InputError: no targets, no rows, NaN, targets that do not fit, a likelihood that is neither.
+        InputError: no targets, no rows, NaN, targets that do not fit.
 
     >>> import torch
     >>> two = Prediction(outputs_BMC=torch.eye(2)[None], likelihood=Categorical(), targets=torch.tensor([0]))
@@ -68,23 +85,27 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     [1.0, 0.0]
     """
     prediction, y = checked(prediction)
-    outputs_BMC = prediction.outputs_BMC
-    if isinstance(prediction.likelihood, Categorical):
+    own_nll = _own_nll(prediction, y).tolist()
+    if not has_order(prediction.likelihood):
+        prediction, y = as_classes(prediction, y)
         probs_by_member = prediction.member_means.unbind(dim=1)
         return {
-            "accuracy": member_accuracy(outputs_BMC, y).tolist(),
-            "nll": member_nll(outputs_BMC, y).tolist(),
+            "accuracy": member_accuracy(prediction.outputs_BMC, y).tolist(),
+            "nll": own_nll,
             "ece": [float(ece(probs_BC, y)) for probs_BC in probs_by_member],
             "brier": [float(brier(probs_BC, y)) for probs_BC in probs_by_member],
         }
+    members = _alone(prediction)
     return {
-        "rmse": member_rmse(outputs_BMC, y).tolist(),
-        "nll": _gaussian_member_nll(prediction, y).tolist(),
+        "rmse": member_rmse(prediction.member_means, y).tolist(),
+        "nll": own_nll,
+        "crps": [float(crps(member)) for member in members],
+        "coverage_error": [float(coverage_error(coverage(member))) for member in members],
     }
 
 
 def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
-    """The prediction in at least single precision, with targets that fit it."""
+    """The prediction in at least single precision, with targets that fit it: labels ``(B,)``, or numbers ``(B, K)``."""
     if prediction.targets is None:
         raise InputError(
             "a prediction needs targets to be scored",
@@ -97,17 +118,19 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
         check_logits(outputs_BMC)
         check_labels(y, rows=rows, classes=outputs)
         y = y.long()  # what torch's cross-entropy takes
-    elif isinstance(prediction.likelihood, Gaussian):
-        check_filled(outputs_BMC)
-        check_not_nan(outputs_BMC)
-        check_real_targets(y, rows=rows, outputs=outputs)
-        y = y.reshape(rows, outputs)
-    else:
+    elif not isinstance(prediction.likelihood, Bernoulli) and not has_order(prediction.likelihood):
         raise InputError(
-            "only Categorical and Gaussian predictions can be scored",
+            "only predictions under a likelihood of motet's can be scored",
             got=f"a prediction under {type(prediction.likelihood).__name__}",
             fix="Use prediction.nll(), which every likelihood has",
         )
+    else:
+        check_filled(outputs_BMC)
+        check_not_nan(outputs_BMC)
+        targets = prediction.likelihood.mean(outputs_BMC[:1, 0]).shape[-1]
+        check_shape(y, rows=rows, targets=targets)
+        prediction.likelihood.check_targets(y, outputs=outputs)
+        y = y.reshape(rows, targets).to(outputs_BMC.dtype)
     prediction = replace(prediction, outputs_BMC=outputs_BMC, targets=y)
     if isinstance(prediction.likelihood, Categorical):
         # Members that rule out each other's classes (-inf) leave their geometric mean with no class at all.
@@ -115,6 +138,25 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
     return prediction, y
 
 
-def _gaussian_member_nll(prediction: Prediction, y_BC: Tensor) -> Tensor:
-    outputs_BMC = prediction.outputs_BMC
-    return prediction.likelihood.nll(outputs_BMC, y_BC.unsqueeze(1).expand_as(outputs_BMC)).mean(dim=0)
+def as_classes(prediction: Prediction, y: Tensor) -> tuple[Prediction, Tensor]:
+    """A prediction of binary labels as one of two classes, each label a row of its own; one of classes as it is."""
+    if not isinstance(prediction.likelihood, Bernoulli):
+        return prediction, y
+    eta_NM = prediction.outputs_BMC.transpose(1, 2).flatten(0, 1)
+    logits_NMC = torch.stack([torch.zeros_like(eta_NM), eta_NM], dim=-1)
+    labels_N = y.reshape(-1).long()
+    return replace(prediction, outputs_BMC=logits_NMC, targets=labels_N, likelihood=Categorical()), labels_N
+
+
+def _alone(prediction: Prediction) -> list[Prediction]:
+    """Each member as a prediction of its own."""
+    return [replace(prediction, outputs_BMC=member.unsqueeze(1)) for member in prediction.outputs_BMC.unbind(dim=1)]
+
+
+def _own_nll(prediction: Prediction, y: Tensor) -> Tensor:
+    """Each member's NLL, ``(M,)``."""
+    if isinstance(prediction.likelihood, Categorical):
+        return member_nll(prediction.outputs_BMC, y)
+    members = prediction.members
+    y_BM = y.unsqueeze(1).expand(-1, members, *y.shape[1:])
+    return prediction.likelihood.nll(prediction.outputs_BMC, y_BM).mean(dim=0)

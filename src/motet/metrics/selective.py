@@ -1,5 +1,6 @@
 """Selective prediction: how wrong a model is on the part of the data that it is most sure of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -8,6 +9,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
+from motet.likelihoods import Categorical
+from motet.prediction import Prediction
+
+COVERAGES = tuple(percent / 100 for percent in range(1, 101))
+"""The coverages at which curves are kept and drawn: 1 %, 2 %, ..., 100 %."""
 
 
 @final
@@ -27,6 +33,29 @@ class RiskCoverage:
     def area(self) -> float:
         """AURC, the area under the curve: the mean risk over all coverages. Lower is better."""
         return float(self.risk.mean())
+
+    def at(self, coverages: Sequence[float] = COVERAGES) -> Float[Tensor, "coverages"]:
+        """The risk at each of `coverages`, in the same order.
+
+        At a coverage c it is the risk of the fewest most confident rows whose share of all rows is at least c: of
+        ``ceil(c N)`` of N rows, so at least one row is always predicted, and with fewer rows than coverages some are
+        answered by the same rows. Nothing is interpolated. Rows of equal confidence are taken as in `risk_coverage`.
+
+        Raises:
+            InputError: a coverage outside (0, 1].
+
+        >>> curve = risk_coverage(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 1]))
+        >>> curve.at([0.5, 0.51, 1.0])
+        tensor([0.0000, 0.3333, 0.5000], dtype=torch.float64)
+        """
+        for coverage in coverages:
+            if not 0 < coverage <= 1:
+                raise InputError(
+                    "coverage must lie above 0 and be at most 1", got=f"coverage={coverage}", fix="Pass coverage=0.8"
+                )
+        # Decided on the very ratios k / N that are compared: 0.07 * 100 is more than 7.
+        wanted = torch.tensor(list(coverages), dtype=torch.float64)
+        return self.risk[torch.searchsorted(self.coverage, wanted)]
 
 
 def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> RiskCoverage:
@@ -65,6 +94,23 @@ def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, ".
     return RiskCoverage(coverage=taken / len(loss), risk=mean[group].cumsum(0) / taken)
 
 
+def risk_coverage_of(prediction: Prediction) -> RiskCoverage | None:
+    """The error rate at every coverage by the confidence of the predicted class; None for regression.
+
+    Raises:
+        InputError: no targets, no rows, or NaN.
+    """
+    if not isinstance(prediction.likelihood, Categorical):
+        return None
+    if prediction.targets is None:
+        raise InputError(
+            "a prediction needs targets to have a risk",
+            got="a prediction without targets",
+            fix="Pass them: ensemble.predict(x, targets=y)",
+        )
+    return risk_coverage(prediction.confidence, prediction.labels != prediction.targets)
+
+
 def aurc(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
     """The area under the risk-coverage curve (Geifman, Uziel and El-Yaniv 2019); see `risk_coverage`.
 
@@ -85,9 +131,4 @@ def selective_risk(
     >>> selective_risk(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 1]), 0.5)
     tensor(0., dtype=torch.float64)
     """
-    if not 0 < coverage <= 1:
-        raise InputError(
-            "coverage must lie above 0 and be at most 1", got=f"coverage={coverage}", fix="Pass coverage=0.8"
-        )
-    curve = risk_coverage(confidence_B, loss_B)
-    return curve.risk[int((curve.coverage < coverage).sum())]
+    return risk_coverage(confidence_B, loss_B).at([coverage])[0]

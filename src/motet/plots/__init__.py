@@ -1,5 +1,6 @@
 """Figures: tables in, drawings on matplotlib Axes out. Nothing here imports pyplot or changes global settings."""
 
+from motet.plots.coverage import plot_coverage
 from motet.plots.curves import plot_curves
 from motet.plots.disagreement import plot_disagreement
 from motet.plots.figure import new_figure, svg
@@ -9,6 +10,7 @@ from motet.plots.style import style
 
 __all__ = [
     "new_figure",
+    "plot_coverage",
     "plot_curves",
     "plot_disagreement",
     "plot_quality_cost",

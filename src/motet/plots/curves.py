@@ -25,6 +25,7 @@ def plot_curves(
     value_label: str = "Validation negative log-likelihood",
     at: str = "epoch",
     at_label: str = "Epoch",
+    log: bool | None = None,
 ) -> None:
     """Mean over seeds as a strong line, every seed as a thin one, each method named at its line's end.
 
@@ -37,6 +38,7 @@ def plot_curves(
         value_label: what the vertical axis shows.
         at: the key of the horizontal axis, of whole numbers.
         at_label: what the horizontal axis shows.
+        log: whether the vertical axis is logarithmic; by default where values are positive and far apart.
     """
     ends: list[tuple[int, float, float]] = []
     everything: list[float] = []
@@ -67,7 +69,8 @@ def plot_curves(
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=LIGHT["muted"])
         return
-    _scale(ax, np.array(everything), first, longest)
+    values = np.array(everything)
+    _scale(ax, values, first, longest, log=wants_log(values) if log is None else log)
     _name_ends(ax, labels, ends)
 
 
@@ -88,10 +91,10 @@ def _mean(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.array([(epoch, float(np.mean(by_epoch[epoch]))) for epoch in sorted(shared or by_epoch)])
 
 
-def _scale(ax: Axes, values: NDArray[np.float64], first: float, longest: float) -> None:
+def _scale(ax: Axes, values: NDArray[np.float64], first: float, longest: float, *, log: bool) -> None:
     ax.set_xlim(min(first, longest - 1.0), longest if longest > first else longest + 1.0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
-    if wants_log(values):
+    if log:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if values.max() < 300 * values.min() else (1.0,)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

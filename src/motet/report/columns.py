@@ -38,6 +38,39 @@ COMPARED = (
         "It rewards being right and being honest about doubt. Lower is better.",
     ),
     Column(
+        key="deviance",
+        head="Deviance",
+        explanation="Poisson deviance: twice the log-likelihood that the expected counts lack to counts that had been "
+        "known. Lower is better.",
+    ),
+    Column(
+        key="crps",
+        head="CRPS",
+        explanation="Continuous ranked probability score, in the target's units: how far the whole predicted "
+        "distribution lies from what was true; for a prediction without doubt the absolute error. Lower is better.",
+    ),
+    Column(
+        key="coverage_90",
+        head=f"90{NO_BREAK}% coverage",
+        better="neither",
+        kind="percent",
+        explanation="Share of test targets inside the predictions' central 90% intervals, in percent. 90 is best: less "
+        "is overconfident, more is overcautious.",
+    ),
+    Column(
+        key="coverage_error",
+        head="Coverage error",
+        explanation="Calibration error of intervals: the average gap between the coverage of central 50, 80, 90 and "
+        "95% intervals and what they promise. Lower is better.",
+    ),
+    Column(
+        key="interval_width",
+        head=f"90{NO_BREAK}% width",
+        better="neither",
+        explanation="Mean width of the central 90% intervals, in the target's units. Narrow is good where the coverage "
+        "is right.",
+    ),
+    Column(
         key="ece",
         head="ECE",
         explanation="Expected calibration error: the average gap between how confident the predictions are and how "
@@ -100,6 +133,11 @@ MEMBERS = (
         key="member_nll",
         head="Member NLL",
         explanation="Negative log-likelihood of one member alone, averaged over members. Lower is better.",
+    ),
+    Column(
+        key="member_crps",
+        head="Member CRPS",
+        explanation="Continuous ranked probability score of one member alone, averaged over members. Lower is better.",
     ),
     Column(
         key="pairwise_kl",

@@ -12,7 +12,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     sizes = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
     task = str(data.get("task") or "")
     if task and data.get("classes"):
-        task += f", {data['classes']} classes"
+        what = "classes" if task == "classification" else "target" if data["classes"] == 1 else "targets"
+        task += f", {data['classes']} {what}"
     machine = [hardware.get("processor"), hardware.get("device")]
     threads = hardware.get("threads")
     classes = [str(name) for name in data.get("class_names") or []]
@@ -20,8 +21,11 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     pairs = [
         ("Data", _joined([data.get("name"), task])),
         ("Examples", _joined(sizes)),
+        ("Split", str(data.get("split") or "")),
+        ("Note", "; ".join(str(note) for note in data.get("notes") or [])),
         ("Classes", _joined([*classes[:20], "…"] if len(classes) > 20 else classes)),
         ("Model", str(about.get("model") or "")),
+        ("Likelihood", str(about.get("likelihood") or "")),
         ("Members", str(about.get("members") or "")),
         ("Seeds", _joined([str(seed) for seed in comparison.seeds])),
         ("Hardware", _joined([*machine, f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""])),
@@ -30,6 +34,28 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Date", _date(about.get("created"))),
     ]
     return [(name, value) for name, value in pairs if value]
+
+
+def training_facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """The training settings, as pairs of a name and a value."""
+    settings = {name: value for name, value in comparison.training.items() if name != "type"}
+    return [(name.replace("_", " "), _plain(value)) for name, value in settings.items()]
+
+
+def _plain(value: Any) -> str:
+    """A setting as people write it; of settings within a setting, those that are not off."""
+    if isinstance(value, dict):
+        # Shares and ways of an augmentation that is off say nothing.
+        held = {name: each for name, each in value.items() if name not in ("type", "padding", "mix_probability")}
+        if not any(held.values()):
+            return "none"
+        on = {name: each for name, each in value.items() if name != "type" and each}
+        return ", ".join(f"{name.replace('_', ' ')} {_plain(each)}" for name, each in on.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _version(name: str, version: Any) -> str:

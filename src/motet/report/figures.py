@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from motet.plots.coverage import plot_coverage
 from motet.plots.curves import plot_curves
 from motet.plots.disagreement import plot_disagreement
 from motet.plots.figure import new_figure, right_margin, svg
@@ -17,8 +18,9 @@ from motet.report.record import Comparison, Row
 
 # A wide figure is drawn twice, for a desk and for a telephone, and the page shows one: text scaled down with the
 # figure would be too small to read. Inches.
-_WIDE, _NARROW = (7.6, 4.1), (4.75, 4.6)
+SIZES = {"wide": (7.6, 4.1), "narrow": (4.75, 4.6)}
 _RELIABILITY = (3.35, 4.2)
+_COVERAGE = (3.35, 3.55)
 _MATRIX, _MATRIX_OF_MANY = (2.3, 2.3), (3.35, 3.35)
 
 
@@ -32,42 +34,44 @@ class Panel:
 
 
 def quality_cost(comparison: Comparison) -> list[str]:
-    """NLL over latency as ``[wide, narrow]`` SVG; empty unless some method has both."""
-    rows = comparison.rows
-    if not any(row.measure("nll").known and row.measure("latency_ratio").known for row in rows):
+    """The ranking's score over latency as ``[wide, narrow]`` SVG; empty unless some method has both."""
+    rows, by = comparison.rows, comparison.ranking
+    if not any(row.measure(by.key).known and row.measure("latency_ratio").known for row in rows):
         return []
     single = comparison.single
     drawn = []
     with style():
-        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+        for name, size in SIZES.items():
             figure, ax = new_figure(size, (0.62, 0.12, 0.36, 0.58))
             plot_quality_cost(
                 ax,
                 [row.label for row in rows],
                 [row.measure("latency_ratio").mean for row in rows],
-                [row.measure("nll").mean for row in rows],
-                [row.measure("nll").error for row in rows],
+                [row.measure(by.key).mean for row in rows],
+                [row.measure(by.key).error for row in rows],
                 reference=None if single is None else single.index,
                 cost_label=f"Latency of one prediction ({TIMES} the single network)",
+                score_label=by.title,
             )
-            label = "Negative log-likelihood against latency, one point a method; the table above has the numbers"
+            label = f"{by.title} against latency, one point a method; the table above has the numbers"
             drawn.append(svg(figure, label=label, prefix=f"cost-{name}"))
     return drawn
 
 
 def curves(comparison: Comparison) -> list[str]:
-    """Validation NLL over epochs as ``[wide, narrow]`` SVG; empty unless some method has a history of it."""
-    rows = comparison.rows
-    values = [epoch.get("validation_nll") for row in rows for run in row.histories for epoch in run]
+    """The ranking's score of the validation rows over epochs as ``[wide, narrow]`` SVG; empty without a history."""
+    rows, by = comparison.rows, comparison.ranking
+    values = [epoch.get(by.history) for row in rows for run in row.histories for epoch in run]
     if not np.isfinite(numbers(values)).any():
         return []
     labels = [row.label for row in rows]
     drawn = []
     with style():
-        for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
+        for name, size in SIZES.items():
             figure, ax = new_figure(size, (0.62, right_margin(labels), 0.36, 0.58))
-            plot_curves(ax, labels, [row.histories for row in rows])
-            label = "Validation negative log-likelihood over the epochs, one line a method"
+            value_label = f"Validation {by.name}"
+            plot_curves(ax, labels, [row.histories for row in rows], value=by.history, value_label=value_label)
+            label = f"{value_label} over the epochs, one line a method"
             drawn.append(svg(figure, label=label, prefix=f"curves-{name}"))
     return drawn
 
@@ -84,6 +88,22 @@ def reliability(comparison: Comparison) -> list[Panel]:
             ece = row.measure("ece")
             note = f"ECE {fixed(ece.mean, 3)}" if ece.known else ""
             text = svg(figure, label=f"Reliability diagram of {row.label}. {note}", prefix=f"reliability-{row.index}")
+            panels.append(Panel(row=row, note=note, svg=text))
+    return panels
+
+
+def coverage(comparison: Comparison) -> list[Panel]:
+    """Coverage over the level of central intervals, for every method that has it."""
+    panels = []
+    with style():
+        for row in comparison.rows:
+            if not row.coverage:
+                continue
+            figure, ax = new_figure(_COVERAGE, (0.55, 0.16, 0.36, 0.58))
+            plot_coverage(ax, row.coverage, color=color(row.index))
+            error = row.measure("coverage_error")
+            note = f"coverage error {fixed(error.mean, 3)}" if error.known else ""
+            text = svg(figure, label=f"Coverage of the intervals of {row.label}. {note}", prefix=f"cover-{row.index}")
             panels.append(Panel(row=row, note=note, svg=text))
     return panels
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from motet.report.numbers import fixed, significant
-from motet.report.record import Comparison, Measure, Row
+from motet.report.record import Comparison, Measure, Ranking, Row
 
-_NLL = "nll"
 _EFFICIENT = 1.5  # latency, relative to one network, up to which a method counts as efficient here
 
 
@@ -18,50 +17,54 @@ class Finding:
     Attributes:
         headline: one sentence: which method is best, by how much, at what cost.
         caveat: how far chance could explain it.
+        basis: what it is ranked by, where that is not the negative log-likelihood.
         advice: the best method at about the cost of one network, if that is another one; else empty.
         chosen: the methods that the sentences recommend over the single network: the best, the best cheap one.
     """
 
     headline: str
     caveat: str = ""
+    basis: str = ""
     advice: str = ""
     chosen: Sequence[Row] = ()
 
 
 def find(comparison: Comparison) -> Finding:
-    """The finding of a comparison, by negative log-likelihood: the one score that every task has."""
+    """The finding of a comparison, by negative log-likelihood, which every task has; or by `Comparison.ranking`."""
+    by = comparison.ranking
     single = comparison.single
-    ranked = sorted((row for row in comparison.rows if row.measure(_NLL).known), key=lambda row: row.measure(_NLL).mean)
+    ranked = sorted((row for row in comparison.rows if row.measure(by.key).known), key=lambda row: _mean(row, by))
     if not ranked:
-        return Finding(headline="No method has a finite negative log-likelihood, so none can be recommended.")
+        return Finding(headline=f"No method has a finite {by.name}, so none can be recommended.", basis=by.reason)
     best = ranked[0]
     if len(ranked) == 1:
-        headline = (
-            f"{_name(best)} reached a negative log-likelihood of {_nll(best)}; there is nothing to compare it with."
-        )
-        return Finding(headline=headline[:1].upper() + headline[1:])
+        headline = f"{_name(best)} reached a {by.name} of {_value(best, by)}; there is nothing to compare it with."
+        return Finding(headline=headline[:1].upper() + headline[1:], basis=by.reason)
     if single is None or single not in ranked:
         against = ranked[1]
         headline = (
-            f"{best.label} has the lowest negative log-likelihood of the {len(ranked)} methods: {_nll(best)}, "
-            f"before {against.label} with {_nll(against)}."
+            f"{best.label} has the lowest {by.name} of the {len(ranked)} methods: {_value(best, by)}, "
+            f"before {against.label} with {_value(against, by)}."
         )
     elif best is single:
         against = ranked[1]
         headline = (
-            f"No ensemble did better than the single network here: its negative log-likelihood of {_nll(best)} is "
-            f"the lowest, before {against.label} with {_nll(against)}{_cost(against, single, ' at ')}."
+            f"No ensemble did better than the single network here: its {by.name} of {_value(best, by)} is "
+            f"the lowest, before {against.label} with {_value(against, by)}{_cost(against, single, ' at ')}."
         )
     else:
         against = single
         headline = (
-            f"{best.label} has the lowest negative log-likelihood, {_nll(best)} against {_nll(single)} of the single "
+            f"{best.label} has the lowest {by.name}, {_value(best, by)} against {_value(single, by)} of the single "
             f"network, at {_cost(best, single) or 'a cost that was not measured'}."
         )
-    advice, pick = _advice(ranked, best, single)
+    advice, pick = _advice(ranked, best, single, by)
     return Finding(
         headline=headline,
-        caveat=" ".join(filter(None, [_caveat(best, against, len(comparison.seeds)), _ties(ranked, best, against)])),
+        caveat=" ".join(
+            filter(None, [_caveat(best, against, len(comparison.seeds), by), _ties(ranked, best, against, by)])
+        ),
+        basis=by.reason,
         advice=advice,
         chosen=[row for row in (best if against is single else None, pick) if row is not None],
     )
@@ -76,8 +79,8 @@ def errors_apart(a: Measure, b: Measure) -> float:
     return difference / error if error > 0 else (math.inf if difference > 0 else 0.0)
 
 
-def _caveat(best: Row, against: Row, seeds: int) -> str:
-    apart = errors_apart(best.measure(_NLL), against.measure(_NLL))
+def _caveat(best: Row, against: Row, seeds: int, by: Ranking) -> str:
+    apart = errors_apart(best.measure(by.key), against.measure(by.key))
     if math.isnan(apart):
         ran = "Only one seed was run" if seeds <= 1 else "The standard errors are unknown"
         return f"{ran}, so this difference may be chance: run several seeds before relying on it."
@@ -89,12 +92,12 @@ def _caveat(best: Row, against: Row, seeds: int) -> str:
     return f"The difference is {size} its standard error over {seeds} seeds: {strength}.{few}"
 
 
-def _ties(ranked: Sequence[Row], best: Row, against: Row) -> str:
+def _ties(ranked: Sequence[Row], best: Row, against: Row, by: Ranking) -> str:
     """Which other methods cannot be told from the best: chance alone puts one of several lowest."""
     equal = [
         row.label
         for row in ranked
-        if row is not best and row is not against and errors_apart(best.measure(_NLL), row.measure(_NLL)) <= 1
+        if row is not best and row is not against and errors_apart(best.measure(by.key), row.measure(by.key)) <= 1
     ]
     if not equal:
         return ""
@@ -102,20 +105,20 @@ def _ties(ranked: Sequence[Row], best: Row, against: Row) -> str:
     return f"{names} {'are' if len(equal) > 1 else 'is'} within the standard errors of {_name(best)}."
 
 
-def _advice(ranked: Sequence[Row], best: Row, single: Row | None) -> tuple[str, Row | None]:
+def _advice(ranked: Sequence[Row], best: Row, single: Row | None, by: Ranking) -> tuple[str, Row | None]:
     """What to take when the best method is too expensive: the best that costs about as much as one network."""
     if single not in ranked or single is None or not best.measure("latency_ratio").mean > _EFFICIENT:
         return "", None
     cheap = [row for row in ranked if row is not single and row.measure("latency_ratio").mean <= _EFFICIENT]
     if not cheap:
         return "", None
-    pick, base, top = cheap[0], single.measure(_NLL).mean, best.measure(_NLL).mean
+    pick, base, top = cheap[0], single.measure(by.key).mean, best.measure(by.key).mean
     limit = f"at most {_EFFICIENT:g} times the latency of one network"
-    if pick.measure(_NLL).mean >= base:
+    if pick.measure(by.key).mean >= base:
         return f"No method with {limit} did better than the single network.", None
-    kept = 100 * (base - pick.measure(_NLL).mean) / (base - top)
+    kept = 100 * (base - pick.measure(by.key).mean) / (base - top)
     doubt = ""
-    if errors_apart(pick.measure(_NLL), single.measure(_NLL)) <= 1:
+    if errors_apart(pick.measure(by.key), single.measure(by.key)) <= 1:
         doubt = ", although what it gains is within the standard errors"
     return (
         f"Of the methods with {limit}, {pick.label} is the best: it has {fixed(kept, 0)}% of that gain, "
@@ -141,8 +144,12 @@ def _times(ratio: float, what: str) -> str:
     return f"the same {what}" if text == "1.00" else f"{text.removesuffix('.00')} times the {what}"
 
 
-def _nll(row: Row) -> str:
-    return significant(row.measure(_NLL).mean)
+def _mean(row: Row, by: Ranking) -> float:
+    return row.measure(by.key).mean
+
+
+def _value(row: Row, by: Ranking) -> str:
+    return significant(_mean(row, by))
 
 
 def _name(row: Row) -> str:

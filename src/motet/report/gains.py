@@ -19,15 +19,17 @@ class Gain:
     values: str
 
 
-def gains(row: Row, single: Row) -> list[Gain]:
-    """Every score and cost that both methods have."""
+def gains(row: Row, single: Row, by: str = "nll") -> list[Gain]:
+    """Every score and cost that both methods have, the score `by` first."""
     found = []
-    for key, name, scale in (
+    scores = (
         ("nll", "Negative log-likelihood", 1.0),
         ("accuracy", "Accuracy", 100.0),
         ("rmse", "Root mean squared error", 1.0),
+        ("coverage_error", "Coverage error", 1.0),
         ("ece", "Calibration error", 1.0),
-    ):
+    )
+    for key, name, scale in sorted(scores, key=lambda each: each[0] != by):
         now, before = row.measure(key), single.measure(key)
         if now.known and before.known:
             found.append(_score(name, now, before, scale))

@@ -14,10 +14,11 @@ from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
 from motet.report.columns import COMPARED, MEMBERS
-from motet.report.facts import facts
+from motet.report.facts import facts, training_facts
 from motet.report.finding import find
 from motet.report.gains import gains
 from motet.report.record import read_comparison
+from motet.report.selective import selective
 from motet.report.table import build_table
 
 
@@ -44,7 +45,9 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             comparison=read,
             about=read.about,
             finding=finding,
-            gains=[(row, gains(row, read.single)) for row in finding.chosen if read.single is not None],
+            gains=[
+                (row, gains(row, read.single, read.ranking.key)) for row in finding.chosen if read.single is not None
+            ],
             table=build_table(read, COMPARED),
             members=build_table(read, MEMBERS, several),
             several=several,
@@ -52,10 +55,13 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             quality_cost=[Markup(text) for text in figures.quality_cost(read)],
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),
+            selective=selective(read, robustness or {}, sizes=figures.SIZES),
+            coverage=figures.coverage(read),
             disagreement=figures.disagreement(read),
             shifts=shift.shifts(read, robustness or {}),
             others=shift.others(read, robustness or {}),
             facts=facts(read),
+            training=training_facts(read),
             light=LIGHT,
             dark=DARK,
             css=_part("page.css"),

@@ -31,6 +31,34 @@ UNKNOWN = Measure(mean=math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """The score that methods are ranked by. `reason` says why, where that is not the negative log-likelihood."""
+
+    key: str
+    name: str
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with a capital."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def history(self) -> str:
+        """The history's column of it."""
+        return f"validation_{self.key}"
+
+
+BY_NLL = Ranking(key="nll", name="negative log-likelihood")
+BY_RMSE = Ranking(
+    key="rmse",
+    name="root mean squared error",
+    reason="Methods are ranked by root mean squared error: they were trained under a Gaussian of unit variance, whose "
+    "likelihood says little else.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One method: what it is, what it scored, what it cost. `width` is its model's, relative to the comparison's."""
 
@@ -45,6 +73,7 @@ class Row:
     model: str
     measures: Mapping[str, Measure]
     reliability: Sequence[Mapping[str, Any]]
+    coverage: Sequence[Mapping[str, Any]]
     disagreement: Sequence[Sequence[float | int | None]]
     histories: Sequence[Sequence[Mapping[str, Any]]]
     runs: Sequence[str]
@@ -75,6 +104,12 @@ class Comparison:
         whole = [row for row in self.rows if row.width == 1]
         named = [row for row in whole if row.method == "single"]
         return next(iter(named or [row for row in whole if row.members == 1]), None)
+
+    @property
+    def ranking(self) -> Ranking:
+        """What methods are ranked by: the NLL, but for unit variance. Records without a likelihood had that one."""
+        unsaid = "gaussian" if self.data.get("task") == "regression" else ""
+        return BY_RMSE if (self.about.get("likelihood") or unsaid) == "gaussian" else BY_NLL
 
     def known(self, key: str) -> bool:
         """Whether any method has a number for `key`."""
@@ -125,6 +160,7 @@ def _row(index: int, row: Mapping[str, Any]) -> Row:
         model=str(row.get("model") or ""),
         measures={key: measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
         reliability=row.get("reliability") or [],
+        coverage=row.get("coverage") or [],
         disagreement=row.get("disagreement_matrix") or [],
         histories=row.get("histories") or [],
         runs=[str(run) for run in row.get("runs") or []],

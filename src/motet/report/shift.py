@@ -13,6 +13,7 @@ from motet.plots.tables import number, numbers
 from motet.report.columns import COMPARED, Column
 from motet.report.numbers import NO_BREAK
 from motet.report.record import Comparison, Row, measure
+from motet.report.selective import risk_figure, risk_table
 from motet.report.table import Table, build_table
 
 _SIZE = (4.75, 4.1)  # inches; as broad as a telephone, and three beside each other at a desk
@@ -62,6 +63,7 @@ class Shift:
     figures: Sequence[str]
     means: Table
     corruptions: Table
+    selective: Table | None
     reference: str
 
 
@@ -112,14 +114,19 @@ def _shift(index: int, found: Mapping[str, Any], comparison: Comparison) -> Shif
     by_corruption = [
         _with(row, {each: scores[metric] for each, scores in method["corruptions"].items()}) for row, method in shown
     ]
+    kept = [(row, method["selective"]["mean"]) for row, method in shown if method.get("selective")]
+    figures = _figures(index, shown, comparison)
+    if kept:
+        figures.append(risk_figure(comparison, kept, found["coverage"], size=_SIZE, prefix=f"shift-{index}-risk"))
     references = dict.fromkeys(method["reference"] for _, method in shown if method.get("reference"))
     return Shift(
         name=found["name"],
         about=f"means over {count} at {severities}; {found['rows']:,} examples each",
         metric=name,
-        figures=_figures(index, shown, comparison),
+        figures=figures,
         means=build_table(comparison, _MEANS, [_with(row, method["mean"]) for row, method in shown]),
         corruptions=build_table(comparison, columns, by_corruption),
+        selective=risk_table(comparison, kept) if kept else None,
         reference=", ".join(references),
     )
 

@@ -53,8 +53,31 @@ class CifarC:
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise _misfit(self.folder / "labels.npy", labels, "one whole number a row")
         self._images = {file.stem: _checked_images(file, len(labels)) for file in files}
-        rows = {len(images) // len(SEVERITIES) for images in self._images.values()}
-        self._labels = torch.from_numpy(np.asarray(labels).astype(np.int64))[: max(rows)]
+        sizes = {len(images) for images in self._images.values()}
+        if len(sizes) > 1:
+            raise InputError(
+                "the corruptions of a CIFAR-C folder must have equally many images",
+                got=", ".join(f"{len(images):,} in {name}.npy" for name, images in self._images.items()),
+                fix="Unpack the archive again: one of the files is not whole",
+            )
+        rows = sizes.pop() // len(SEVERITIES)
+        every = torch.from_numpy(np.asarray(labels).astype(np.int64)).reshape(-1, rows)
+        if int(every.min()) < 0:
+            raise _misfit(self.folder / "labels.npy", labels, f"classes from 0, not {int(every.min())}")
+        if bool((every != every[0]).any()):
+            raise _misfit(self.folder / "labels.npy", labels, f"the same {rows:,} labels for each severity")
+        self._labels = every[0]
+        self.classes = int(self._labels.max()) + 1
+        """The highest label, plus 1."""
+
+    def image_shape(self, name: str) -> tuple[int, ...]:
+        """``(channels, height, width)`` of a corruption's images."""
+        height, width, channels = self._images[name].shape[1:]
+        return (channels, height, width)
+
+    def files(self, name: str, severity: int) -> tuple[Path, ...]:
+        """The files that the images and labels of a corruption stand in."""
+        return (self.folder / f"{name}.npy", self.folder / "labels.npy")
 
     def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
         """The images of one corruption and severity in order, with their labels.
@@ -113,17 +136,37 @@ class ImageNetC:
                 )
         self.names = tuple(self._folders)
         """The corruptions found."""
-        first = self._folders[self.names[0]] / "1"
-        found = sorted(child.name for child in first.glob("*") if child.is_dir())
-        self.classes = tuple(classes or found)
+        places = [path / str(severity) for path in self._folders.values() for severity in SEVERITIES]
+        self.classes = tuple(classes or _class_folders(places[0]))
         """Folder names of the classes, in the order of their labels."""
-        strange = sorted(set(found) - set(self.classes))
-        if strange or not found:
-            raise InputError(
-                "the class folders of ImageNet-C must be those of the training data",
-                got=f"{', '.join(strange[:8]) or 'no class folder'} in {first}",
-                fix="Pass classes= with the training folders' names (n01440764, ...), in the order of their labels",
-            )
+        for place in places:
+            found = _class_folders(place)
+            strange = sorted(set(found) - set(self.classes))
+            if strange or not found:
+                raise InputError(
+                    "the class folders of ImageNet-C must be those of the training data",
+                    got=f"{', '.join(strange[:8]) or 'no class folder'} in {place}",
+                    fix="Pass classes= with the training folders' names (n01440764, ...), in the order of their labels",
+                )
+            if next(self._labelled(place), None) is None:
+                raise InputError(
+                    "every corruption of ImageNet-C must have images at each severity",
+                    got=f"none in the class folders of {place}",
+                    fix="Unpack its archive again",
+                )
+
+    def image_shape(self, name: str) -> tuple[int, ...]:
+        """``(3, height, width)`` of a corruption's first image, which the others must have too.
+
+        Raises:
+            InputError: for an image that cannot be read.
+        """
+        height, width, _ = _decoded(next(file for file, _ in self._labelled(self._folders[name] / "1"))).shape
+        return (3, height, width)
+
+    def files(self, name: str, severity: int) -> tuple[Path, ...]:
+        """The images of a corruption at a severity."""
+        return tuple(file for file, _ in self._labelled(self._folders[name] / str(severity)))
 
     def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
         """The images of one corruption and severity, class by class, with their labels.
@@ -138,13 +181,15 @@ class ImageNetC:
         _check_batch_size(batch_size)
         return self._read(self._folders[name] / str(severity), batch_size)
 
+    def _labelled(self, folder: Path) -> Iterator[tuple[Path, int]]:
+        """The images in a corruption's folder of one severity, class by class, with their labels."""
+        for label, name in enumerate(self.classes):
+            for file in sorted((folder / name).glob("*")):
+                if re.fullmatch(r"\.(jpe?g|png)", file.suffix.lower()):
+                    yield file, label
+
     def _read(self, folder: Path, batch_size: int) -> Iterator[ShiftedBatch]:
-        files = [
-            (file, label)
-            for label, name in enumerate(self.classes)
-            for file in sorted((folder / name).glob("*"))
-            if re.fullmatch(r"\.(jpe?g|png)", file.suffix.lower())
-        ]
+        files = list(self._labelled(folder))
         size: tuple[int, ...] | None = None
         for start in range(0, len(files), batch_size):
             part = files[start : start + batch_size]
@@ -161,6 +206,10 @@ class ImageNetC:
                 images.append(image)
             inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
             yield inputs, torch.tensor([label for _, label in part])
+
+
+def _class_folders(place: Path) -> list[str]:
+    return sorted(child.name for child in place.glob("*") if child.is_dir())
 
 
 def _decoded(file: Path) -> NDArray[np.uint8]:
@@ -187,7 +236,13 @@ def _array(file: Path) -> NDArray[Any]:
 
 def _checked_images(file: Path, labels: int) -> NDArray[np.uint8]:
     images = _array(file)
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3) or len(images) % len(SEVERITIES):
+    if (
+        images.ndim != 4
+        or images.dtype != np.uint8
+        or images.shape[3] not in (1, 3)
+        or len(images) % 5
+        or not images.size
+    ):
         raise _misfit(file, images, "uint8 images (5 N, H, W, 3)")
     if labels not in (len(images), len(images) // len(SEVERITIES)):
         raise _misfit(file, images, f"as many images as the {labels} labels, or five times as many")

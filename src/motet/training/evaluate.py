@@ -30,7 +30,11 @@ def predict_split(
     ]
     outputs_BMC = torch.cat(parts)
     if (share := ensemble.share) is not None:
-        outputs_BMC = share.combined(outputs_BMC, ensemble.combination) if combined else share.gather(outputs_BMC)
+        outputs_BMC = (
+            share.combined(outputs_BMC, ensemble.combination, ensemble.likelihood)
+            if combined
+            else share.gather(outputs_BMC)
+        )
     return Prediction(
         outputs_BMC=outputs_BMC,
         likelihood=ensemble.likelihood,

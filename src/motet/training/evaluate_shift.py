@@ -31,8 +31,8 @@ def evaluate_clean(ensemble: Ensemble, dataset: Dataset, split: Split | None = N
         split: rows to evaluate, the data set's test rows by default.
         batch_size: rows per forward pass.
     """
-    (row,) = _rows("none", 0, [ensemble], dataset, in_order(split or dataset.test, batch_size))
-    return row
+    (scores,) = score_shifted([ensemble], dataset, in_order(split or dataset.test, batch_size))
+    return row_of("none", 0, scores)
 
 
 def evaluate_shift(
@@ -139,7 +139,7 @@ def evaluate_shifted(
         for each corruption and severity, a row for each ensemble.
     """
     for name, severity, batches in parts:
-        yield _rows(name, severity, ensembles, dataset, batches)
+        yield tuple(row_of(name, severity, scores) for scores in score_shifted(ensembles, dataset, batches))
 
 
 def evaluate_ood(
@@ -162,11 +162,11 @@ def evaluate_ood(
     Raises:
         InputError: for regression, for rows of another shape or scale, or a set whose rows all stand in the data set.
     """
-    known = _uncertainties(ensemble, dataset, dataset.test, batch_size)
+    known = doubts(ensemble, dataset, dataset.test, batch_size=batch_size)
     table: list[Row] = []
     for name, other in others.items():
         kept, dropped = without_overlap(other, dataset.train, dataset.validation, dataset.test)
-        scores = ood_scores(known, _uncertainties(ensemble, dataset, kept, batch_size))
+        scores = ood_scores(known, doubts(ensemble, dataset, kept, batch_size=batch_size))
         counts = {"rows": len(kept), "dropped": dropped}
         table += [{"dataset": name, "score": score, **values, **counts} for score, values in scores.items()]
     return table
@@ -206,19 +206,30 @@ def summarise_shifts(
     return summary
 
 
-def _rows(
-    name: str, severity: int, ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches
-) -> tuple[Row, ...]:
+def score_shifted(ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches) -> list[RunningScores]:
+    """The scores of several ensembles of the same data on the same rows, which are made once for all of them.
+
+    Args:
+        ensembles: on one device.
+        dataset: normalises the inputs.
+        batches: inputs as the data set stores them, and their targets.
+    """
     scores = [RunningScores() for _ in ensembles]
     device = _device(ensembles[0])
     for x, y in batches:
         inputs, targets = dataset.prepare(x.to(device)), y.to(device)
         for ensemble, each in zip(ensembles, scores, strict=True):
             each.add(ensemble.predict(inputs, targets=targets))
-    return tuple({"corruption": name, "severity": severity, "rows": each.rows, **each.result()} for each in scores)
+    return scores
 
 
-def _uncertainties(ensemble: Ensemble, dataset: Dataset, split: Split, batch_size: int) -> dict[str, Tensor]:
+def row_of(name: str, severity: int, scores: RunningScores) -> Row:
+    """What was found for a corruption at a severity, as a row."""
+    return {"corruption": name, "severity": severity, "rows": scores.rows, **scores.result()}
+
+
+def doubts(ensemble: Ensemble, dataset: Dataset, split: Split, *, batch_size: int = 512) -> dict[str, Tensor]:
+    """`motet.metrics.uncertainties` of every row of `split`, ``(N,)`` each, on the CPU."""
     device = _device(ensemble)
     parts = [uncertainties(ensemble.predict(dataset.prepare(x.to(device)))) for x, _ in in_order(split, batch_size)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}

@@ -15,6 +15,7 @@ from motet.data.batches import batches, steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
 from motet.metrics import accuracy, rmse
+from motet.metrics.scores import as_classes
 from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
@@ -266,11 +267,12 @@ class _Fit:
         nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
         if not math.isfinite(nll):
             raise self.diverged("validation loss", nll, self.steps_done - 1)
-        score: dict[str, Any] = (
-            {"validation_accuracy": float(accuracy(prediction.probs, prediction.targets))}
-            if spec.task == "classification"
-            else {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
-        )
+        score: dict[str, Any]
+        if spec.task == "classification":
+            classes, labels = as_classes(prediction, prediction.targets)
+            score = {"validation_accuracy": float(accuracy(classes.probs, labels))}
+        else:
+            score = {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
         (key,) = score
         nll, score[key] = self.ranks.as_first(nll, score[key])
         last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)

@@ -1,0 +1,86 @@
+"""Yes or no: independent binary labels."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Generator, Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from motet.errors import InputError
+from motet.likelihoods._likelihood import NaturalExponentialFamily, check_width, matched
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Bernoulli(NaturalExponentialFamily):
+    """K independent labels in {0, 1}: eta are logits, `y` of shape ``(..., K)``, or ``(...)`` if K is 1.
+
+    ``NLL = softplus(eta) - eta y``, summed over the labels. Of labels between 0 and 1 (mixing examples makes them) it
+    is the cross-entropy; outside it is NaN, so that training on such labels stops with the reason.
+
+    >>> Bernoulli().mean(torch.tensor([0.0]))
+    tensor([0.5000])
+    """
+
+    def nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, "*axes"]:
+        """``softplus(eta) - eta y``."""
+        y = matched(y, eta.shape).to(eta.dtype)
+        # softplus of the logit towards the wrong label: the difference of two large numbers would lose the small rest.
+        nll = y * _softplus(-eta) + (1 - y) * _softplus(eta)
+        return torch.where((y >= 0) & (y <= 1), nll, torch.nan).sum(dim=-1)
+
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """Probability of 1, the logistic function of the logit."""
+        return eta.sigmoid()
+
+    def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """``p (1 - p)``."""
+        return eta.sigmoid() * (-eta).sigmoid()
+
+    def sample(
+        self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
+    ) -> Float[Tensor, "*axes out"]:
+        """0 and 1, in the outputs' type."""
+        return torch.bernoulli(self.mean(eta), generator=generator)
+
+    def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes out"]:
+        """0 below 0, ``1 - p`` from 0, 1 from 1 on."""
+        y = matched(y, eta.shape)
+        return torch.where(y < 0, 0.0, torch.where(y < 1, (-eta).sigmoid(), 1.0))
+
+    def log_normaliser(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
+        """``softplus(eta)``, summed over the labels."""
+        return _softplus(eta).sum(dim=-1)
+
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Logit of the weighted mean probability, in logarithms: ``log sum_d w_d p_d - log sum_d w_d (1 - p_d)``."""
+        if eta.shape[-2] == 1:
+            return eta.squeeze(-2)
+        weights = log_weights.unsqueeze(-1)
+        return torch.logsumexp(weights - _softplus(-eta), dim=-2) - torch.logsumexp(weights - _softplus(eta), dim=-2)
+
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
+        """Labels must be 0 or 1, `outputs` a row; of booleans, integers or floating-point numbers."""
+        if y.is_complex():
+            raise InputError(
+                "binary labels must be real", got="targets of complex numbers", fix="Pass labels that are 0 or 1"
+            )
+        check_width(y, targets=outputs, outputs=outputs)
+        if values and not bool(((y == 0) | (y == 1)).all()):
+            bad = y[(y != 0) & (y != 1)]
+            raise InputError(
+                "binary labels must be 0 or 1",
+                got=f"{float(bad[0]):g} and {len(bad) - 1} others" if len(bad) > 1 else f"{float(bad[0]):g}",
+                fix="Number the two classes 0 and 1, or use the Categorical likelihood for more",
+            )
+
+
+def _softplus(eta: Tensor) -> Tensor:
+    # torch's is linear from 20 on; in double precision that is 2e-9 off.
+    return F.softplus(eta, threshold=50.0)

@@ -1,0 +1,90 @@
+"""Counts."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Generator, Tensor
+
+from motet.errors import InputError
+from motet.likelihoods._likelihood import NaturalExponentialFamily, check_finite, check_width, matched
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Poisson(NaturalExponentialFamily):
+    """Counts: eta is the log of the rate, `y` of shape ``(..., K)``, or ``(...)`` if K is 1.
+
+    ``NLL = exp(eta) - eta y + log y!``, summed over the counts. It is NaN for negative and fractional counts, so that
+    training on such targets stops with the reason. Rates beyond what the type can hold are infinite, and so is the NLL.
+
+    >>> Poisson().mean(torch.tensor([0.0]))
+    tensor([1.])
+    """
+
+    def nll(
+        self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
+    ) -> Float[Tensor, "*axes"]:
+        """``exp(eta) - eta y``, and with `constants` ``log y!``, exactly (no Stirling formula)."""
+        y = matched(y, eta.shape).to(eta.dtype)
+        # 0 counts have no such term, however small the rate is: 0 times -inf would be NaN.
+        nll = eta.exp() - torch.where(y == 0, 0.0, eta * y)
+        if constants:
+            nll = nll + torch.lgamma(y + 1)
+        return torch.where((y >= 0) & (y == y.floor()), nll, torch.nan).sum(dim=-1)
+
+    def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """The rate, ``exp(eta)``."""
+        return eta.exp()
+
+    def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
+        """The rate."""
+        return eta.exp()
+
+    def sample(
+        self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
+    ) -> Float[Tensor, "*axes out"]:
+        """Counts, in the outputs' type."""
+        return torch.poisson(self.mean(eta), generator=generator)
+
+    def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes out"]:
+        """``Q(floor(y) + 1, rate)``, the upper regularised incomplete gamma function."""
+        y = matched(y, eta.shape).to(eta.dtype)
+        probability: Tensor = torch.special.gammaincc(y.floor().clamp_min(0) + 1, eta.exp())
+        return torch.where(y < 0, 0.0, probability)
+
+    def log_normaliser(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
+        """``exp(eta)``, summed over the counts."""
+        return eta.exp().sum(dim=-1)
+
+    def average(
+        self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
+    ) -> Float[Tensor, "*axes out"]:
+        """Log of the weighted mean rate."""
+        return torch.logsumexp(eta + log_weights.unsqueeze(-1), dim=-2)
+
+    def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
+        """Counts must be whole numbers from 0 on, `outputs` a row; of integers or floating-point numbers."""
+        if y.is_complex() or y.dtype == torch.bool:
+            raise InputError(
+                "counts must be integers or floating-point numbers",
+                got=f"targets of {str(y.dtype).removeprefix('torch.')}",
+                fix="Convert them with y.float(), or use the Bernoulli likelihood for yes or no",
+            )
+        check_width(y, targets=outputs, outputs=outputs)
+        if not values:
+            return
+        check_finite(y)
+        if bool((y < 0).any()):
+            raise InputError(
+                "counts must not be negative",
+                got=f"{float(y.min()):g}",
+                fix="Remove those rows, or use a Gaussian likelihood for numbers of both signs",
+            )
+        if bool((y != y.floor()).any()) if y.is_floating_point() else False:
+            raise InputError(
+                "counts must be whole numbers",
+                got=f"{float(y[y != y.floor()][0]):g}",
+                fix="Use a Gaussian likelihood for numbers with fractions",
+            )

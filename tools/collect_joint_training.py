@@ -1,0 +1,131 @@
+"""Collect what tools/study_joint_training.py trained into results/joint-training/study.json.
+
+    python tools/collect_joint_training.py runs/joint-training [--out FILE]
+
+Runs that are not finished are left out.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from motet.analyses import best_of_random, drop_numbers, evaluate
+from motet.experiments.run import Run, load_run
+from motet.files import write_json
+from motet.prediction import Prediction
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "results" / "joint-training" / "study.json"
+MODULES = 256  # of the figures about losing modules and about specialists
+DROPPED = (0.0, 0.95, 0.99, 1.0)
+SIZES = (1, 20)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Collect the runs of the modular loss")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=RECORD)
+    arguments = parser.parse_args()
+    found = (load_run(path) for path in sorted(arguments.folder.iterdir()) if path.is_dir())
+    runs = sorted((run for run in found if run is not None), key=lambda run: (-modules(run), lam(run), seed(run)))
+    if not runs:
+        print(f"no finished run in {arguments.folder}", file=sys.stderr)
+        return 1
+    about = {key: runs[0].record[key] for key in ("versions", "hardware", "data", "settings")}
+    about["commits"] = sorted({run.record["commit"] for run in runs})
+    about["created"] = sorted(run.record["created"] for run in runs)[-1]
+    about["settings"] = {key: about["settings"][key] for key in ("data", "training")}
+    many = [run for run in runs if modules(run) == MODULES]
+    record = {
+        "study": "joint-training",
+        **about,
+        "rows": [row(run) for run in runs],
+        "dropped": [dropped([run for run in many if lam(run) == value]) for value in DROPPED],
+        "specialists": [specialists(run, size) for run in many for size in SIZES],
+    }
+    write_json(arguments.out, record)
+    print(f"{len(runs)} runs in {arguments.out}")
+    return 0
+
+
+def modules(run: Run) -> int:
+    return int(run.record["settings"]["method"]["members"])
+
+
+def lam(run: Run) -> float:
+    return float(run.record["settings"]["method"]["lam"])
+
+
+def seed(run: Run) -> int:
+    return int(run.record["settings"]["seed"])
+
+
+def row(run: Run) -> dict[str, Any]:
+    """A run's scores: rates from 0 to 1, losses in nats."""
+    test, settings = run.scores["test"], run.record["settings"]
+    errors = [1 - point["validation_accuracy"] for point in run.history]
+    return {
+        "members": modules(run),
+        "hidden": settings["model"]["hidden"][0],
+        "lam": lam(run),
+        "seed": seed(run),
+        "learning_rate": settings["training"]["learning_rate"],
+        "parameters": run.scores["cost"]["parameters"],
+        "epochs": len(errors),
+        "best_epoch": errors.index(min(errors)) + 1,
+        "validation_error": min(errors),
+        "error": 1 - test["accuracy"],
+        "nll": test["nll"],
+        "member_error": 1 - test["member_accuracy"],
+        "member_nll": test["member_nll"],
+        "train_seconds": run.scores["cost"]["train_seconds"],
+    }
+
+
+def dropped(runs: list[Run]) -> dict[str, Any]:
+    """The test error when modules are lost, mean over 20 draws for each number and over seeds."""
+    curve = drop_numbers(
+        [run.prediction for run in runs], target="error", draws=20, generator=torch.Generator().manual_seed(0)
+    )
+    return {
+        "lam": lam(runs[0]),
+        "seeds": len(runs),
+        "dropped": list(curve.lost),
+        "error": curve.mean.tolist(),
+        "standard_error": curve.standard_error.tolist(),
+    }
+
+
+def specialists(run: Run, size: int) -> dict[str, Any]:
+    """F1 over the classes, mean: the best of 200 random sub-ensembles on half the test images, on the other half."""
+    prediction = run.prediction
+    assert prediction.targets is not None
+    # The order of the test images means nothing; the paper splits what was not trained on in half, too.
+    half = len(prediction.targets) // 2
+    chosen_by, measured_on = part(prediction, slice(0, half)), part(prediction, slice(half, None))
+    generator = torch.Generator().manual_seed(seed(run))
+    chosen, anyone = [], []
+    for label in range(prediction.outputs_BMC.shape[2]):
+        best = best_of_random(chosen_by, size, label, candidates=200, generator=generator)
+        chosen.append(evaluate(best, measured_on))
+        anyone.append(float(drop_numbers(measured_on, [size], target=label, draws=20, generator=generator).mean))
+    return {
+        "lam": lam(run),
+        "seed": seed(run),
+        "size": size,
+        "chosen_f1": sum(chosen) / len(chosen),
+        "random_f1": sum(anyone) / len(anyone),
+    }
+
+
+def part(prediction: Prediction, rows: slice) -> Prediction:
+    assert prediction.targets is not None
+    return replace(prediction, outputs_BMC=prediction.outputs_BMC[rows], targets=prediction.targets[rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
