@@ -9,7 +9,7 @@ import on_ranks
 import pytest
 import torch
 
-from motet.training import newest_checkpoint
+from motet.training import checkpoint_files, newest_checkpoint
 
 
 @cache
@@ -73,6 +73,9 @@ def test_a_run_goes_on_with_any_number_of_ranks(ranks: Any, alone: Any, tmp_path
     for answer in ranks(2, _trained, tmp_path, {"member_ranks": 1}):
         _same(answer.value, (rows, outputs))
     assert sorted(item.name for item in (tmp_path / "checkpoint").iterdir()) == ["last.json", "step-16"]
+    assert [file.name for file in checkpoint_files(tmp_path)] == ["rank-0-of-2.safetensors"], (
+        "two held the same members"
+    )
     # Finished: one process reads what two wrote, and trains no more.
     _same(alone(_trained, tmp_path, {}), (rows, outputs))
 

@@ -54,6 +54,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
         return pointer if newer else single
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a run's last checkpoint; those of ranks in their order."""
+    found = newest_checkpoint(folder)
+    if found is None or found.name == CHECKPOINT.name:
+        return [folder / CHECKPOINT]
+    return [found.parent / file for file in read_json(found)["files"]]
+
+
 def save_members(
     folder: Path,
     *,
