@@ -35,6 +35,7 @@ ORDER = [
     "anytime",
     "budget",
     "partial",
+    "distributed",
     "ensemble",
     "methods",
     "models",

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from motet import data, metrics, models
+    from motet import data, distributed, metrics, models
     from motet.data import Dataset
     from motet.ensemble import Ensemble
     from motet.errors import InputError
@@ -85,6 +85,7 @@ _HOMES = {
     "Training": "training",
     "TreeNet": "methods",
     "data": "",
+    "distributed": "",
     "fit": "training",
     "metrics": "",
     "models": "",
@@ -128,6 +129,7 @@ __all__ = [
     "Training",
     "TreeNet",
     "data",
+    "distributed",
     "fit",
     "metrics",
     "models",

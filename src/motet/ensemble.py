@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet.distributed import Share
 from motet.errors import InputError
 from motet.grouping import Grouping, augment_dealt
 from motet.layers import Exits, Layout
@@ -37,6 +38,7 @@ class Ensemble(Divisible):
         members_in_training: how many members a training step runs, where that is not all of them (Monte Carlo
             samples of one network); M if None.
         input_axes: the number of axes of an input batch, to refuse others; not checked if None.
+        share: which of the members of an ensemble over several processes these M are; None where they are all.
 
     Raises:
         InputError: if the objective does not fit the network, the likelihood or the grouping.
@@ -55,6 +57,7 @@ class Ensemble(Divisible):
         combination: Combination = "mixture",
         members_in_training: int | None = None,
         input_axes: int | None = None,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -67,6 +70,7 @@ class Ensemble(Divisible):
         self.layout = layout
         self.combination: Combination = combination
         self.input_axes = input_axes
+        self.share = share
         self.is_folded = False
         if isinstance(objective, ExitObjective) and not isinstance(network, Exits):
             raise InputError(
@@ -76,7 +80,7 @@ class Ensemble(Divisible):
             )
         if isinstance(objective, ExitObjective):
             objective.check(likelihood)
-        elif self.members_in_training > 1:
+        elif (self.members_in_training if share is None else share.members) > 1:
             objective.check(likelihood, grouping)
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
@@ -336,6 +340,10 @@ class Ensemble(Divisible):
                 self.likelihood,
                 log_weights_MD=weights().to(outputs.dtype),
                 progress=progress,
+            )
+        if self.share is not None:
+            return self.share.loss(
+                self.objective, self._averaged(outputs), batch.targets_BM, self.likelihood, progress=progress
             )
         return self.objective(
             self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress

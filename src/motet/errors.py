@@ -55,6 +55,10 @@ class TrainingDivergedError(ArithmeticError):
     """The loss became NaN or infinite. The message names the step, the learning rate and the last checkpoint."""
 
 
+class LostRankError(RuntimeError):
+    """A process that holds other members of the ensemble died or left. The message names it, and how to go on."""
+
+
 def nearest(name: str, known: Iterable[str], *, listed: int | None = None) -> str:
     """Say which of the `known` names was probably meant, and list them, or the first `listed` of them.
 

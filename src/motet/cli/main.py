@@ -18,6 +18,9 @@ _COMMANDS = {
     "recipes": ("motet.cli.lists", "the recipes, a line each"),
 }
 
+# Several processes would do these over each other.
+_ALONE = ("compare", "evaluate", "report")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``motet ARGUMENTS`` and return its exit code: 0, 2 for bad input, 130 or 143 when stopped.
@@ -25,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the parser of a command's arguments refuses leaves as ``SystemExit(2)``, and its help as ``SystemExit(0)``.
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    from motet.errors import InputError, RunInterrupted, TrainingDivergedError
+    from motet.errors import InputError, LostRankError, RunInterrupted, TrainingDivergedError
 
     code = 2
     try:
@@ -34,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except (InputError, TrainingDivergedError) as error:
         message = str(error)
+    except LostRankError as error:
+        message, code = str(error), 1
     except RunInterrupted as stop:
         message, code = str(stop), 128 + stop.signal
     except KeyboardInterrupt:
@@ -49,8 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and "out of memory" not in str(error) and "t allocate" not in str(error):
             raise
         message = "not enough memory. Take a smaller model, fewer members, a smaller batch, or another device."
-    print(f"motet: {message}", file=sys.stderr)  # noqa: T201
+    if _is_mine_to_say(message):
+        print(f"motet: {message}", file=sys.stderr, flush=True)  # noqa: T201
     return code
+
+
+def _is_mine_to_say(message: str) -> bool:
+    """Whether this process should print the message: of several that fail alike only one should."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from motet.distributed import mine_to_say
+
+    return mine_to_say(message)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -69,6 +84,12 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if argv[0] not in _COMMANDS:
         raise InputError("the command must be one of motet's", got=repr(argv[0]), fix=nearest(argv[0], _COMMANDS))
+    if argv[0] in _ALONE and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            "torchrun must start motet run, which alone works on several processes",
+            got=f"motet {argv[0]} with WORLD_SIZE={os.environ['WORLD_SIZE']}",
+            fix=f"Run motet {argv[0]} without torchrun, or unset WORLD_SIZE",
+        )
     code: int = import_module(_COMMANDS[argv[0]][0]).main(argv)
     return code
 

@@ -1,8 +1,11 @@
 """motet run RECIPE."""
 
+import contextlib
 import dataclasses
 import inspect
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -22,12 +25,16 @@ class Options:
         data_dir: where the data's files lie.
         device: auto, cpu, cuda, cuda:1, ...
         json: print the settings and scores as JSON.
+        member_ranks: started by torchrun: over how many processes the members are shared out.
+        data_ranks: started by torchrun: over how many processes the rows of a batch are shared out.
     """
 
     out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/RECIPE, with a number where that is taken")] = None
     data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
     device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
     json: bool = False
+    member_ranks: Annotated[int | None, OMITTABLE, shown("N", "all, divided by --data-ranks")] = None
+    data_ranks: Annotated[int | None, OMITTABLE, shown("N", "1")] = None
 
 
 _USAGE = """usage: motet run RECIPE [--out DIR] [--data-dir DIR] [--device DEVICE] [--json] [--SETTING VALUE ...]
@@ -35,7 +42,8 @@ _USAGE = """usage: motet run RECIPE [--out DIR] [--data-dir DIR] [--device DEVIC
 Run one experiment: what the function RECIPE returns. RECIPE is one of motet's (see: motet recipes) or your own,
 module:function or file.py:function, returning a motet.Experiment. Every field can be overridden:
 --method.members 4 --training.epochs 10 --seed 1. motet run RECIPE --help lists them.
-Run the same command again to go on after Ctrl-C."""
+Run the same command again to go on after Ctrl-C.
+Members over several processes: torchrun --nproc-per-node=N -m motet run RECIPE [--member-ranks N] [--data-ranks N]"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
     from motet.data import fingerprint
+    from motet.distributed import start
     from motet.experiments import run_experiment
     from motet.experiments.folder import free_folder
     from motet.experiments.provenance import source_of
@@ -53,24 +62,53 @@ def main(argv: Sequence[str]) -> int:
     from motet.recipes import load_recipe
 
     recipe = argv[1]
-    experiment, options = _parse(load_recipe(recipe), argv)
-    out = options.out
-    if out is None:
-        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
-        out = free_folder(
-            Path("runs") / name,
-            experiment.to_record(),
-            source=source_of(experiment.model),
-            data=lambda: fingerprint(experiment.data, options.data_dir, options=experiment.data_options),
-        )
-    run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say)
+    with _quiet_unless_first():
+        experiment, options = _parse(load_recipe(recipe), argv)
+    grid = start(member_ranks=options.member_ranks, data_ranks=options.data_ranks)
+    with grid:
+        out = options.out
+        if out is None:
+            name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
+            settings, source = experiment.to_record(), source_of(experiment.model)
+            grid.agree({"settings": settings, "source": source})
+            out = grid.first(
+                lambda: free_folder(
+                    Path("runs") / name,
+                    settings,
+                    source=source,
+                    data=lambda: fingerprint(experiment.data, options.data_dir, options=experiment.data_options),
+                )
+            )
+        run = run_experiment(experiment, out, data_dir=options.data_dir, device=options.device, say=say, grid=grid)
+    if not grid.is_first:
+        return 0
     if options.json:
         show(to_json({"folder": str(out), "settings": run.record["settings"], **run.scores}).rstrip())
     else:
         show(str(experiment.method))
         show_lines((key, _number(value)) for key, value in {**run.scores["test"], **run.scores["cost"]}.items())
+    if grid.size > 1:
+        say(_communication(run.scores["communication"]))
     say(f"run: {out}")
     return 0
+
+
+def _communication(sent: dict[str, Any]) -> str:
+    ranks = sent["member_ranks"] * sent["data_ranks"]
+    return (
+        f"sent: {sent['bytes_per_step']:,} bytes a step between {ranks} processes; data-parallel training would send "
+        f"{sent['data_parallel_bytes_per_step']:,}"
+    )
+
+
+@contextlib.contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """Of processes that torchrun started with one command, the first alone prints its help, or what is wrong."""
+    with contextlib.ExitStack() as quiet:
+        if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0":
+            quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        yield
 
 
 def _parse(experiment: Any, argv: Sequence[str]) -> tuple[Any, Options]:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from motet.data import Dataset
+from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.experiment import Experiment
@@ -13,8 +14,8 @@ from motet.models import CustomModel, ModelSettings
 from motet.objectives import ExitObjective
 
 
-def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
-    """The experiment's ensemble with its initial weights; sets torch's seed."""
+def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
+    """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed."""
     spec = dataset.spec
     likelihood = likelihood_for(experiment.likelihood, spec)
     needed = outputs_for(likelihood, spec)
@@ -26,6 +27,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Ensemble:
         objective=experiment.objective,
         first=experiment.first,
         last=experiment.last,
+        grid=grid,
     )
     with torch.no_grad():
         outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]

@@ -26,7 +26,7 @@ from motet.files import read_json, write_json
 from motet.methods import Single
 from motet.metrics import latency_ratios
 from motet.records import to_record
-from motet.training import CHECKPOINT, resolve_device, resolve_precision
+from motet.training import newest_checkpoint, resolve_device, resolve_precision
 
 LATENCY_BATCH = 32
 RECORD = "compare.json"
@@ -95,7 +95,7 @@ def compare(
             what = f"[{done}/{len(entries) * len(plan.seeds)}] {entry.label}, seed {seed}"
             where = folder / entry.folder(seed)
             finished = (where / "scores.json").exists()
-            if not finished and (where / CHECKPOINT).exists():
+            if not finished and newest_checkpoint(where) is not None:
                 say(f"{what}: going on from its checkpoint")
             try:
                 run = run_experiment(

@@ -14,7 +14,7 @@ import motet
 from motet.data import Dataset, ImageFiles, Split
 from motet.experiments.run import Run
 from motet.files import remove_leftovers, write_text
-from motet.training import CHECKPOINT
+from motet.training import checkpoint_files
 
 PARTS = "evaluation-parts"
 """The folder in a run's, for as long as an evaluation of it is not finished."""
@@ -85,10 +85,12 @@ class Parts:
 
 def base_of(run: Run, data: str, device: torch.device) -> dict[str, Any]:
     """What every part of an evaluation of `run` depends on. `data`: see `digest_of_data`."""
-    with (run.folder / CHECKPOINT).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for path in checkpoint_files(run.folder):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
     return {
-        "weights": weights,
+        "weights": digest.hexdigest(),
         "settings": run.record["settings"],
         "data": data,
         "motet": motet.__version__,

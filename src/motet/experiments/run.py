@@ -1,7 +1,8 @@
 """Run one experiment: data, model, training, predictions, scores, all kept in one folder.
 
-``run.json`` (settings, seed, versions, hardware, commit), ``history.csv``, ``checkpoint/last.safetensors``,
-``predictions.safetensors`` (test outputs and targets) and ``scores.json``; each is whole or absent.
+``run.json`` (settings, seed, versions, hardware, commit), ``history.csv``, ``checkpoint/last.safetensors``
+(over several processes: see `motet.training.member_checkpoint`), ``predictions.safetensors`` (test outputs and targets)
+and ``scores.json``; each is whole or absent.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
+import motet
 from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
+from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.build import build
@@ -24,9 +27,9 @@ from motet.files import read_json, write_json
 from motet.metrics import flops, member_scores, parameters, score
 from motet.prediction import Prediction
 from motet.training import (
-    CHECKPOINT,
     fit,
-    load_weights,
+    load_run_weights,
+    newest_checkpoint,
     predict_split,
     read_history,
     resolve_device,
@@ -93,6 +96,7 @@ def run_experiment(
     label: str | None = None,
     dataset: Dataset | None = None,
     say: Callable[[str], None] = lambda _: None,
+    grid: Grid | None = None,
 ) -> Run:
     """Run `experiment` in `folder`, go on where it was stopped, or return it if it is finished.
 
@@ -105,40 +109,52 @@ def run_experiment(
         label: what the bar calls the run; the method's label if None.
         dataset: the experiment's data, where the caller has loaded it already.
         say: told what happens, a line at a time.
+        grid: the processes that run it together, from `motet.distributed.start`; each makes the same call.
 
     Raises:
         InputError: for bad settings or data, or a folder that holds another run.
         TrainingDivergedError: if the loss becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM; the same call goes on from there.
+        LostRankError: if another of the processes has gone.
     """
     folder = Path(folder)
     settings, source = experiment.to_record(), source_of(experiment.model)
+    grid = grid or Grid()
+    say = say if grid.is_first else lambda _: None
+    grid.agree(
+        {"settings": settings, "source": source, "folder": str(folder), "versions": {"motet": motet.__version__}}
+    )
     claim = partial(claim_folder, folder, settings, source=source)
-    claim()
-    if done := load_run(folder):
+    grid.first(claim)
+    if grid.first(lambda: load_run(folder) is not None):
         given = dataset.fingerprint if dataset else None
-        claim(
+        claim_data = partial(
+            claim,
             data=lambda: (
                 fingerprint(experiment.data, data_dir, options=experiment.data_options) if given is None else given
-            )
+            ),
         )
+        grid.first(claim_data)
         say(f"{folder} is finished already; nothing to train")
-        return done
+        return _read(folder)
     place = resolve_device(device)
     resolve_precision(experiment.training, place)
-    dataset = (dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)).to(place)
+    with grid.one_machine_at_a_time():
+        dataset = dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)
+    dataset = dataset.to(place)
     known = dataset.fingerprint
-    claim(data=lambda: known)
+    grid.first(partial(claim, data=lambda: known))
     steps_per_epoch(dataset.train, experiment.training.batch_size)
     with run_threads(experiment, dataset, place):
-        ensemble = build(experiment, dataset).to(place)
+        ensemble = build(experiment, dataset, grid=grid).to(place)
         # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
-        checkpoint = folder / CHECKPOINT
-        if not (folder / "run.json").exists():
+        if grid.is_first and not (folder / "run.json").exists():
             where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
+            if grid.size > 1:
+                where |= {"ranks": {"members": grid.member_ranks, "data": grid.data_ranks}}
             about = {"data": describe(dataset), "likelihood": likelihood_name(experiment.likelihood, dataset.spec)}
             write_json(folder / "run.json", {"settings": settings, **where, **about, "source": source})
-        elif checkpoint.exists():
+        elif grid.is_first and newest_checkpoint(folder) is not None:
             say(f"going on from the checkpoint in {folder}")
         try:
             history = fit(
@@ -152,10 +168,19 @@ def run_experiment(
                 label=label or experiment.method.label,
             )
         except Exception:
-            if not checkpoint.exists():  # nothing was trained that would be worth protecting from another run
+            if (
+                grid.is_first and newest_checkpoint(folder) is None
+            ):  # nothing was trained that would be worth protecting from another run
                 abandon(folder, "run.json")
             raise
-        write_json(folder / "scores.json", _finish(ensemble, dataset, folder, history))
+        scores = _finish(ensemble, dataset, folder, history)
+        if grid.is_first:
+            write_json(folder / "scores.json", scores)
+        grid.everyone.barrier()
+    return _read(folder)
+
+
+def _read(folder: Path) -> Run:
     done = load_run(folder)
     assert done is not None
     return done
@@ -164,7 +189,7 @@ def run_experiment(
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     """A finished run's ensemble, with its trained weights, on the CPU."""
     ensemble = build(run.experiment, dataset.to("cpu"))
-    load_weights(run.folder / CHECKPOINT, ensemble)
+    load_run_weights(run.folder, ensemble)
     return ensemble.eval()
 
 
@@ -190,20 +215,25 @@ def _finish(ensemble: Ensemble, dataset: Dataset, folder: Path, history: list[di
     """Predict, keep the test predictions, and score both held-out splits."""
     validation = predict_split(ensemble, dataset, dataset.validation)
     test = predict_split(ensemble, dataset, dataset.test)
-    test.save(folder / "predictions.safetensors")
+    share = ensemble.share
+    if share is None or share.grid.is_first:
+        test.save(folder / "predictions.safetensors")
     example = dataset.prepare(dataset.test.inputs[:1])
     in_own_units = dataset.spec.in_own_units
-    return {
+    counts = {"parameters": parameters(ensemble), "flops": flops(ensemble.fold(), example)}
+    if share is not None:
+        counts = {name: share.total(count) for name, count in counts.items()}
+    scores = {
         "test": in_own_units(score(test)),
         "test_members": _each_in_own_units(member_scores(test), dataset),
         "validation": in_own_units(score(validation)),
         "cost": {
-            "parameters": parameters(ensemble),
-            "flops": flops(ensemble.fold(), example),
+            **counts,
             "train_seconds": sum(row["seconds"] for row in history),
         },
         "epochs": len(history),
     }
+    return scores if share is None else scores | {"communication": share.communication(ensemble)}
 
 
 def _each_in_own_units(scores: dict[str, list[float]], dataset: Dataset) -> dict[str, list[float]]:

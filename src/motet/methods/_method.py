@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from motet.distributed import Grid, Share
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared
@@ -34,6 +35,7 @@ class Given:
         first, last: the model's input and output layers, where the user named them.
         init: whether members draw initial weights of their own, or start from the model's.
         likelihood: what the outputs mean.
+        only: the members to hold, of an ensemble over several processes; None for all.
     """
 
     example: Tensor
@@ -42,6 +44,7 @@ class Given:
     last: LayerNames = None
     init: Init = "fresh"
     likelihood: Likelihood = field(default_factory=Categorical)
+    only: range | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,8 @@ class Method(ABC):
     """The method's name in tables and figures."""
     summary: ClassVar[str]
     """One line: who owns which weights and who sees what."""
+    shares_nothing: ClassVar[bool] = False
+    """Whether members are whole networks, so that each may be on a process of its own."""
 
     @property
     def combination(self) -> Combination:
@@ -103,6 +108,7 @@ class Method(ABC):
         last: LayerNames = None,
         init: Init | None = None,
         combination: Combination | None = None,
+        grid: Grid | None = None,
     ) -> Ensemble:
         """Turn a model into an ensemble of this method.
 
@@ -121,6 +127,9 @@ class Method(ABC):
                 and a module keeps its own where its norms show that it has been trained.
             combination: how members are combined, ``"mixture"`` or ``"geometric"``; if None, as the objective says,
                 or as the method does where the objective leaves it open.
+            grid: the processes that share the members out, from `motet.distributed.start`; the ensemble then holds this
+                process's members, and its loss is this process's share. The same seed gives the members the weights
+                that they would have in one process.
 
         Raises:
             InputError: if the model or the example does not fit, with the candidates where layers are ambiguous.
@@ -128,25 +137,40 @@ class Method(ABC):
         _check_model(model, example, init)
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
-        layout, likelihood = Layout(), likelihood or Categorical()
-        given = Given(example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood)
-        network = self.convert(model, given)
         objective = objective or self.default_objective
+        share = None if grid is None or grid.size == 1 else self._share(grid, objective)
+        layout, likelihood, only = Layout(), likelihood or Categorical(), None if share is None else share.only
+        given = Given(
+            example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood, only=only
+        )
+        network = self.convert(model, given)
         implied = objective.combination if isinstance(objective, Objective) else None
         ensemble = Ensemble(
             network,
-            members=self.size,
+            members=self.size if share is None else share.held,
             description=str(self),
             likelihood=likelihood,
             objective=objective,
             grouping=self.grouping_for(network, example),
             layout=layout,
             combination=combination or implied or self.combination,
-            members_in_training=self.size_in_training,
+            members_in_training=self.size_in_training if share is None else share.held,
             input_axes=example.ndim,
+            share=share,
         )
         _rehearse(ensemble, example)
         return ensemble
+
+    def _share(self, grid: Grid, objective: Objective | ExitObjective) -> Share:
+        if not self.shares_nothing:
+            raise InputError(
+                "members on several processes need a method whose members share no parameters",
+                got=f"{self} on {grid.size} processes",
+                fix="Take DeepEnsemble or ModularNetwork, or run it on one process",
+            )
+        share = Share(grid, self.size)
+        share.check(objective)
+        return share
 
 
 def check_members(members: int) -> None:

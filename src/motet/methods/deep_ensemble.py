@@ -43,6 +43,7 @@ class DeepEnsemble(Method):
     name: ClassVar[str] = "deep-ensemble"
     label: ClassVar[str] = "Deep ensemble"
     summary: ClassVar[str] = "M whole networks, nothing shared, M times the cost"
+    shares_nothing: ClassVar[bool] = True
 
     members: int = 4
     execution: Execution = "auto"
@@ -64,7 +65,7 @@ class DeepEnsemble(Method):
     def convert(self, model: Model, given: Given) -> nn.Module:
         """M networks side by side."""
         networks, probed = member_networks(model, given, self.members)
-        if self.execution == "loop" or (self.execution == "auto" and self.members == 1):
+        if self.execution == "loop" or (self.execution == "auto" and len(networks) == 1):
             return Members(networks, layout=given.layout)
         together = self.execution == "stacked"
         try:
@@ -86,8 +87,10 @@ class DeepEnsemble(Method):
             return Members(networks, layout=given.layout)
 
 
-def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
+def part_members(networks: Sequence[nn.Module], probed: Probe, *, members: int, only: range) -> None:
     """Nudge the output layers of networks with the same weights, as `motet.surgery.member_stack` keeps them.
+
+    The networks are those of the members `only`, of so many.
 
     Members with the same weights that see the same batches would get the same gradients, and stay one network.
     """
@@ -95,13 +98,15 @@ def part_members(networks: Sequence[nn.Module], probed: Probe) -> None:
         for name in probed.output_layers:
             for index, parameter in enumerate(networks[0].get_submodule(name).parameters()):
                 draw = head_stack if parameter.ndim > 1 else member_stack
-                stack = draw(parameter, len(networks), "keep")
-                for network, value in zip(networks, stack, strict=True):
-                    list(network.get_submodule(name).parameters())[index].copy_(value)
+                stack = draw(parameter, members, "keep")
+                for network, member in zip(networks, only, strict=True):
+                    list(network.get_submodule(name).parameters())[index].copy_(stack[member])
 
 
 def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.Module], Probe]:
     """M networks with initial weights of their own, the first with the model's, and what the first showed.
+
+    Where only some are to be held, all are drawn, one after another, so that each is what it is beside all others.
 
     Raises:
         InputError: for a model that writes on its input, and for a function that gives one module again and again.
@@ -114,19 +119,25 @@ def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.M
             got="a model that changes its input in place",
             fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
         )
+    only = range(members) if given.only is None else given.only
     if given.init == "keep":
-        others = [copy.deepcopy(network) for _ in range(members - 1)]
-        part_members([network, *others], probed)
-    elif isinstance(model, nn.Module):
-        others = [fresh_copy(network) for _ in range(members - 1)]
-    else:
-        others = [instance_of(model) for _ in range(members - 1)]
-    networks = [network, *others]
-    parameters = [parameter for member in networks for parameter in member.parameters()]
-    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        networks = [network if member == 0 else copy.deepcopy(network) for member in only]
+        part_members(networks, probed, members=members, only=only)
+        return networks, probed
+    networks, known = [network] if 0 in only else [], set(map(id, network.parameters()))
+    for member in range(1, members):
+        made = fresh_copy(network) if isinstance(model, nn.Module) else instance_of(model)
+        _check_new(made, known)
+        if member in only:  # of the others the ids come again
+            networks.append(made)
+            known.update(map(id, made.parameters()))
+    return networks, probed
+
+
+def _check_new(network: nn.Module, known: set[int]) -> None:
+    if any(id(parameter) in known for parameter in network.parameters()):
         raise InputError(
             "a function given as the model must make a new module each time",
             got="modules that share parameters",
             fix="Build the model inside the function, or give the model itself",
         )
-    return networks, probed

@@ -37,6 +37,7 @@ class ModularNetwork(Method):
     name: ClassVar[str] = "modular-network"
     label: ClassVar[str] = "Modular network"
     summary: ClassVar[str] = "M whole networks trained between independently and jointly, by lambda"
+    shares_nothing: ClassVar[bool] = True
 
     members: int = 16
     lam: float = 0.95

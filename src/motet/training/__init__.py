@@ -14,12 +14,14 @@ from motet.training.evaluate_shift import (
 )
 from motet.training.fit import fit
 from motet.training.history import read_history, write_history
+from motet.training.member_checkpoint import checkpoint_files, load_run_weights, newest_checkpoint
 from motet.training.settings import Training
 from motet.training.shifted import shifted_files, shifted_images, shifted_table
 
 __all__ = [
     "CHECKPOINT",
     "Training",
+    "checkpoint_files",
     "evaluate_clean",
     "evaluate_official",
     "evaluate_ood",
@@ -27,7 +29,9 @@ __all__ = [
     "evaluate_shifted",
     "evaluate_table_shift",
     "fit",
+    "load_run_weights",
     "load_weights",
+    "newest_checkpoint",
     "predict_split",
     "predict_split_distinct",
     "read_history",

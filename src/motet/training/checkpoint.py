@@ -5,7 +5,7 @@ Tensors stand in it by path, everything else as JSON in its metadata.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ def save_checkpoint(
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     about = {"version": VERSION, "settings": settings, "position": vars(position)}
-    about |= {"optimizer": scalars, "scaler": scaler}
+    about |= {"optimizer": scalars, "scaler": scaler, "parameters": parameter_names(model, optimizer)}
     # Clones, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     write_atomically(path, lambda beside: save_file(copies, beside, metadata={"motet.checkpoint": json.dumps(about)}))
@@ -100,21 +100,21 @@ def load_checkpoint(
     Raises:
         InputError: if the file is not a checkpoint of this model and these settings.
     """
-    with _refusing(path, "for the same run", "Choose another folder, or move this one away and start the run again"):
-        about, tensors = _read(path)
+    with refusing(path, "for the same run", "Choose another folder, or move this one away and start the run again"):
+        about, tensors = read_checkpoint(path)
         if about["settings"] != settings:
             raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
         position = Position(**about["position"])
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
-        for name, value in _below("optimizer.", tensors).items():
+        for name, value in below("optimizer.", tensors).items():
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = value
-        model.load_state_dict(_below("model.", tensors))
+        model.load_state_dict(below("model.", tensors))
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        return position, _below("best.", tensors), about["scaler"]
+        return position, below("best.", tensors), about["scaler"]
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -123,24 +123,37 @@ def load_weights(path: Path, model: nn.Module) -> None:
     Raises:
         InputError: if the file is not a checkpoint of this model.
     """
-    with _refusing(path, "for this model", "Move the run's folder away and run it again"):
-        _, tensors = _read(path)
-        model.load_state_dict(_below("best.", tensors) or _below("model.", tensors))
+    with refusing(path, "for this model", "Move the run's folder away and run it again"):
+        _, tensors = read_checkpoint(path)
+        model.load_state_dict(below("best.", tensors) or below("model.", tensors))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def parameter_names(model: nn.Module, optimizer: Optimizer) -> list[str]:
+    """The names of the parameters, in the order in which the optimiser's state numbers them."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def read_checkpoint(
+    path: Path, *, only: Callable[[str], bool] = lambda _: True
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What stands in a checkpoint file beside the tensors, and the tensors whose names are asked for."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         about: dict[str, Any] = json.loads((file.metadata() or {})["motet.checkpoint"])
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Tensor] = {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if only(name)
+        }
     if about["version"] != VERSION:
         raise ValueError(f"version {about['version']}")
     return about, tensors
 
 
 @contextmanager
-def _refusing(path: Path, purpose: str, way_out: str) -> Iterator[None]:
+def refusing(path: Path, purpose: str, way_out: str) -> Iterator[None]:
     """Whatever a damaged or foreign file makes the body raise becomes one `InputError`."""
     from safetensors import SafetensorError
 
@@ -154,5 +167,6 @@ def _refusing(path: Path, purpose: str, way_out: str) -> Iterator[None]:
         ) from error
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from motet.distributed import launched
 from motet.errors import InputError
 from motet.training.settings import Training
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 def resolve_device(name: str = "auto") -> torch.device:
     """The device called `name`; ``"auto"`` is the first CUDA device where there is one, else the CPU.
 
+    Processes that ``torchrun`` started on one machine take its CUDA devices in turn, unless `name` has a number.
+
     Raises:
         InputError: if the name is no device, or that device is not in this machine.
     """
     if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        return torch.device("cuda", _own_cuda()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -32,7 +35,14 @@ def resolve_device(name: str = "auto") -> torch.device:
             got=f"{count.get(device.type, 0)} devices of type {device.type!r}",
             fix="Pass --device cpu, or --device auto to take what is there",
         )
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", _own_cuda())
     return device if device.type == "cpu" else torch.device(device.type, device.index or 0)
+
+
+def _own_cuda() -> int:
+    launch = launched()
+    return 0 if launch is None else launch.local_rank % torch.cuda.device_count()
 
 
 def resolve_precision(training: Training, device: torch.device) -> str:

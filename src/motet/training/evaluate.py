@@ -10,21 +10,33 @@ from motet.modes import evaluating
 from motet.prediction import Prediction
 
 
-def predict_split(ensemble: Ensemble, dataset: Dataset, split: Split, *, batch_size: int = 512) -> Prediction:
+def predict_split(
+    ensemble: Ensemble, dataset: Dataset, split: Split, *, batch_size: int = 512, combined: bool = False
+) -> Prediction:
     """Predict every row of `split`, in order, in evaluation mode and in the weights' own precision.
+
+    Of an ensemble over several processes each asks its own members, and all get the prediction of all.
 
     Args:
         ensemble: on any device; batches are moved to it.
         dataset: normalises the inputs.
         split: one of the dataset's, or other rows of the same shape.
         batch_size: rows per forward pass.
+        combined: over several processes, whether the members' combination is all that is asked for: less is sent.
     """
     device = next(ensemble.parameters()).device
     parts = [
         ensemble.predict(dataset.prepare(x.to(device))).outputs_BMC for x, _ in in_order(split, batch_size=batch_size)
     ]
+    outputs_BMC = torch.cat(parts)
+    if (share := ensemble.share) is not None:
+        outputs_BMC = (
+            share.combined(outputs_BMC, ensemble.combination, ensemble.likelihood)
+            if combined
+            else share.gather(outputs_BMC)
+        )
     return Prediction(
-        outputs_BMC=torch.cat(parts),
+        outputs_BMC=outputs_BMC,
         likelihood=ensemble.likelihood,
         combination=ensemble.combination,
         targets=split.targets.to(device),

@@ -14,24 +14,25 @@ from motet.data.augment import Augment, step_seed
 from motet.data.batches import batches, steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
-from motet.files import remove_leftovers
 from motet.metrics import accuracy, rmse
 from motet.metrics.scores import as_classes
-from motet.training.checkpoint import CHECKPOINT, Position, load_checkpoint, save_checkpoint
+from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.evaluate import predict_split
 from motet.training.history import Row, write_history
+from motet.training.member_checkpoint import POINTER, drop_members, restore, save_members
 from motet.training.optimizers import make_optimizer, set_learning_rate, warm_up
 from motet.training.progress import ProgressBar
 from motet.training.schedules import learning_rate
 from motet.training.settings import Training
 from motet.training.signals import StopRequest, stop_requests
+from motet.training.together import Together
 from motet.types import Progress
 
-# Losses are looked at this often, not at every step: reading one waits for the device.
-_LOOK_EVERY = 16
 # Checkpoints take at most this share of the time between them.
 _CHECKPOINT_SHARE = 0.05
+# Seconds in which torchrun may pass on a signal that its processes have had from the terminal.
+_SAME_SIGNAL = 5.0
 
 
 def fit(
@@ -50,6 +51,9 @@ def fit(
     With a `folder` the run keeps ``history.csv`` and ``checkpoint/last.safetensors`` there. Called again with the same
     folder it goes on from the checkpoint and ends with the same numbers as a run that never stopped; the first
     Ctrl-C or SIGTERM saves a checkpoint at the next step and raises `RunInterrupted`.
+
+    An ensemble over several processes (`wrap` with a ``grid``) is trained by all of them, each calling `fit` with the
+    same arguments; rank 0 writes the history, and every rank its part of the checkpoint.
 
     Args:
         ensemble: what a method's `wrap` returned.
@@ -70,13 +74,15 @@ def fit(
         InputError: if settings, data and ensemble do not fit, or the folder holds another run's checkpoint.
         TrainingDivergedError: if the loss becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM, if there is a folder; also when the last step was done by then.
+        LostRankError: if a process that holds other members has gone.
     """
     run = _Fit(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device)
-    with ProgressBar(label, total=run.total_steps, done=run.steps_done, enabled=progress) as bar:
+    with ProgressBar(label, total=run.total_steps, done=run.steps_done, enabled=progress and run.ranks.is_first) as bar:
         if folder is None:
-            run.to_the_end(StopRequest(), bar)
+            run.to_the_end(run.ranks.stop_request(StopRequest()), bar)
         else:
-            with stop_requests() as stop:
+            with stop_requests(patience=0.0 if ensemble.share is None else _SAME_SIGNAL) as asked:
+                stop = run.ranks.stop_request(asked)
                 run.to_the_end(stop, bar)
             if stop:
                 raise run.interrupted(stop)
@@ -98,7 +104,9 @@ class _Fit:
         device: str,
     ) -> None:
         place = resolve_device(device)
-        self.fabric = make_fabric(place, resolve_precision(training, place))
+        precision = resolve_precision(training, place)
+        self.fabric = make_fabric(place, precision)
+        self.ranks = Together(ensemble.share)
         self.ensemble, self.training, self.seed = ensemble, training, seed
         self.dataset = dataset.to(place)
         train = self.dataset.train
@@ -125,19 +133,25 @@ class _Fit:
         data = f"{dataset.spec.name} ({len(train)} rows)"
         self.settings = f"{ensemble.description}, {ensemble.objective}, {data}, seed={seed}, {training}"
         self.position, self.best = Position(), dict[str, Tensor]()
-        if self.checkpoint is not None and self.checkpoint.exists():
-            remove_leftovers(self.checkpoint.parent)
-            self.position, self.best, scaler = load_checkpoint(
-                self.checkpoint, model=ensemble, optimizer=optimizer, settings=self.settings
-            )
-            self.fabric.strategy.precision.load_state_dict(scaler)
+        self.ranks.check(self.settings, dataset, training, precision)
+        if ensemble.share is not None:
+            ensemble.share.grid.same_weights(ensemble)
+            ensemble.share.grid.seed_apart(seed)
+        self.steps_before = 0
+        if self.folder is not None and (
+            held := restore(self.folder, model=ensemble, optimizer=optimizer, settings=self.settings, seed=seed)
+        ):
+            self.position, self.best, scaler = held
+            if scaler:
+                self.fabric.strategy.precision.load_state_dict(scaler)
+            self.steps_before = self.steps_done
             # The checkpoint is written before the history: whoever was killed in between has an older one.
             self.write_history()
         self.saved_at, self.saving_took = -math.inf, 0.0
 
     @property
     def checkpoint(self) -> Path | None:
-        return None if self.folder is None else self.folder / CHECKPOINT
+        return None if self.folder is None else self.folder / (CHECKPOINT if self.ensemble.share is None else POINTER)
 
     @property
     def total_steps(self) -> int:
@@ -165,13 +179,14 @@ class _Fit:
                 self.validate()
                 bar.steps(self.steps_done)
                 bar.epoch(self.position.history[-1])
-            due = time.monotonic() - self.saved_at > self.saving_took / _CHECKPOINT_SHARE
-            if self.finished or stop or due:
+            due = float(time.monotonic() - self.saved_at > self.saving_took / _CHECKPOINT_SHARE)
+            self.ranks.last_look()
+            if self.finished or stop or self.ranks.as_first(due)[0]:
                 self.save()
 
     def epoch(self, stop: StopRequest, bar: ProgressBar) -> None:
         """Train to the end of the epoch that is under way, or to the first step after a stop was asked for."""
-        optimizer, position = self.optimizer, self.position
+        optimizer, position, share = self.optimizer, self.position, self.ensemble.share
         unread: list[Tensor] = []
         started = time.perf_counter()
         self.ensemble.train()
@@ -188,11 +203,13 @@ class _Fit:
             set_learning_rate(optimizer, rate)
             loss = self.step_loss(x, y)
             self.fabric.backward(loss)
+            if share is not None:
+                share.grid.average_gradients(self.ensemble)
             optimizer.step()
             optimizer.zero_grad()
             unread.append(loss.detach())
             position.step_in_epoch += 1
-            if len(unread) == _LOOK_EVERY or stop:
+            if len(unread) >= self.ranks.look_every or stop:
                 self.read(unread)
                 bar.steps(self.steps_done)
             if stop:
@@ -201,6 +218,8 @@ class _Fit:
         position.epoch_seconds += time.perf_counter() - started
 
     def step_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        share = self.ensemble.share
+        rows = None if share is None or share.grid.data_ranks == 1 else share.grid.rows(len(x))
         try:
             # Fabric applies the precision to forward() alone where it wraps no data-parallel module.
             with self.fabric.autocast():
@@ -208,10 +227,17 @@ class _Fit:
                     # Drawn anew for every step: a resumed run needs to remember nothing.
                     position = self.position
                     self.generator.manual_seed(step_seed(self.seed, position.epoch, position.step_in_epoch))
-                    loss: Tensor = self.model.loss(x, y, progress=self.progress, augment=self.augment)
+                    if rows is None:
+                        loss: Tensor = self.model.loss(x, y, progress=self.progress, augment=self.augment)
+                        return loss
+                    x, y = self.augment(x, y)
                 else:
                     x = self.dataset.prepare(x) if self.as_stored else x
+                if rows is None:
                     loss = self.model.loss(x, y, progress=self.progress)
+                else:
+                    part = (rows.stop - rows.start) / len(x)
+                    loss = part * self.model.loss(x[rows], y[rows], progress=self.progress)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -224,7 +250,7 @@ class _Fit:
 
     def read(self, unread: list[Tensor]) -> None:
         """Add the losses to the epoch's sum, and stop the run at the first that is not finite."""
-        losses = [] if not unread else torch.stack(unread).double().tolist()
+        losses = self.ranks.read(unread)
         for index, loss in enumerate(losses):
             if not math.isfinite(loss):
                 step = self.steps_done - len(losses) + index
@@ -235,7 +261,7 @@ class _Fit:
     def validate(self) -> None:
         """Close the epoch: score the validation split and add a row to the history."""
         position = self.position
-        prediction = predict_split(self.ensemble, self.dataset, self.dataset.validation)
+        prediction = predict_split(self.ensemble, self.dataset, self.dataset.validation, combined=True)
         assert prediction.targets is not None
         spec = self.dataset.spec
         nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
@@ -247,6 +273,8 @@ class _Fit:
             score = {"validation_accuracy": float(accuracy(classes.probs, labels))}
         else:
             score = {"validation_rmse": spec.target_std * float(rmse(prediction.mean, prediction.targets))}
+        (key,) = score
+        nll, score[key] = self.ranks.as_first(nll, score[key])
         last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)
         position.history.append(
             {
@@ -272,25 +300,29 @@ class _Fit:
             return
         started = time.monotonic()
         trained = (parameter for parameter in self.ensemble.parameters() if parameter.requires_grad)
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+        if not self.ranks.all(all(bool(torch.isfinite(parameter).all()) for parameter in trained)):
             # The last step's loss was finite, its gradient was not: such a checkpoint would be of no use.
             raise self.diverged("network's weights", math.nan, self.steps_done - 1)
-        save_checkpoint(
-            self.checkpoint,
-            model=self.ensemble,
-            optimizer=self.optimizer.optimizer,
-            position=self.position,
-            settings=self.settings,
-            best=self.best,
-            scaler=self.fabric.strategy.precision.state_dict(),
-        )
+        assert self.folder is not None
+        state: dict[str, Any] = {
+            "model": self.ensemble,
+            "optimizer": self.optimizer.optimizer,
+            "position": self.position,
+            "settings": self.settings,
+            "best": self.best,
+        }
+        if self.ensemble.share is not None:
+            save_members(self.folder, **state, step=self.steps_done)
+        else:
+            save_checkpoint(self.checkpoint, **state, scaler=self.fabric.strategy.precision.state_dict())
+            drop_members(self.folder)
         self.write_history()
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - started
 
     def write_history(self) -> None:
-        assert self.folder is not None
-        write_history(self.folder / "history.csv", self.position.history)
+        if self.folder is not None and self.ranks.is_first:
+            write_history(self.folder / "history.csv", self.position.history)
 
     def finish(self) -> list[Row]:
         if self.best:

@@ -1,7 +1,10 @@
 """Ctrl-C and SIGTERM ask a run to stop at the next step instead of killing it."""
 
+import math
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,8 +23,11 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests(*, patience: float = 0.0) -> Iterator[StopRequest]:
     """Within this context the first SIGINT or SIGTERM is noted; a second one acts as it did before.
+
+    With `patience`, those that come within so many seconds of the first are taken for the same: who starts several
+    processes may pass a signal on to some that the terminal has sent it to already.
 
     Outside the main thread, where Python allows no signal handlers, nothing is ever noted; nor is a signal that this
     process was started to ignore, as shells do with SIGINT for jobs in the background.
@@ -38,9 +44,18 @@ def stop_requests() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    noted = math.inf
+
     def note(number: int, frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
-        restore()
+        nonlocal noted
+        if request and time.monotonic() - noted > patience:
+            restore()
+            os.kill(os.getpid(), number)
+            return
+        if not request:
+            request.signal, noted = signal.Signals(number), time.monotonic()
+        if patience == 0:
+            restore()
 
     for number in before:
         signal.signal(number, note)

@@ -1,0 +1,310 @@
+"""The ranks of a run, laid out in a grid: members one way, rows of the batch the other."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar, final
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # torch lists no names there
+
+from motet.distributed.launch import Launch, launched
+from motet.distributed.watch import Watch
+from motet.distributed.wire import Wire
+from motet.errors import InputError, LostRankError, RunInterrupted
+
+T = TypeVar("T")
+# An exchange may wait for so long: for a slow disk, or the first download. A rank that has died is noticed sooner.
+_PATIENCE = timedelta(minutes=30)
+# And the first, for processes that start at different times.
+_GATHERING = timedelta(minutes=5)
+
+
+@final
+class Grid:
+    """Who holds which members, and who works on which rows. Made by `start`.
+
+    Rank r holds the members of column ``r // data_ranks`` and works on the rows of line ``r % data_ranks``: ranks that
+    share members, which exchange gradients, are neighbours.
+
+    As a context it ends this rank's part in the run: others that wait for it are told that it went.
+
+    Attributes:
+        rank, size: this process's number, and how many there are.
+        member_ranks: over how many ranks the members are shared out.
+        data_ranks: over how many ranks the rows of a batch are shared out.
+        members: exchanges with the ranks that hold other members and work on the same rows.
+        data: exchanges with the ranks that hold the same members and work on other rows.
+        everyone: exchanges with all ranks.
+        sent: bytes that this rank has sent, by purpose.
+    """
+
+    def __init__(
+        self,
+        *,
+        rank: int = 0,
+        local_rank: int = 0,
+        local_size: int = 1,
+        member_ranks: int = 1,
+        data_ranks: int = 1,
+        watch: Watch | None = None,
+        devices: frozenset[str] = frozenset({"cpu"}),
+    ) -> None:
+        self.rank, self.local_rank, self.local_size = rank, local_rank, local_size
+        self.member_ranks, self.data_ranks = member_ranks, data_ranks
+        self.watch = watch
+        self.sent: dict[str, float] = {}
+
+        def wire(lines: list[list[int]]) -> Wire:
+            group, size = None, 1
+            for ranks in lines:  # every rank takes part in making every group
+                if len(ranks) > 1:
+                    made = dist.group.WORLD if len(ranks) == self.size else dist.new_group(ranks, timeout=_PATIENCE)
+                    if rank in ranks:
+                        group, size = made, len(ranks)
+            return Wire(group, size=size, sent=self.sent, watch=watch, devices=devices)
+
+        columns = [[m * data_ranks + d for d in range(data_ranks)] for m in range(member_ranks)]
+        self.members = wire([list(line) for line in zip(*columns, strict=True)])
+        self.data = wire(columns)
+        self.everyone = wire([list(range(self.size))])
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return self.member_ranks * self.data_ranks
+
+    @property
+    def member_rank(self) -> int:
+        """This rank's place among those that hold other members."""
+        return self.rank // self.data_ranks
+
+    @property
+    def data_rank(self) -> int:
+        """This rank's place among those that work on other rows."""
+        return self.rank % self.data_ranks
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which alone writes results and talks."""
+        return self.rank == 0
+
+    def rows(self, count: int) -> slice:
+        """This rank's part of a batch of so many rows: contiguous, as even as possible.
+
+        Raises:
+            InputError: for fewer rows than ranks that share them.
+        """
+        if count < self.data_ranks:
+            raise InputError(
+                f"a batch must have a row for each of the {self.data_ranks} ranks that share it",
+                got=f"{count} rows",
+                fix="Raise the batch size, or take fewer --data-ranks",
+            )
+        return _part(count, self.data_ranks, self.data_rank)
+
+    def part_of(self, members: int) -> slice:
+        """The members that this rank holds: contiguous, as even as possible.
+
+        Raises:
+            InputError: for fewer members than ranks that share them.
+        """
+        if members < self.member_ranks:
+            raise InputError(
+                f"an ensemble over {self.member_ranks} ranks must have {self.member_ranks} members or more",
+                got=f"members={members}",
+                fix="Start fewer processes, or let some share the rows of the batch: --member-ranks 1 --data-ranks "
+                f"{self.size}"
+                if members == 1
+                else f"Start {members} processes, or let some share the rows of the batch with --data-ranks",
+            )
+        return _part(members, self.member_ranks, self.member_rank)
+
+    def first(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns on rank 0, on every rank; where it raises an `InputError`, every rank raises it."""
+        if self.size == 1:
+            return compute()
+        result: tuple[Any, InputError | None] = None, None
+        if self.is_first:
+            try:
+                result = compute(), None
+            except InputError as error:
+                result = None, error
+        value, refused = self.everyone.gather_objects(result, "agreement")[0]
+        if refused is not None:
+            raise refused
+        checked: T = value
+        return checked
+
+    @contextmanager
+    def one_machine_at_a_time(self) -> Iterator[None]:
+        """The first rank of each machine does it before the others: it may fetch files that they then find."""
+        if self.local_rank > 0:
+            self.everyone.barrier()
+        yield
+        if self.local_rank == 0:
+            self.everyone.barrier()
+
+    def agree(self, settings: Mapping[str, object]) -> None:
+        """Raise `InputError`, on every rank, unless all have the same settings.
+
+        Args:
+            settings: whatever the numbers of a run depend on; values that JSON knows, nested where that helps.
+        """
+        if self.size == 1:
+            return
+        mine = dict(_flat(settings)) | {"torch": str(torch.__version__)}
+        everyone = self.everyone.gather_objects(mine, "agreement")
+        for rank, theirs in enumerate(everyone):
+            for key in [*everyone[0], *(theirs.keys() - everyone[0].keys())]:
+                here, there = everyone[0].get(key), theirs.get(key)
+                if here != there:
+                    raise InputError(
+                        f"all ranks must have the same settings, {key} too",
+                        got=f"{there} on rank {rank} and {here} on rank 0",
+                        fix="Give every process the same command, the same files and the same versions",
+                    )
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Add up the gradients of the ranks that hold the same members, each of its own rows.
+
+        Each rank's loss must be its rows' share of the batch's: the mean over its rows times its part of the rows.
+        """
+        if self.data.size == 1:
+            return
+        for gradients in _by_dtype([p.grad for p in module.parameters() if p.grad is not None]):
+            flat = self.data.sum(torch.cat([gradient.flatten() for gradient in gradients]), "gradients")
+            for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(total.view_as(gradient))
+
+    @torch.no_grad()
+    def same_weights(self, module: nn.Module) -> None:
+        """Give ranks that hold the same members the same weights: those of the first of them."""
+        if self.data.size == 1:
+            return
+        for tensor in module.state_dict().values():
+            tensor.copy_(self.data.gather(tensor, "start")[0])
+
+    def seed_apart(self, *numbers: int) -> None:
+        """Seed torch's generator with these numbers and the rank, so that ranks draw different dropout masks."""
+        digest = hashlib.sha256(json.dumps([*numbers, self.rank]).encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+    def leave(self, reason: str = "") -> None:
+        """End this rank's part in the run; the others are told why, if not because it is done."""
+        if self.watch is not None:
+            self.watch.leave(reason)
+
+    def __enter__(self) -> "Grid":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        calm = error is None or isinstance(error, LostRankError | RunInterrupted)
+        self.leave("" if calm else type(error).__name__)
+        if self.watch is not None and not isinstance(error, LostRankError) and calm:
+            dist.destroy_process_group()
+
+    def __deepcopy__(self, memo: object) -> "Grid":
+        return self  # connections cannot be copied, and copies of an ensemble are on the same ranks
+
+    def __repr__(self) -> str:
+        return f"Grid(rank={self.rank}, member_ranks={self.member_ranks}, data_ranks={self.data_ranks})"
+
+
+def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> Grid:
+    """Join the other processes that ``torchrun`` started, and lay the ranks out in a grid.
+
+    Without ``torchrun`` the grid has one rank, and everything is as without a grid. It may be called when the process
+    group is there already, and then uses it.
+
+    Args:
+        member_ranks: over how many ranks members are shared out; all that `data_ranks` leaves if None.
+        data_ranks: over how many ranks the rows of a batch are shared out; 1 if None and `member_ranks` is too.
+
+    Raises:
+        InputError: if the two do not multiply to the number of processes.
+    """
+    launch = launched()
+    members, data = _layout(1 if launch is None else launch.size, member_ranks, data_ranks)
+    if launch is None:
+        return Grid()
+    cuda = torch.cuda.is_available() and torch.cuda.device_count() >= launch.local_size and dist.is_nccl_available()
+    if cuda:
+        torch.cuda.set_device(launch.local_rank)
+    if not dist.is_initialized():
+        try:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if cuda else "gloo",
+                store=launch.open_store(seconds=_GATHERING.total_seconds()),
+                rank=launch.rank,
+                world_size=launch.size,
+                timeout=_PATIENCE,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"all {launch.size} processes must meet at {launch.address}:{launch.port}",
+                got=str(error).partition("\n")[0],
+                fix="Check that all were started, with one address and a port that is free",
+            ) from error
+    grid = Grid(
+        rank=launch.rank,
+        local_rank=launch.local_rank,
+        local_size=launch.local_size,
+        member_ranks=members,
+        data_ranks=data,
+        watch=_watch(launch),
+        devices=_devices(),
+    )
+    grid.everyone.barrier()  # whoever fails from here on can be told from one that has not come yet
+    return grid
+
+
+def _watch(launch: Launch) -> Watch:
+    store: Any = dist.distributed_c10d._get_default_store()
+    return Watch(PrefixStore("watch", store.clone()), rank=launch.rank, size=launch.size, command=launch.command)
+
+
+def _devices() -> frozenset[str]:
+    """The device types whose tensors the process group takes; gloo takes few exchanges of an accelerator's."""
+    pairs = [pair.split(":") for pair in dist.get_backend_config().split(",")]
+    return frozenset(device for device, backend in pairs if device == "cpu" or backend != "gloo")
+
+
+def _layout(size: int, member_ranks: int | None, data_ranks: int | None) -> tuple[int, int]:
+    data = data_ranks if data_ranks is not None else 1 if member_ranks is None else max(1, size // max(1, member_ranks))
+    members = member_ranks if member_ranks is not None else max(1, size // max(1, data))
+    if min(members, data) < 1 or members * data != size:
+        raise InputError(
+            "member_ranks times data_ranks must be the number of processes",
+            got=f"member_ranks={members} and data_ranks={data} with {size} processes",
+            fix=f"Start {members * data} processes with torchrun --nproc-per-node={members * data}"
+            if min(members, data) >= 1
+            else "Pass 1 or more of each",
+        )
+    return members, data
+
+
+def _part(count: int, parts: int, index: int) -> slice:
+    return slice(count * index // parts, count * (index + 1) // parts)
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, json.dumps(value, default=str)
+
+
+def _by_dtype(tensors: list[Any]) -> list[list[Any]]:
+    found: dict[torch.dtype, list[Any]] = {}
+    for tensor in tensors:
+        found.setdefault(tensor.dtype, []).append(tensor)
+    return list(found.values())

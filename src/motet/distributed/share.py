@@ -1,0 +1,140 @@
+"""What one rank holds of an ensemble, and what it needs of the others."""
+
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from motet.distributed.grid import Grid
+from motet.distributed.wire import Wire
+from motet.errors import InputError
+from motet.joint_objectives import Joint, Modular
+from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
+from motet.objectives import ExitObjective, Independent, Objective
+from motet.types import Progress
+
+
+@final
+class Share:
+    """The members that this rank holds, of an ensemble over several ranks.
+
+    Attributes:
+        grid: the ranks.
+        members: M, of the whole ensemble.
+        first: the number of the first member held here.
+        held: how many members are held here.
+        steps: how many steps of training this process has taken part in.
+    """
+
+    def __init__(self, grid: Grid, members: int) -> None:
+        part = grid.part_of(members)
+        self.grid, self.members = grid, members
+        self.first, self.held = part.start, part.stop - part.start
+        self.steps = 0
+
+    @property
+    def only(self) -> range:
+        """The numbers of the members held here."""
+        return range(self.first, self.first + self.held)
+
+    def check(self, objective: Objective | ExitObjective) -> None:
+        """Raise `InputError` for an objective that is not known to need no more than the mean natural parameter."""
+        if not isinstance(objective, Independent | Joint | Modular):
+            raise InputError(
+                "members on several ranks need an objective that looks at their mean natural parameter at most",
+                got=f"the objective {type(objective).__name__}",
+                fix="Take Independent, Joint or Modular, or run on one process",
+            )
+
+    def loss(
+        self,
+        objective: Objective | ExitObjective,
+        outputs_BMC: Float[Tensor, "batch held out"],
+        targets_BM: Shaped[Tensor, "batch held ..."],
+        likelihood: Likelihood,
+        *,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, ""]:
+        """This rank's share of the objective over all members: shares add up to it over the member ranks.
+
+        Its gradient is, for the members held here, exactly that of the whole objective. Where members are coupled the
+        ranks exchange the sum of their natural parameters, B x C numbers; going backwards nothing is exchanged,
+        since each rank works out the gradient at the mean natural parameter (S3, equation 8) by itself.
+        """
+        self.steps += torch.is_grad_enabled()
+        lam, scale = _coupling(objective, self.members, progress)
+        part = self.held / self.members
+        terms = []
+        if lam > 0:
+            total_BC: Tensor = _SumOverRanks.apply(outputs_BMC.sum(dim=1), self.grid.members)  # type: ignore[no-untyped-call]
+            joint = lam * likelihood.mean_nll(total_BC / self.members, targets_BM[:, 0])
+            # The gradient of the whole, the value of a part.
+            terms.append(joint - (1 - part) * joint.detach())
+        if lam < 1:
+            terms.append((1 - lam) * part * likelihood.mean_nll(outputs_BMC, targets_BM))
+        loss: Tensor = scale * sum(terms[1:], terms[0])
+        return loss
+
+    def gather(self, outputs_BMC: Float[Tensor, "batch held out"]) -> Float[Tensor, "batch member out"]:
+        """All members' outputs for the rows that this rank predicted, on every rank."""
+        parts = self.grid.members.gather_rows(outputs_BMC.transpose(0, 1).contiguous(), "predictions")
+        return torch.cat(parts).transpose(0, 1).contiguous()
+
+    def combined(
+        self, outputs_BMC: Float[Tensor, "batch held out"], combination: Combination, likelihood: Likelihood
+    ) -> Float[Tensor, "batch member out"]:
+        """Outputs whose combination is that of all members; fewer numbers are sent than `gather` sends where possible.
+
+        For the normalised geometric mean it is the mean natural parameter, as if of one member.
+        """
+        if combination != "geometric" or not isinstance(likelihood, NaturalExponentialFamily):
+            return self.gather(outputs_BMC)
+        total_BC = self.grid.members.sum(outputs_BMC.sum(dim=1), "predictions")
+        return (total_BC / self.members).unsqueeze(1)
+
+    def total(self, value: int) -> int:
+        """The sum over the member ranks."""
+        return int(self.grid.members.sum(torch.tensor([value]), "agreement"))
+
+    def communication(self, network: nn.Module) -> dict[str, Any]:
+        """What was sent in training, by all ranks together, beside what data parallelism would send.
+
+        Args:
+            network: what is trained here.
+        """
+        grid, steps = self.grid, self.steps
+        trained = self.total(sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad))
+        purposes = ("step", "gradients", "agreement", "predictions", "start")
+        mine = torch.tensor([grid.sent.get(purpose, 0.0) for purpose in purposes], dtype=torch.float64)
+        totals = dict(zip(purposes, (round(n) for n in grid.everyone.sum(mine, "agreement").tolist()), strict=True))
+        return {
+            "member_ranks": grid.member_ranks,
+            "data_ranks": grid.data_ranks,
+            "steps": steps,
+            "bytes_per_step": (totals["step"] + totals["gradients"]) // max(1, steps),
+            "bytes_sent": totals,
+            "data_parallel_bytes_per_step": 2 * (grid.size - 1) * trained,
+            "formula": "2 (ranks - 1) x bytes of all members' gradients: a ring's sum, over all ranks",
+        }
+
+
+def _coupling(objective: Objective | ExitObjective, members: int, progress: Progress | None) -> tuple[float, float]:
+    """Lambda, and what the modular loss is multiplied by."""
+    if isinstance(objective, Independent):
+        return 0.0, float(members) if objective.reduction == "sum" else 1.0
+    assert isinstance(objective, Joint | Modular)  # checked when the ensemble was made
+    lam = 1.0 if isinstance(objective, Joint) else objective.lambda_at(progress)
+    return (0.0 if members == 1 else lam), float(members) if objective.reduction == "sum" else 1.0
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of the ranks' tensors. Every rank then computes the same from it, and so the same gradient of it."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, wire: Wire) -> Tensor:
+        return wire.sum(own.clone(), "step")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
