@@ -210,7 +210,7 @@ def _check_family(likelihood: Likelihood, what: str) -> None:
         raise InputError(
             "a modular loss with lambda > 0 needs a natural exponential family",
             got=f"{what} with the likelihood {type(likelihood).__name__}",
-            fix="Take lam=0, or the Gaussian (unit variance), Categorical, Bernoulli or Poisson likelihood",
+            fix="Take lam=0, or the likelihood gaussian (of unit variance), categorical, bernoulli or poisson",
         )
 
 
