@@ -6,9 +6,9 @@ They go to docs/img/joint-training/.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, draw in {"error": error, "losses": losses, "dropped": dropped, "specialists": specialists}.items():
         with style():
-            figure, axes = new_figure((6.6, 3.7), (0.65, 1.45, 0.15, 0.6))
+            figure, axes = new_figure((6.8, 3.7), (0.85, 1.45, 0.15, 0.6))
             draw(axes, record)
             figure.savefig(FOLDER / f"{name}.svg", facecolor="#ffffff", metadata={"Date": None})
 
@@ -45,6 +45,9 @@ def error(ax: Axes, record: dict[str, Any]) -> None:
     for index, (members, name) in enumerate(NAMES.items(), start=1):
         points = by_lambda(record["rows"], "error", members=members)
         line(ax, [(lambdas[lam], 100 * value) for lam, value in points], index)
+        spreads = by_lambda(record["rows"], "error", members=members, of=standard_error)
+        for (lam, value), (_, error_of_mean) in zip(points, spreads, strict=True):
+            ax.errorbar(lambdas[lam], 100 * value, yerr=100 * error_of_mean, color=color(index), linewidth=1.2)
         ends.append((name, 100 * points[-1][1], index))
     single = 100 * mean(row["error"] for row in record["rows"] if row["members"] == 1)
     ax.axhline(single, color=color(0), linewidth=1.3, linestyle=(0, (4, 2)))
@@ -76,8 +79,11 @@ def dropped(ax: Axes, record: dict[str, Any]) -> None:
     ends = []
     for index, curve in enumerate(record["dropped"], start=1):
         line(ax, [(x, 100 * y) for x, y in zip(curve["dropped"], curve["error"], strict=True)], index)
-        middle = min(range(len(curve["dropped"])), key=lambda i: abs(curve["dropped"][i] - 240))
-        ends.append((f"{LAMDA} = {curve['lam']:g}", 100 * curve["error"][middle], index))
+        most = max(range(len(curve["dropped"])), key=lambda i: curve["dropped"][i])
+        ends.append((f"{LAMDA} = {curve['lam']:g}", 100 * curve["error"][most], index))
+    ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_yticks([10, 15, 20, 30, 50, 80])
     ax.set_xlabel("Modules lost, of 256")
     ax.set_xticks([0, 64, 128, 192, 256])
     ax.set_ylabel("Test error")
@@ -107,13 +113,20 @@ def over_lambda(ax: Axes, rows: Sequence[dict[str, Any]]) -> dict[float, float]:
     return {lam: float(index) for index, lam in enumerate(lambdas)}
 
 
-def by_lambda(rows: Sequence[dict[str, Any]], key: str, *, members: int) -> list[Point]:
-    """Means over seeds, by lambda."""
+def by_lambda(
+    rows: Sequence[dict[str, Any]], key: str, *, members: int, of: Callable[[list[float]], float] = mean
+) -> list[Point]:
+    """Means over seeds (or what `of` makes of them), by lambda."""
     values: dict[float, list[float]] = defaultdict(list)
     for row in rows:
         if row["members"] == members:
             values[row["lam"]].append(row[key])
-    return [(lam, mean(found)) for lam, found in sorted(values.items())]
+    return [(lam, of(found)) for lam, found in sorted(values.items())]
+
+
+def standard_error(values: list[float]) -> float:
+    """Of the mean; 0 for one value."""
+    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def line(ax: Axes, points: Sequence[Point], index: int) -> None:

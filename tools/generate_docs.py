@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/zoo.md: what they say comes from committed records.
+"""Write the generated parts of README.md and pages of docs/: what they say comes from committed records.
 
     python tools/generate_docs.py            write them
     python tools/generate_docs.py --check    exit with 1 if they are not as the records say
@@ -14,6 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is imported from elsewhere
 
+from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
 from zoo_table import zoo_table
 
 from motet.cli._show import comparison_text
@@ -22,7 +23,7 @@ from motet.files import read_json, write_text
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
-PAGES = ("README.md", "docs/zoo.md")
+PAGES = ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md")
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
@@ -49,6 +50,10 @@ def generate(text: str) -> str:
         "all-protocol": lambda: protocol_of(ALL),
         "benchmarks": benchmarks,
         "zoo": zoo_table,
+        "joint-training-table": joint_training_table,
+        "joint-training-protocol": joint_training_protocol,
+        "dropped-table": dropped_table,
+        "traffic": traffic,
     }
 
     def replace(match: re.Match[str]) -> str:
@@ -110,6 +115,27 @@ def benchmarks() -> str:
             "x",
         ),
         ("the same: 32x32 images", "deep_ensemble", "wrn_16_1_cifar.forward.ensemble.ratio", "x"),
+        (
+            "training step under the modular loss over independent losses: 256 MLPs 784-4-10",
+            "modular_loss",
+            "mlp_256x4.modular.ratio",
+            "x",
+        ),
+        ("the same: 16 MLPs 784-64-10", "modular_loss", "mlp_16x64.modular.ratio", "x"),
+        (
+            "256 MLPs on two processes, time of a step over one process",
+            "joint_distributed",
+            "time_over_one_process",
+            "x",
+        ),
+        (
+            "first anytime prediction of a deep ensemble over one member: WRN-16-4",
+            "anytime",
+            "wrn_16_4.stacked.ratio",
+            "x",
+        ),
+        ("the same: an MLP of a quarter millisecond", "anytime", "mlp.stacked.ratio", "x"),
+        ("CIFAR batches with augmentation, time over a WRN-16-4 step", "data", "beside_a_step.batch.ratio", "x"),
         ("`fit`, time per step over the shortest plain-torch loop: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
         ("the same: small CNN", "fit_overhead", "small_cnn.fit.ratio", "x"),
         ("the same: WRN-10-1", "fit_overhead", "wrn_10_1.fit.ratio", "x"),

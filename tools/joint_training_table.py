@@ -1,0 +1,89 @@
+"""The generated parts of docs/joint-training.md and docs/distributed.md, from their records."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from motet.files import read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = ROOT / "results" / "joint-training" / "study.json"
+TRAFFIC = ROOT / "benchmarks" / "results" / "joint_distributed.json"
+
+
+def joint_training_table() -> str:
+    """Test error for every division of the parameters and every lambda."""
+    rows = read_json(STUDY)["rows"]
+    errors: dict[tuple[int, float], list[float]] = defaultdict(list)
+    for row in rows:
+        errors[row["members"], row["lam"]].append(100 * row["error"])
+    lambdas = sorted({row["lam"] for row in rows})
+    shape = {row["members"]: (row["hidden"], row["parameters"]) for row in rows}
+    lines = [
+        "| modules | parameters | " + " | ".join(f"lambda {lam:g}" for lam in lambdas) + " |",
+        "|---|---|" + "---|" * len(lambdas),
+    ]
+    for members in sorted(shape, reverse=True):
+        hidden, parameters = shape[members]
+        name = f"{members} of {hidden} units" if members > 1 else f"one network of {hidden:,} units"
+        tried = {lam: errors[members, lam] for lam in lambdas if (members, lam) in errors}
+        best = min(mean(values) for values in tried.values())
+        cells = [_cell(tried[lam], best=best) if lam in tried else "" for lam in lambdas]
+        lines.append(f"| {name} | {parameters:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def joint_training_protocol() -> str:
+    """How the study was run, and over how many seeds each number is."""
+    record = read_json(STUDY)
+    seeds: dict[int, set[int]] = defaultdict(set)
+    for row in record["rows"]:
+        seeds[row["members"]].add(row["seed"])
+    many = ", ".join(f"{len(found)} for {members}" for members, found in sorted(seeds.items(), reverse=True))
+    training, data, hardware = record["settings"]["training"], record["data"], record["hardware"]
+    return (
+        f"Test error in %, tested at the epoch with the ensemble's lowest validation error, of {training['epochs']} "
+        f"epochs (the paper: 200), batch {training['batch_size']}, SGD with momentum {training['momentum']}, the authors' "
+        f"learning rates; {data['train']:,} training, {data['validation']:,} validation and {data['test']:,} test images. "
+        f"Seeds: {many} modules; means ± standard errors where there are several. {record['created'][:10]}, commit "
+        f"{', '.join(record['commits'])}, {hardware['processor']}, CPU threads used: {hardware['threads']}. The record "
+        f"is `{STUDY.relative_to(ROOT)}`."
+    )
+
+
+def dropped_table() -> str:
+    """The test error when modules are lost."""
+    curves = read_json(STUDY)["dropped"]
+    shown = [lost for lost in (0.0, 63.0, 123.0, 195.0, 231.0, 255.0) if lost in curves[0]["dropped"]]
+    lines = [
+        "| modules lost, of 256 | " + " | ".join(f"{lost:g}" for lost in shown) + " |",
+        "|---|" + "---|" * len(shown),
+    ]
+    for curve in curves:
+        at = dict(zip(curve["dropped"], curve["error"], strict=True))
+        lines.append(f"| lambda {curve['lam']:g} | " + " | ".join(f"{100 * at[lost]:.1f}" for lost in shown) + " |")
+    return "\n".join(lines)
+
+
+def traffic() -> str:
+    """What is sent between two processes, and what that gains in time."""
+    record: dict[str, Any] = read_json(TRAFFIC)
+    result = record["result"]
+    by_width = result["traffic_by_hidden_units"]
+    sent = {width: found["bytes_per_step"] for width, found in by_width.items()}
+    parallel = {width: found["data_parallel_bytes_per_step"] for width, found in by_width.items()}
+    lines = ["| hidden units of a module | bytes a step | data-parallel training would send |", "|---|---|---|"]
+    lines += [f"| {width} | {sent[width]:,} | {parallel[width]:,} |" for width in by_width]
+    one, two = (1000 * result[f"seconds_{name}"] for name in ("one_process", "two_processes"))
+    lines.append(
+        f"\n256 modules 784-h-10 with a batch of 100, on two processes of 128. With 64 hidden units a step takes {two:.0f} "
+        f"ms, on one process {one:.0f} ms, one thread each: {result['speed_up']:.2f} times as fast "
+        f"({record['hardware']['processor']}, {record['created'][:10]}, `{TRAFFIC.relative_to(ROOT)}`)."
+    )
+    return "\n".join(lines)
+
+
+def _cell(values: list[float], *, best: float) -> str:
+    text = f"{mean(values):.2f}" + (f" ± {stdev(values) / len(values) ** 0.5:.2f}" if len(values) > 1 else "")
+    return f"**{text}**" if mean(values) == best else text
