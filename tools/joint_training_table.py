@@ -29,7 +29,7 @@ def joint_training_table() -> str:
         name = f"{members} of {hidden} units" if members > 1 else f"one network of {hidden:,} units"
         tried = {lam: errors[members, lam] for lam in lambdas if (members, lam) in errors}
         best = min(mean(values) for values in tried.values())
-        cells = [_cell(tried[lam], best=best) if lam in tried else "" for lam in lambdas]
+        cells = [_cell(tried[lam], best=best if len(tried) > 1 else None) if lam in tried else "" for lam in lambdas]
         lines.append(f"| {name} | {parameters:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -44,10 +44,10 @@ def joint_training_protocol() -> str:
     training, data, hardware = record["settings"]["training"], record["data"], record["hardware"]
     return (
         f"Test error in %, tested at the epoch with the ensemble's lowest validation error, of {training['epochs']} "
-        f"epochs (the paper: 200), batch {training['batch_size']}, SGD with momentum {training['momentum']}, the authors' "
-        f"learning rates; {data['train']:,} training, {data['validation']:,} validation and {data['test']:,} test images. "
-        f"Seeds: {many} modules; means ± standard errors where there are several. {record['created'][:10]}, commit "
-        f"{', '.join(record['commits'])}, {hardware['processor']}, CPU threads used: {hardware['threads']}. The record "
+        f"epochs (the paper: 200), batch {training['batch_size']}, SGD with momentum {training['momentum']}, the "
+        f"authors' learning rates; {data['train']:,} training, {data['validation']:,} validation and "
+        f"{data['test']:,} test images. Seeds: {many} modules; means ± standard errors where there are several. "
+        f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, CPU threads used: {hardware['threads']}. The record "
         f"is `{STUDY.relative_to(ROOT)}`."
     )
 
@@ -77,13 +77,13 @@ def traffic() -> str:
     lines += [f"| {width} | {sent[width]:,} | {parallel[width]:,} |" for width in by_width]
     one, two = (1000 * result[f"seconds_{name}"] for name in ("one_process", "two_processes"))
     lines.append(
-        f"\n256 modules 784-h-10 with a batch of 100, on two processes of 128. With 64 hidden units a step takes {two:.0f} "
-        f"ms, on one process {one:.0f} ms, one thread each: {result['speed_up']:.2f} times as fast "
+        f"\n256 modules 784-h-10 with a batch of 100, on two processes of 128. With 64 hidden units a step takes "
+        f"{two:.0f} ms, on one process {one:.0f} ms, one thread each: {result['speed_up']:.2f} times as fast "
         f"({record['hardware']['processor']}, {record['created'][:10]}, `{TRAFFIC.relative_to(ROOT)}`)."
     )
     return "\n".join(lines)
 
 
-def _cell(values: list[float], *, best: float) -> str:
+def _cell(values: list[float], *, best: float | None) -> str:
     text = f"{mean(values):.2f}" + (f" ± {stdev(values) / len(values) ** 0.5:.2f}" if len(values) > 1 else "")
     return f"**{text}**" if mean(values) == best else text
