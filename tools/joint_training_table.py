@@ -47,8 +47,8 @@ def joint_training_protocol() -> str:
         f"epochs (the paper: 200), batch {training['batch_size']}, SGD with momentum {training['momentum']}, the "
         f"authors' learning rates; {data['train']:,} training, {data['validation']:,} validation and "
         f"{data['test']:,} test images. Seeds: {many} modules; means ± standard errors where there are several. "
-        f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, CPU threads used: {hardware['threads']}. The record "
-        f"is `{STUDY.relative_to(ROOT)}`."
+        f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, "
+        f"CPU threads used: {hardware['threads']}. The record is `{STUDY.relative_to(ROOT)}`."
     )
 
 
