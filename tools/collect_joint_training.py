@@ -2,7 +2,8 @@
 
     python tools/collect_joint_training.py runs/joint-training [MORE FOLDERS] [--out FILE]
 
-Runs that are not finished are left out. The figures about losing modules and specialists take the longest runs.
+Runs that are not finished are left out. The figures about losing modules and specialists
+take the runs of the fewest epochs, which there are of every lambda.
 """
 
 import argparse
@@ -39,8 +40,8 @@ def main() -> int:
     about["commits"] = sorted({run.record["commit"] for run in runs})
     about["created"] = sorted(run.record["created"] for run in runs)[-1]
     about["settings"] = {key: about["settings"][key] for key in ("data", "training")}
-    longest = max(epochs(run) for run in runs if modules(run) == MODULES)
-    many = [run for run in runs if modules(run) == MODULES and epochs(run) == longest]
+    shortest = min(epochs(run) for run in runs if modules(run) == MODULES)
+    many = [run for run in runs if modules(run) == MODULES and epochs(run) == shortest]
     record = {
         "study": "joint-training",
         **about,

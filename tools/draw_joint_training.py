@@ -64,17 +64,16 @@ def error(ax: Axes, record: dict[str, Any]) -> None:
 def losses(ax: Axes, record: dict[str, Any]) -> None:
     """Figure 3: the ensemble's cross-entropy and the mean of its modules', 256 modules of 4 units."""
     lambdas = over_lambda(ax, record["rows"])
-    longest = max(row["epochs"] for row in record["rows"])
     ends = []
     for index, (name, key) in enumerate({"mean of\nthe modules": "member_nll", "the ensemble": "nll"}.items(), start=1):
-        points = by_lambda(record["rows"], key, members=256, epochs=longest)
+        points = by_lambda(record["rows"], key, members=256, epochs=SHORT)
         line(ax, [(lambdas[lam], value) for lam, value in points], index)
         ends.append((name, points[-1][1], index))
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks([0.3, 0.5, 1, 2, 5, 10, 20, 50])
-    shown = [row for row in record["rows"] if row["members"] == 256 and row["epochs"] == longest]
+    shown = [row for row in record["rows"] if row["members"] == 256 and row["epochs"] == SHORT]
     values = [row[key] for row in shown for key in ("nll", "member_nll")]
     ax.set_ylim(0.85 * min(values), 1.2 * max(values))
     ax.set_ylabel("Test cross-entropy in nats")
