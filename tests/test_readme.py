@@ -17,7 +17,14 @@ def _generator():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/design.md", "docs/methods.md", "docs/prediction-under-a-budget.md"]
+    "page",
+    [
+        "README.md",
+        *(
+            f"docs/{name}.md"
+            for name in ("design", "methods", "prediction-under-a-budget", "joint-training", "likelihoods")
+        ),
+    ],
 )
 def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -30,7 +37,7 @@ def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
 
 def test_generated_parts_are_as_the_records_say():
     generator = _generator()
-    assert generator.PAGES == ("README.md", "docs/zoo.md")
+    assert generator.PAGES == ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md")
     for page in generator.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert "<!-- generated: " in text

@@ -1,8 +1,8 @@
 """Collect what tools/study_joint_training.py trained into results/joint-training/study.json.
 
-    python tools/collect_joint_training.py runs/joint-training [--out FILE]
+    python tools/collect_joint_training.py runs/joint-training [MORE FOLDERS] [--out FILE]
 
-Runs that are not finished are left out.
+Runs that are not finished are left out. The figures about losing modules and specialists take the longest runs.
 """
 
 import argparse
@@ -27,19 +27,20 @@ SIZES = (1, 20)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Collect the runs of the modular loss")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments = parser.parse_args()
-    found = (load_run(path) for path in sorted(arguments.folder.iterdir()) if path.is_dir())
-    runs = sorted((run for run in found if run is not None), key=lambda run: (-modules(run), lam(run), seed(run)))
+    paths = [path for folder in arguments.folders for path in sorted(folder.iterdir()) if path.is_dir()]
+    runs = sorted((run for run in map(load_run, paths) if run is not None), key=order)
     if not runs:
-        print(f"no finished run in {arguments.folder}", file=sys.stderr)
+        print(f"no finished run in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
     about = {key: runs[0].record[key] for key in ("versions", "hardware", "data", "settings")}
     about["commits"] = sorted({run.record["commit"] for run in runs})
     about["created"] = sorted(run.record["created"] for run in runs)[-1]
     about["settings"] = {key: about["settings"][key] for key in ("data", "training")}
-    many = [run for run in runs if modules(run) == MODULES]
+    longest = max(epochs(run) for run in runs if modules(run) == MODULES)
+    many = [run for run in runs if modules(run) == MODULES and epochs(run) == longest]
     record = {
         "study": "joint-training",
         **about,
@@ -50,6 +51,14 @@ def main() -> int:
     write_json(arguments.out, record)
     print(f"{len(runs)} runs in {arguments.out}")
     return 0
+
+
+def order(run: Run) -> tuple[int, int, float, int]:
+    return -modules(run), epochs(run), lam(run), seed(run)
+
+
+def epochs(run: Run) -> int:
+    return int(run.record["settings"]["training"]["epochs"])
 
 
 def modules(run: Run) -> int:
@@ -93,6 +102,7 @@ def dropped(runs: list[Run]) -> dict[str, Any]:
     )
     return {
         "lam": lam(runs[0]),
+        "epochs": epochs(runs[0]),
         "seeds": len(runs),
         "dropped": list(curve.lost),
         "error": curve.mean.tolist(),
@@ -115,6 +125,7 @@ def specialists(run: Run, size: int) -> dict[str, Any]:
         anyone.append(float(drop_numbers(measured_on, [size], target=label, draws=20, generator=generator).mean))
     return {
         "lam": lam(run),
+        "epochs": epochs(run),
         "seed": seed(run),
         "size": size,
         "chosen_f1": sum(chosen) / len(chosen),

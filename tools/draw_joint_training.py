@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "results" / "joint-training" / "study.json"
 FOLDER = ROOT / "docs" / "img" / "joint-training"
 NAMES = {256: "256 modules\nof 4 units", 64: "64 modules\nof 16 units", 16: "16 modules\nof 64 units"}
+SHORT = 20  # epochs, which all divisions were trained for
 LAMDA = "\N{GREEK SMALL LETTER LAMDA}"
 
 Point = tuple[float, float]
@@ -42,14 +43,18 @@ def error(ax: Axes, record: dict[str, Any]) -> None:
     """Figure 2: the ensemble's test error over lambda, a line for each division of the same parameters."""
     lambdas = over_lambda(ax, record["rows"])
     ends = []
-    for index, (members, name) in enumerate(NAMES.items(), start=1):
-        points = by_lambda(record["rows"], "error", members=members)
+    longest = max(row["epochs"] for row in record["rows"])
+    kinds = [(members, SHORT, name) for members, name in NAMES.items()]
+    if longest > SHORT:
+        kinds.append((256, longest, f"256 of 4 units,\n{longest} epochs"))
+    for index, (members, epochs, name) in enumerate(kinds, start=1):
+        points = by_lambda(record["rows"], "error", members=members, epochs=epochs)
         line(ax, [(lambdas[lam], 100 * value) for lam, value in points], index)
-        spreads = by_lambda(record["rows"], "error", members=members, of=standard_error)
+        spreads = by_lambda(record["rows"], "error", members=members, epochs=epochs, of=standard_error)
         for (lam, value), (_, error_of_mean) in zip(points, spreads, strict=True):
             ax.errorbar(lambdas[lam], 100 * value, yerr=100 * error_of_mean, color=color(index), linewidth=1.2)
         ends.append((name, 100 * points[-1][1], index))
-    single = 100 * mean(row["error"] for row in record["rows"] if row["members"] == 1)
+    single = 100 * mean(row["error"] for row in record["rows"] if row["members"] == 1 and row["epochs"] == SHORT)
     ax.axhline(single, color=color(0), linewidth=1.3, linestyle=(0, (4, 2)))
     ax.set_ylabel("Test error")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
@@ -59,16 +64,18 @@ def error(ax: Axes, record: dict[str, Any]) -> None:
 def losses(ax: Axes, record: dict[str, Any]) -> None:
     """Figure 3: the ensemble's cross-entropy and the mean of its modules', 256 modules of 4 units."""
     lambdas = over_lambda(ax, record["rows"])
+    longest = max(row["epochs"] for row in record["rows"])
     ends = []
     for index, (name, key) in enumerate({"mean of\nthe modules": "member_nll", "the ensemble": "nll"}.items(), start=1):
-        points = by_lambda(record["rows"], key, members=256)
+        points = by_lambda(record["rows"], key, members=256, epochs=longest)
         line(ax, [(lambdas[lam], value) for lam, value in points], index)
         ends.append((name, points[-1][1], index))
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks([0.3, 0.5, 1, 2, 5, 10, 20, 50])
-    values = [row[key] for row in record["rows"] if row["members"] == 256 for key in ("nll", "member_nll")]
+    shown = [row for row in record["rows"] if row["members"] == 256 and row["epochs"] == longest]
+    values = [row[key] for row in shown for key in ("nll", "member_nll")]
     ax.set_ylim(0.85 * min(values), 1.2 * max(values))
     ax.set_ylabel("Test cross-entropy in nats")
     name_lines(ax, ends)
@@ -98,7 +105,11 @@ def specialists(ax: Axes, record: dict[str, Any]) -> None:
     names = {(20, "chosen"): "20 chosen", (20, "random"): "20 at random", (1, "chosen"): "1 chosen",
              (1, "random"): "1 at random"}  # fmt: skip
     for index, ((size, key), name) in enumerate(names.items(), start=1):
-        points = [(lambdas[row["lam"]], row[f"{key}_f1"]) for row in record["specialists"] if row["size"] == size]
+        found: dict[float, list[float]] = defaultdict(list)
+        for row in record["specialists"]:
+            if row["size"] == size:
+                found[lambdas[row["lam"]]].append(row[f"{key}_f1"])
+        points = [(at, mean(values)) for at, values in sorted(found.items())]
         line(ax, points, index)
         ends.append((name, points[-1][1], index))
     ax.set_ylabel("F1 of one class against the rest")
@@ -114,12 +125,17 @@ def over_lambda(ax: Axes, rows: Sequence[dict[str, Any]]) -> dict[float, float]:
 
 
 def by_lambda(
-    rows: Sequence[dict[str, Any]], key: str, *, members: int, of: Callable[[list[float]], float] = mean
+    rows: Sequence[dict[str, Any]],
+    key: str,
+    *,
+    members: int,
+    epochs: int,
+    of: Callable[[list[float]], float] = mean,
 ) -> list[Point]:
     """Means over seeds (or what `of` makes of them), by lambda."""
     values: dict[float, list[float]] = defaultdict(list)
     for row in rows:
-        if row["members"] == members:
+        if row["members"] == members and row["epochs"] == epochs:
             values[row["lam"]].append(row[key])
     return [(lam, of(found)) for lam, found in sorted(values.items())]
 

@@ -45,11 +45,12 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--members", type=int, nargs="+", default=list(RECIPES))
+    parser.add_argument("--lambdas", type=float, nargs="+", default=list(LAMBDAS))
     arguments = parser.parse_args()
     for seed in range(arguments.seeds):
         for members in arguments.members:
             # One module has no other to be trained jointly with: every lambda is the same loss.
-            for lam in LAMBDAS if members > 1 else (1.0,):
+            for lam in arguments.lambdas if members > 1 else (1.0,):
                 experiment = experiment_of(members, lam, epochs=arguments.epochs, seed=seed)
                 folder = arguments.out / f"{members}-modules-lambda-{lam:g}-seed{seed}"
                 run = run_experiment(experiment, folder, data_dir=arguments.data_dir)
