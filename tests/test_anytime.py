@@ -222,3 +222,12 @@ def test_bad_inputs_are_refused_at_once() -> None:
         ensemble.anytime(torch.zeros(3, 2, 4))
     assert not any(isinstance(part, MultiHead) for part in ensemble.modules())
     assert replace(EarlyExit(), exits=()).wrap(nn.Linear(4, 3), example=torch.zeros(1, 4)).steps == 1
+
+
+@pytest.mark.parametrize("method", [DeepEnsemble(members=3), *EXITS], ids=str)
+def test_inference_mode_may_end_between_two_steps(method: Method) -> None:
+    ensemble, (x, _) = trained(method, MODELS["mlp"]), data(MODELS["mlp"])
+    steps = ensemble.anytime(x)
+    with torch.inference_mode():
+        next(steps)
+    torch.testing.assert_close(list(steps)[-1].mean, ensemble.predict(x).mean)

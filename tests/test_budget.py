@@ -116,6 +116,9 @@ def test_the_threshold_is_the_highest_that_is_affordable() -> None:
                     break
         return total / 30
 
+    # To the last digit: counts times costs, in double precision.
+    even_SB = torch.arange(10, dtype=torch.float64).div(10).expand(2, -1)
+    assert best_threshold(even_SB, [112.0, 112.0], 112.0 + 112.0 * 9 / 10)[1] == 112.0 + 112.0 * 9 / 10
     levels = sorted({*confidence_SB.flatten().tolist(), math.inf})
     for budget in (1.0, 1.5, 2.0, 3.3, 5.0, 6.4999, 6.5, 100.0):
         threshold, expected = best_threshold(confidence_SB, costs, budget)
@@ -165,6 +168,8 @@ def test_units_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     ensemble, (x, _) = sharp(DeepEnsemble(members=3)), data(CASE)
     with pytest.raises(InputError, match=r"flops, seconds.*'watts'"):
         fit_budget(ensemble, x, budget=1e9, unit="watts")
+    with pytest.raises(InputError, match=r"cover the first step.*budget='1e9'"):
+        fit_budget(ensemble, x, budget="1e9")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'watts'"):
         Budget(thresholds=(), costs=(1.0,), unit="watts", expected_cost=1.0)
 

@@ -349,6 +349,12 @@ def test_other_bad_settings_are_refused(unchecked: None) -> None:
         Joint(reduction="none")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="members must be at least 1"):
         ModularNetwork(members=0)
+    for members in (2.5, "3", None):
+        with pytest.raises(InputError, match="members must be a whole number"):
+            ModularNetwork(members=members)  # type: ignore[arg-type]
+    for lam in ("0.5", None, [0.5]):
+        with pytest.raises(InputError, match=r"must lie in \[0, 1\], but got lam="):
+            ModularNetwork(lam=lam)  # type: ignore[arg-type]
     eta_BMC, _, targets_BM = case(Categorical())
     with pytest.raises(InputError, match="cannot weigh members row by row"):
         Modular(lam=0.5)(eta_BMC, targets_BM, Categorical(), weights_BM=torch.ones(5, 4).double())

@@ -10,6 +10,7 @@ from test_contract import ACROSS_MODELS, EVERY_METHOD, MODELS, Case, data, state
 from torch import nn
 
 import motet
+from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.layers import Exits, Members, Stack, StackedLayer
@@ -267,3 +268,12 @@ def test_stacks_within_hold_the_chosen_members_only() -> None:
     assert [layer.members for layer in layers] == [1]
     assert smaller.network.layout is smaller.layout is layers[0].layout
     assert smaller.layout is not ensemble.layout
+
+
+def test_an_ensemble_over_several_processes_has_all_members_nowhere() -> None:
+    grid = Grid(rank=0, member_ranks=2)
+    ensemble = ModularNetwork(members=6).wrap(lambda: nn.Linear(4, 3), example=torch.zeros(1, 4), grid=grid)
+    for part in (lambda: ensemble.subset(2), lambda: ensemble.predict(torch.zeros(1, 4), lost=0.5)):
+        with pytest.raises(InputError, match=r"an ensemble of 6 over several processes, this one with 3.*load_run"):
+            part()
+    assert ensemble.predict(torch.zeros(1, 4)).members == 3

@@ -91,7 +91,8 @@ def _by_member(
         with torch.no_grad():
             rows_B1C = by_member(run_member(network, x, member), len(x), 1)
             if outputs_BMC is None:  # one place for all, so that no step copies those before it
-                outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
+                with torch.inference_mode(False):  # the caller may leave that mode, or come to it, between two steps
+                    outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
             outputs_BMC[:, member] = rows_B1C[:, 0]
         kept = yield outputs_BMC[:, : member + 1]
         if kept is not None:  # sent, for which a generator has to yield once more

@@ -271,7 +271,8 @@ class Ensemble(Divisible):
 
         Raises:
             InputError: for an empty batch, a batch size below 1, targets that are not one per input, and for members
-                that are none, repeated or not there.
+                that are none, repeated or not there, or
+                chosen of an ensemble over several processes.
         """
         check_asked(x, targets, batch_size)
         running = self if members is None and lost is None else self.survivors(members, lost, generator=generator)
@@ -348,6 +349,16 @@ class Ensemble(Divisible):
         return self.objective(
             self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress
         )
+
+    def _with_members(self, indices: tuple[int, ...]) -> "Ensemble":
+        if self.share is not None:
+            raise InputError(
+                "some members are chosen where all of them are",
+                got=f"an ensemble of {self.share.members} over several processes, this one with {self.members}",
+                fix="Wrap the model without a grid and load the run's weights: motet.training.load_run_weights(folder, "
+                "ensemble)",
+            )
+        return super()._with_members(indices)
 
     def _folded_error(self, what: str) -> InputError:
         return InputError(

@@ -4,6 +4,7 @@ Members see the same examples, and the loss looks at their normalised geometric 
 natural parameter. Between joint and independent training lies the modular loss, with one number, lambda.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
@@ -215,14 +216,18 @@ def _check_family(likelihood: Likelihood, what: str) -> None:
 
 
 def _lambda(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
         raise InputError(
             f"{name} (lambda) must lie in [0, 1]"
-            + ("" if not value > 1 else ": above 1 the loss has no lower bound, whatever the ensemble's own NLL does"),
-            got=f"{name}={value}",
+            + ("" if not number > 1 else ": above 1 the loss has no lower bound, whatever the ensemble's own NLL does"),
+            got=f"{name}={value!r}",
             fix="Pass 0 for independent members, 1 for joint training, 0.95 for nearly joint",
         )
-    return float(value)
+    return number
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -88,7 +88,8 @@ class Divisible(nn.Module, ABC):
             members: the first k, or the indices of those to keep, in the order in which they are to stand.
 
         Raises:
-            InputError: for indices that are none, repeated, out of range or no integers.
+            InputError: for indices that are none, repeated, out of range or no integers, and for an ensemble over
+                several processes, each of which has but some.
         """
         twin = copy.deepcopy(self._with_members(chosen_members(members, self.members)))
         return twin.requires_grad_(False).eval() if twin.is_folded else twin

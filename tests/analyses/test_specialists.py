@@ -187,3 +187,16 @@ def test_unknown_metrics_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     _bad(lambda: greedy(prediction(0), 1, "acuracy"), "Did you mean 'accuracy'")
     _bad(lambda: greedy(prediction(0), 1, True), "a class or a metric")
+
+
+def test_numbers_that_are_not_whole_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jaxtyping
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    whole = prediction(0)
+    for size in (2.5, "2"):
+        _bad(lambda size=size: greedy(whole, size, 0), r"1\.\.6.*size=")
+        _bad(lambda size=size: best_of_random(whole, size, 0), r"1\.\.6.*size=")
+    _bad(lambda: best_of_random(whole, 2, 0, candidates=1.5), "candidates=1.5")
+    _bad(lambda: drop_numbers(whole, [1.5]), r"1\.\.6.*1\.5")
+    _bad(lambda: drop_numbers(whole, draws=1.5), "draws=1.5")

@@ -241,3 +241,48 @@ def test_folders_are_named_after_recipes_wherever_they_are(motet: Motet, here: P
     (here / "sub" / "other.py").write_text(RECIPE)
     for reference, folder in (("./my.py:small", "my.py-small"), ("./sub/other.py:small", "sub-other.py-small")):
         assert motet("run", reference).err == f"run: runs/{folder}\n"
+
+
+MODULAR = """
+import motet
+from motet.models import MLP
+
+def modular(**settings):
+    return motet.Experiment(
+        data="digits",
+        model=MLP(hidden=(4,)),
+        method=motet.ModularNetwork(members=3),
+        training=motet.Training(epochs=1, batch_size=256),
+        **settings,
+    )
+
+def other():
+    return modular(objective=motet.Joint())
+
+def depth():
+    return motet.Experiment(
+        data="digits", model=MLP(hidden=(4, 4)), method=motet.DUN(), training=motet.Training(epochs=1, batch_size=256)
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "objective"),
+    [
+        ("modular", ["--method.lam", "0.5"], {"type": "Modular", "lam": 0.5, "reduction": "mean"}),
+        ("modular", ["--method.lam", "0", "--method.reduction", "sum"], {"lam": 0.0, "reduction": "sum"}),
+        ("modular", ["--method.lam", "0.5", "--objective.reduction", "sum"], {"lam": 0.5, "reduction": "sum"}),
+        ("modular", ["--method.lam", "0.5", "--objective.lam", "0.2"], {"lam": 0.2}),
+        ("modular", ["--objective.lam", "0.2"], {"lam": 0.2}),
+        ("other", ["--method.lam", "0.5"], {"type": "Joint"}),
+        ("depth", ["--method.warm-start-epochs", "2"], {"warm_start_epochs": 2}),
+        ("depth", ["--method.objective", "vi"], {"type": "DepthELBO"}),
+    ],
+)
+def test_the_loss_follows_the_settings_of_its_method(
+    motet: Motet, here: Path, recipe: str, arguments: list[str], objective: dict[str, object]
+) -> None:
+    (here / "my.py").write_text(MODULAR)
+    code, _, err = motet("run", f"my.py:{recipe}", *arguments)
+    assert code == 0, err
+    assert settings(f"runs/my.py-{recipe}")["objective"].items() >= objective.items()

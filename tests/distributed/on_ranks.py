@@ -254,3 +254,16 @@ def silent() -> str:
         grid.watch._over.set()
         time.sleep(4)
     return "asleep"
+
+
+class Idle(nn.Module):
+    """A model of which one layer is never run, and another's weights are frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.idle, self.frozen = nn.Linear(4, 3), nn.Linear(4, 2), nn.Linear(4, 4)
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows: Tensor = self.head(self.frozen(x).tanh())
+        return rows

@@ -1,5 +1,6 @@
 """Real processes on this machine compute what one process computes."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,20 @@ def test_a_run_goes_on_with_any_number_of_ranks(ranks: Any, alone: Any, tmp_path
     _same(alone(_trained, tmp_path, {}), (rows, outputs))
 
 
+@pytest.mark.parametrize(("execution", "optimizer"), [("loop", "sgd"), ("stacked", "adamw")])
+def test_weights_that_have_had_no_gradient_are_no_obstacle_to_going_on(
+    ranks: Any, alone: Any, tmp_path: Path, execution: str, optimizer: str
+) -> None:
+    training = replace(on_ranks.TRAINING, optimizer=optimizer, early_stopping=2, monitor="error", learning_rate=0.01)
+    settings = {"source": on_ranks.Idle, "execution": execution, "training": training}
+    expected = alone(_trained, None, settings)[:2]
+    assert "after step 4 " in ranks(2, _trained, tmp_path, settings | {"stop_at": 3})[0].value
+    assert "after step 6 " in alone(_trained, tmp_path, settings | {"stop_at": 2})
+    for answer in ranks(2, _trained, tmp_path, settings | {"member_ranks": 1}):
+        assert answer.error == "", answer.message
+        _same(answer.value[:2], expected)
+
+
 def test_resuming_is_bit_for_bit_the_run_that_never_stopped(ranks: Any, tmp_path: Path) -> None:
     settings = {"source": on_ranks.dropping}
     whole = ranks(2, _trained, tmp_path / "whole", settings)
@@ -113,7 +128,7 @@ def test_the_newer_of_two_checkpoints_is_taken_and_half_of_one_is_none(ranks: An
     assert [item.name for item in (tmp_path / "checkpoint").iterdir()] == ["last.safetensors"]
 
 
-def _trained(folder: Path, settings: dict[str, Any]) -> Any:
+def _trained(folder: Path | None, settings: dict[str, Any]) -> Any:
     return on_ranks.trained(folder, **settings)
 
 

@@ -68,7 +68,7 @@ def drop_numbers(
     trials, members = _checked(predictions, draws)
     if kept is None:
         kept = sorted({*range(1, members + 1, max(1, members // 20)), members})
-    if len(kept) == 0 or not all(1 <= number <= members for number in kept):
+    if len(kept) == 0 or not all(hasattr(number, "__index__") and 1 <= number <= members for number in kept):
         raise InputError(
             f"the numbers of members that are kept must lie in 1..{members}",
             got=f"kept={list(kept)}",
@@ -127,8 +127,8 @@ def _checked(predictions: Prediction | Sequence[Prediction], draws: int) -> tupl
             got=f"{sorted(sizes)} in {len(trials)} predictions",
             fix="Pass predictions of ensembles of equal size",
         )
-    if draws < 1:
-        raise InputError("draws must be at least 1", got=f"draws={draws}", fix="Pass 20")
+    if not hasattr(draws, "__index__") or draws < 1:
+        raise InputError("draws must be a whole number from 1 on", got=f"draws={draws}", fix="Pass 20")
     return trials, sizes.pop()
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from numbers import Real
 from statistics import median
 from time import perf_counter
 from typing import get_args
@@ -70,10 +71,10 @@ def fit_budget(
         )
     _check_rows_can_leave(ensemble, x[:batch_size])
     costs = _flops(ensemble, x[:1]) if unit == "flops" else _seconds(ensemble, x[:batch_size])
-    if not costs[0] <= budget:
+    if not isinstance(budget, Real) or not costs[0] <= float(budget):
         raise InputError(
             f"a budget must cover the first step, {costs[0]:g} {unit} per example",
-            got=f"budget={budget}",
+            got=f"budget={budget!r}",
             fix=f"Pass from {costs[0]:g} to {sum(costs):g}, which is all {len(costs)} steps",
         )
     confidence_SB = confidences(ensemble, x, batch_size=batch_size)
@@ -106,7 +107,7 @@ def best_threshold(
     expected = torch.full_like(levels, costs[0])
     for own_B, cost in zip(so_far_SB, costs[1:], strict=True):
         below = torch.searchsorted(own_B.sort().values, levels)  # how many are strictly below
-        expected += cost * below / rows
+        expected += cost * below.double() / rows
     # Infinity by itself: sums of shares may miss the sum of costs by a rounding error.
     affordable = expected <= budget
     affordable[-1] |= sum(costs) <= budget

@@ -54,8 +54,8 @@ def best_of_random(
         InputError: for a size outside 1 to M, fewer than one candidate, and what cannot be scored.
     """
     _check_size(size, prediction.members)
-    if candidates < 1:
-        raise InputError("candidates must be at least 1", got=f"candidates={candidates}", fix="Pass 200")
+    if not hasattr(candidates, "__index__") or candidates < 1:
+        raise InputError("candidates must be a whole number from 1 on", got=f"candidates={candidates}", fix="Pass 200")
     worth = additive(prediction, target)
     members_SM = draw_members(prediction.members, size, draws=candidates, generator=generator)
     scores = worth.scores(members_SM.to(worth.values_MBV.device))
@@ -110,7 +110,7 @@ def draw_members(members: int, size: int, *, draws: int, generator: Generator | 
 
 
 def _check_size(size: int, members: int) -> None:
-    if isinstance(size, bool) or not 1 <= size <= members:
+    if isinstance(size, bool) or not hasattr(size, "__index__") or not 1 <= size <= members:
         raise InputError(
-            f"the size of a sub-ensemble must lie in 1..{members}", got=f"size={size}", fix=f"Pass at most {members}"
+            f"the size of a sub-ensemble must lie in 1..{members}", got=f"size={size!r}", fix=f"Pass at most {members}"
         )

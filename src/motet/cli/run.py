@@ -120,7 +120,25 @@ def _parse(experiment: Any, argv: Sequence[str]) -> tuple[Any, Options]:
     fields = _unchecked_fields(experiment) + _unchecked_fields(Options())
     both = dataclasses.make_dataclass("Settings", fields, frozen=True, kw_only=True, namespace={"__doc__": doc})
     parsed: Any = parse(both, [f"run {argv[1]}", *argv[2:]])
-    return _filled(experiment, parsed), _filled(Options(), parsed)
+    return _with_own_objective(experiment, _filled(experiment, parsed)), _filled(Options(), parsed)
+
+
+def _with_own_objective(recipe: Any, asked: Any) -> Any:
+    """What is asked for, its loss that of its method where the recipe's is, but for what is asked of the loss itself.
+
+    The recipe's loss has been made of its method's settings: ``--method.lam 0.5`` must not be trained with another.
+    """
+    own = asked.method.default_objective
+    if asked.method == recipe.method or recipe.objective != recipe.method.default_objective:
+        return asked
+    given = {
+        item.name: value
+        for item in dataclasses.fields(asked.objective)
+        if (value := getattr(asked.objective, item.name)) != getattr(recipe.objective, item.name)
+    }
+    if type(own) is not type(asked.objective):
+        return asked if given else dataclasses.replace(asked, objective=own)
+    return dataclasses.replace(asked, objective=dataclasses.replace(own, **given))
 
 
 def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:

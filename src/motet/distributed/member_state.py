@@ -57,6 +57,11 @@ def join_members(found: MemberState, *, names: list[str], members: int, first: i
     return state
 
 
+def own_name(name: str) -> str:
+    """The name in a member's own network of what an ensemble calls so. Raises `KeyError` for what is no member's."""
+    return _place(name)[1]
+
+
 def _place(name: str) -> tuple[int | None, str]:
     """Whose a tensor is (None: all members' in one), and its name in a member's own network."""
     if match := _LOOP.fullmatch(name):

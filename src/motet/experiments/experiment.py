@@ -28,6 +28,9 @@ _KNOWN: tuple[type, ...] = (
 class Experiment:
     """One training run: everything that must be known to repeat it, but for the data files and the machine.
 
+    An objective of None is resolved at once. So ``dataclasses.replace(experiment, method=...)`` keeps the objective of
+    the method before; pass ``objective=None`` with it for the new method's own.
+
     Attributes:
         data: name of a dataset, see ``motet data``; or a folder of class folders, or a table.
         model: the model that the method wraps.

@@ -174,7 +174,11 @@ class Method(ABC):
 
 
 def check_members(members: int) -> None:
-    """Raise `InputError` unless there is at least one member."""
+    """Raise `InputError` unless there is a whole number of members, at least one."""
+    if not hasattr(members, "__index__"):
+        raise InputError(
+            "members must be a whole number", got=f"members={members!r}", fix="Pass members=3, for example"
+        )
     if members < 1:
         raise InputError("members must be at least 1", got=f"members={members}", fix="Pass members=1 or more")
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from motet.distributed import join_members, split_members
+from motet.distributed import join_members, own_name, split_members
 from motet.distributed.member_state import MemberState
 from motet.ensemble import Ensemble
 from motet.files import read_json, remove_leftovers, write_atomically, write_json
@@ -210,8 +210,10 @@ def _take(optimizer: Optimizer, model: Ensemble, found: MemberState, scalars: di
     state: dict[int, dict[str, Any]] = {}
     for key in keys:
         own = {(m, name.rpartition(".")[0]): v for (m, name), v in found.items() if name.rpartition(".")[2] == key}
-        for index, value in enumerate(join_members(own, names=names, members=held, first=first).values()):
-            state.setdefault(index, {})[key] = value
+        known = {name for _, name in own}  # what has had no gradient, frozen or never run, has no state
+        with_state = [name for name in names if own_name(name) in known]
+        for name, value in join_members(own, names=with_state, members=held, first=first).items():
+            state.setdefault(names.index(name), {})[key] = value
     for index in range(len(names)) if scalars else ():
         state.setdefault(index, {}).update(scalars)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
