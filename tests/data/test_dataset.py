@@ -182,7 +182,7 @@ def _with(tensor: Tensor, *values: float) -> Tensor:
             "inputs of the validation split must be finite.*3 NaN or infinite values among 20",
         ),
         ({"train": (_with(Z.double(), 1e300), T)}, "train split must be finite float32 numbers.*1 NaN"),
-        ({"test": (Z, _with(T, float("nan")))}, "in the test split, regression targets must be finite, but got 1"),
+        ({"test": (Z, _with(T, float("nan")))}, "in the test split, targets must be finite, but got 1"),
         ({"test": (Z, T[:, :1])}, "in the test split, a model with 2 outputs needs 2 targets a row"),
         ({"test": (Z, T.view(4, 1, 2))}, r"test split must have shape \(N, C\), but got shape \(4, 1, 2\)"),
         ({"test": (Z, torch.arange(4))}, "in the test split, regression targets must be floating-point"),

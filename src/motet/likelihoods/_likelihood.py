@@ -156,7 +156,7 @@ def check_finite(y: Tensor) -> None:
     """Raise `InputError` unless all targets are finite."""
     if not bool(torch.isfinite(y).all()):
         raise InputError(
-            "regression targets must be finite",
+            "targets must be finite",
             got=f"{int((~torch.isfinite(y)).sum())} NaN or infinite values",
             fix="Drop or fill those rows",
         )

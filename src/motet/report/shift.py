@@ -35,7 +35,8 @@ _MCE = Column(
     explanation="Mean corruption error: errors in percent of the reference run's, averaged over corruptions. Lower is "
     "better.",
 )
-_MEANS = (*(column for column in COMPARED if column.key in {"accuracy", "rmse", "nll", "ece", "brier"}), _AURC, _MCE)
+_SHOWN = {"accuracy", "rmse", "nll", "crps", "ece", "brier"}
+_MEANS = (*(column for column in COMPARED if column.key in _SHOWN), _AURC, _MCE)
 _SEVERITY = "Severity (0: the data as they are)"
 _UNCERTAINTIES = {
     "max_probability": "confidence",
