@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn.datasets
 import torch
 from torch import nn
 
@@ -316,7 +317,12 @@ def test_a_full_disk_and_then_a_free_one(motet: Motet, small_disk: Path) -> None
 
 
 @pytest.mark.parametrize("out", ["closed", "closed/deep/out"])
-def test_no_permission(motet: Motet, here: Path, as_nobody: Callable[[], Any], out: str) -> None:
+def test_no_permission(
+    motet: Motet, here: Path, as_nobody: Callable[[], Any], out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody may be unable to read the environment that this runs in: what comes from there is read before.
+    digits = sklearn.datasets.load_digits()
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
     motet("compare", "digits", "--methods", "single", *SMALL)  # imports what is imported late
     here.joinpath("closed").mkdir(mode=0o555)
     with as_nobody():
