@@ -30,9 +30,7 @@ def experiment_of(members: int, lam: float, *, epochs: int, seed: int) -> Experi
     assert isinstance(recipe.method, ModularNetwork)
     rate = joint_training.RATES[members][0 if lam <= 0.95 else 1]
     return replace(
-        recipe,
-        method=replace(recipe.method, lam=lam),
-        objective=None,
+        recipe.with_method(replace(recipe.method, lam=lam)),
         training=replace(recipe.training, epochs=epochs, early_stopping=epochs, learning_rate=rate),
         seed=seed,
     )

@@ -14,11 +14,13 @@ from torch import Tensor
 from motet.errors import InputError
 from motet.grouping import Grouping
 from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
-from motet.objectives import ExitObjective, Objective
+from motet.objectives import ExitObjective, Independent, Objective
 from motet.types import Progress
 
 Schedule = Literal["constant", "linear"]
 Reduction = Literal["mean", "sum"]
+
+_MEAN = Independent(reduction="mean")
 
 
 @final
@@ -107,20 +109,12 @@ class Modular(Objective):
                 fix="Take lam=0, or a method that mixes no examples",
             )
         if members == 1 or lam == 0:
-            loss = self._independent(outputs_BMC, targets_BM, likelihood, weights_BM)
+            loss = _MEAN(outputs_BMC, targets_BM, likelihood, weights_BM=weights_BM)
         else:
             loss = lam * likelihood.mean_nll(likelihood.geometric(outputs_BMC), targets_BM[:, 0])
             if lam < 1:
-                loss = loss + (1 - lam) * likelihood.mean_nll(outputs_BMC, targets_BM)
+                loss = loss + (1 - lam) * _MEAN(outputs_BMC, targets_BM, likelihood)
         return loss * members if self.reduction == "sum" and members > 1 else loss
-
-    @staticmethod
-    def _independent(
-        outputs_BMC: Tensor, targets_BM: Tensor, likelihood: Likelihood, weights_BM: Tensor | None
-    ) -> Tensor:
-        if weights_BM is None:
-            return likelihood.mean_nll(outputs_BMC, targets_BM)
-        return (weights_BM * likelihood.nll(outputs_BMC, targets_BM)).mean()
 
 
 @final

@@ -22,7 +22,7 @@ class Objective(ABC):
         """How members that were trained under this loss are combined; None leaves it to the method."""
         return None
 
-    def check(self, likelihood: Likelihood, grouping: Grouping) -> None:  # noqa: B027
+    def check(self, likelihood: Likelihood, grouping: Grouping) -> None:  # noqa: B027 - most losses refuse nothing
         """Raise `InputError` where the loss has no meaning for this likelihood, or for what members are dealt."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Objective(ABC):
 class ExitObjective(ABC):
     """A training loss over the outputs of members that have an output at every depth."""
 
-    def check(self, likelihood: Likelihood) -> None:  # noqa: B027
+    def check(self, likelihood: Likelihood) -> None:  # noqa: B027 - most losses refuse nothing
         """Raise `InputError` where the loss has no meaning for this likelihood."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from motet import MIMO, Experiment, InputError, Single, Training, models
+from motet import MIMO, DeepEnsemble, Experiment, InputError, Modular, ModularNetwork, Single, Training, models
 from motet.experiments.summary import mean_and_error
 from motet.files import to_json
 from motet.methods import METHODS
@@ -119,3 +119,11 @@ def test_recipes_are_experiments_with_records(tmp_path: Path) -> None:
         settings = load_recipe(name)
         assert Experiment.from_record(json.loads(to_json(settings.to_record()))) == settings
         assert summary.endswith(".")
+
+
+def test_another_method_brings_its_own_objective() -> None:
+    first = Experiment(data="digits", model=models.MLP(), method=ModularNetwork(members=3, lam=0.95))
+    assert first.with_method(ModularNetwork(members=3, lam=0.5)).objective == Modular(lam=0.5)
+    assert first.with_method(MIMO()).objective == Independent()
+    asked = Experiment(data="digits", model=models.MLP(), method=MIMO(), objective=Independent(reduction="mean"))
+    assert asked.with_method(DeepEnsemble()).objective == Independent(reduction="mean")

@@ -128,8 +128,8 @@ def _with_own_objective(recipe: Any, asked: Any) -> Any:
 
     The recipe's loss has been made of its method's settings: ``--method.lam 0.5`` must not be trained with another.
     """
-    own = asked.method.default_objective
-    if asked.method == recipe.method or recipe.objective != recipe.method.default_objective:
+    own = recipe.with_method(asked.method).objective
+    if own == recipe.objective:
         return asked
     given = {
         item.name: value

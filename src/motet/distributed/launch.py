@@ -6,6 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import final
 
 import torch
@@ -59,7 +60,7 @@ class Launch:
     @property
     def command(self) -> str:
         """The command that started the processes, to type again."""
-        program = "-m motet" if os.path.basename(sys.argv[0]) in ("motet", "__main__.py") else shlex.quote(sys.argv[0])  # noqa: PTH119
+        program = "-m motet" if Path(sys.argv[0]).name in ("motet", "__main__.py") else shlex.quote(sys.argv[0])
         words = " ".join(map(shlex.quote, sys.argv[1:]))
         machines = "" if self.local_size == self.size else f"--nnodes={-(-self.size // self.local_size)} "
         return f"torchrun {machines}--nproc-per-node={self.local_size} {program} {words}".rstrip()

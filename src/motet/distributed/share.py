@@ -67,6 +67,7 @@ class Share:
         part = self.held / self.members
         terms = []
         if lam > 0:
+            # torch gives `apply` no types.
             total_BC: Tensor = _SumOverRanks.apply(outputs_BMC.sum(dim=1), self.grid.members)  # type: ignore[no-untyped-call]
             joint = lam * likelihood.mean_nll(total_BC / self.members, targets_BM[:, 0])
             # The gradient of the whole, the value of a part.

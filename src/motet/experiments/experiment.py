@@ -1,6 +1,6 @@
 """The record that a run is."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 from motet.data import Augmentation, DataOptions
@@ -29,7 +29,7 @@ class Experiment:
     """One training run: everything that must be known to repeat it, but for the data files and the machine.
 
     An objective of None is resolved at once. So ``dataclasses.replace(experiment, method=...)`` keeps the objective of
-    the method before; pass ``objective=None`` with it for the new method's own.
+    the method before; `with_method` does not.
 
     Attributes:
         data: name of a dataset, see ``motet data``; or a folder of class folders, or a table.
@@ -74,6 +74,11 @@ class Experiment:
         if self.objective is None:
             # Resolved here, so that the record and the command line show the objective that is really used.
             object.__setattr__(self, "objective", self.method.default_objective)
+
+    def with_method(self, method: Method) -> "Experiment":
+        """The experiment with another method, and with that method's own objective where this one has its method's."""
+        own = self.objective == self.method.default_objective
+        return replace(self, method=method, objective=None if own else self.objective)
 
     def to_record(self) -> dict[str, object]:
         """The experiment as plain data for JSON. The likelihood stands in it only where it was asked for."""
