@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from motet._internal.files import write_json
 from motet.experiments.provenance import provenance
-from motet.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -9,8 +9,8 @@ import torch
 from _harness import ratios_in_turn, record
 
 import motet
-from motet.joint_objectives import Joint, Modular
 from motet.objectives import Independent, Objective
+from motet.objectives.modular import Joint, Modular
 
 ROUNDS = 101
 OBJECTIVES: dict[str, Objective] = {

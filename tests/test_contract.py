@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import motet
+from motet._internal.plain_records import from_record, to_record
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.joint_objectives import Modular
 from motet.layers import Bank, Exits, LearnedTransforms
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import (
@@ -37,7 +37,7 @@ from motet.methods import (
     TreeNet,
 )
 from motet.objectives import ExitObjective, Independent
-from motet.records import from_record, to_record
+from motet.objectives.modular import Modular
 from motet.types import Batch
 
 CLASSES = 3

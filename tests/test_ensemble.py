@@ -11,10 +11,10 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Shared
 from motet.layers import DepthWeights, Exits, Layout, MultiHead
+from motet.layers.parameter_groups import parameter_groups
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
 from motet.objectives import ExitObjective, Independent
-from motet.parameter_groups import parameter_groups
 from motet.types import Batch, Progress
 
 

@@ -11,15 +11,14 @@ import pytest
 
 import motet
 
-TREE = ast.parse(Path(motet.__file__).read_text(encoding="utf-8"))
-
-
-def type_checking_names() -> set[str]:
-    """The names that type checkers see, imported under ``if TYPE_CHECKING``."""
-    block = next(node for node in TREE.body if isinstance(node, ast.If))
-    return {
-        alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+STUB = Path(motet.__file__).with_suffix(".pyi")
+HOMES = {
+    alias.asname or alias.name: node.module
+    for node in ast.parse(STUB.read_text(encoding="utf-8")).body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+SUBMODULES = sorted(name for name, home in HOMES.items() if home is None)
 
 
 def test_everything_that_is_listed_is_there() -> None:
@@ -31,23 +30,49 @@ def test_everything_that_is_listed_is_there() -> None:
     assert namespace.keys() - {"__builtins__"} == set(motet.__all__)
 
 
-def test_the_three_lists_are_one() -> None:
-    assert set(motet._HOMES) == set(motet.__all__) == type_checking_names()
-    assert len(motet.__all__) == len(set(motet.__all__))
+def test_names_are_written_once() -> None:
+    text = STUB.read_text(encoding="utf-8")
+    assert set(motet.__all__) == set(HOMES)
+    for name in HOMES:
+        assert text.count(f" as {name}\n") == 1
+        assert name not in Path(motet.__file__).read_text(encoding="utf-8").split("from pathlib")[1]
 
 
-def test_lists_are_sorted() -> None:
-    # As ruff sorts __all__: constants, then classes, then the rest.
-    def key(name: str) -> tuple[int, str]:
-        return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_submodules_are_there_in_a_fresh_script(name: str) -> None:
+    code = f"import motet; assert motet.{name}.__name__ == 'motet.{name}'"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
-    assert motet.__all__ == sorted(motet.__all__, key=key)
-    assert list(motet._HOMES) == sorted(motet._HOMES)
+
+def test_every_public_package_is_a_submodule() -> None:
+    root = Path(motet.__file__).parent
+    packages = {file.parent.name for file in root.glob("*/__init__.py") if not file.parent.name.startswith("_")}
+    assert packages - {"cli"} <= set(SUBMODULES)
+
+
+@pytest.mark.parametrize("broken", ["raise AttributeError('spam')", "import spam_is_not_installed", "1 / 0"])
+def test_an_error_inside_a_submodule_is_shown_as_what_it_is(broken: str, tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.pyi").write_text("from . import part as part\nfrom .part import Thing as Thing\n")
+    (package / "__init__.py").write_text(
+        "from motet._internal.lazy import lazy_names\nfrom pathlib import Path\n"
+        "__getattr__, __dir__, __all__ = lazy_names(__name__, Path(__file__).with_suffix('.pyi'))\n"
+    )
+    (package / "part.py").write_text(broken + "\n")
+    for code in ("package.part", "package.Thing", "hasattr(package, 'part')", "exec('from package import Thing')"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import package; {code}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        said = done.stderr.splitlines()[-1]
+        assert done.returncode == 1
+        assert "spam" in said or "ZeroDivisionError" in said
+        assert "has no attribute" not in said
 
 
 @pytest.mark.parametrize("name", motet.__all__)
 def test_a_name_is_what_its_home_calls_so_and_is_documented(name: str) -> None:
-    value, home = getattr(motet, name), motet._HOMES[name]
+    value, home = getattr(motet, name), HOMES[name]
     if home:
         module = import_module(f"motet.{home}")
         assert value is getattr(module, name)
@@ -73,7 +98,7 @@ def test_public_methods_are_documented(name: str) -> None:
     assert bare == []
 
 
-@pytest.mark.parametrize("name", ["data", "metrics", "models"])
+@pytest.mark.parametrize("name", [name for name in SUBMODULES if hasattr(getattr(motet, name), "__all__")])
 def test_public_modules_offer_what_they_list(name: str) -> None:
     module = getattr(motet, name)
     for each in module.__all__:

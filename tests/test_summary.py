@@ -61,7 +61,7 @@ def test_modules_used_by_several_members_are_shared() -> None:
     assert (summary.shared, summary.own) == (10, 12)
     assert "0 .. 1 (2)" in str(summary)
     common = nn.Linear(2, 2)
-    members = motet.layers.Members(
+    members = motet.layers.SeparateNetworks(
         [nn.Sequential(common, nn.Linear(2, 2)) for _ in range(3)], layout=motet.layers.Layout()
     )
     summary = motet.summary.summarise_network(members, description="tied", members=3)

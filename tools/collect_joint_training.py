@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from motet._internal.files import write_json
 from motet.analyses import best_of_random, drop_numbers, evaluate
 from motet.experiments.run import Run, load_run
-from motet.files import write_json
 from motet.prediction import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from motet.files import read_json
+from motet._internal.files import read_json
 from motet.plots.figure import new_figure
 from motet.plots.labels import spread
 from motet.plots.style import LIGHT, TEXT, color, marker, style

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is imported
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
 from zoo_table import zoo_table
 
+from motet._internal.files import read_json, write_text
 from motet.cli._show import comparison_text
-from motet.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"

@@ -20,8 +20,8 @@ declare_missing_operators()
 
 from zoo_models import CASES, CLASSES, outcome  # noqa: E402
 
+from motet._internal.files import write_json  # noqa: E402
 from motet.experiments.provenance import provenance  # noqa: E402
-from motet.files import write_json  # noqa: E402
 from motet.methods import METHODS  # noqa: E402
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from motet.files import read_json
+from motet._internal.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "results" / "joint-training" / "study.json"

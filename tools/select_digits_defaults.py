@@ -14,12 +14,12 @@ from statistics import fmean, stdev
 import torch
 
 import motet
+from motet._internal.files import write_json
 from motet.errors import TrainingDivergedError
+from motet.evaluation import predict_split
 from motet.experiments.provenance import provenance
-from motet.files import write_json
 from motet.metrics import score
 from motet.models import SmallCNN
-from motet.training import predict_split
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "digits-defaults" / "selection.json"
 MODEL = SmallCNN(width=2)

@@ -17,10 +17,10 @@ import torch
 from select_digits_defaults import MODEL, validation_score
 
 import motet
+from motet._internal.files import write_json
 from motet.errors import TrainingDivergedError
 from motet.experiments.defaults import defaults_for
 from motet.experiments.provenance import provenance
-from motet.files import write_json
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "digits-defaults" / "methods.json"
 SEEDS = range(10, 13)  # not those that the comparison runs with

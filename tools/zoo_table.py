@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from motet.files import read_json
+from motet._internal.files import read_json
 from motet.methods import METHODS
 
 RECORD = Path(__file__).resolve().parent.parent / "results" / "zoo" / "zoo.json"

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.distributed import Share
 from motet.errors import InputError
 from motet.grouping import Grouping, augment_dealt
+from motet.inference.partial import Divisible
 from motet.layers import Exits, Layout
+from motet.layers.parameter_groups import parameter_groups
 from motet.likelihoods import Combination, Likelihood
-from motet.modes import evaluating
 from motet.objectives import ExitObjective, Objective
-from motet.parameter_groups import parameter_groups
-from motet.partial import Divisible
 from motet.prediction import Prediction, check_asked
 from motet.summary import Summary, summarise_network
 from motet.surgery import replace_module
@@ -113,7 +113,7 @@ class Ensemble(Divisible):
         """Each member's output for an input of its own, M different examples in one pass: throughput use.
 
         In the mode that the ensemble is in, as its forward pass: call ``eval()`` first, or norms take their statistics
-        from these rows and learn them. `motet.training.predict_split_distinct` predicts a whole split in this way.
+        from these rows and learn them. `motet.evaluation.predict_split_distinct` predicts a whole split in this way.
 
         Args:
             x_BM: inputs, ``(B, M, ...)``: row b of member m.
@@ -266,7 +266,7 @@ class Ensemble(Divisible):
             members: the first k members alone, or those with these indices, at their cost; all if None. Those who
                 predict with them often make a `subset` of them once.
             lost: indices of members that are lost, or the probability of each to be, the same for all of `x`: those
-                that survive are combined. At least one does (`motet.subset.surviving_members`).
+                that survive are combined. At least one does (`motet.inference.subset.surviving_members`).
             generator: draws who is lost; torch's default generator if None.
 
         Raises:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from motet._internal.files import write_atomically
 from motet.errors import InputError
-from motet.files import write_atomically
 from motet.likelihoods import (
     Bernoulli,
     Categorical,

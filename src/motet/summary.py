@@ -7,7 +7,7 @@ from typing import final
 
 from torch import nn
 
-from motet.layers import Members
+from motet.layers import SeparateNetworks
 
 
 @final
@@ -116,7 +116,7 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
 
 def _count(module: nn.Module, seen: set[int]) -> tuple[int, int]:
     """How many parameters that were not seen before are shared, and how many belong to members."""
-    if isinstance(module, Members):
+    if isinstance(module, SeparateNetworks):
         users = Counter(id(value) for member in module.networks for value in member.parameters())
         own = {key for key, count in users.items() if count == 1}
         parameters = list(module.parameters())

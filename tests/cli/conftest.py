@@ -48,7 +48,7 @@ def motet(
     import motet.experiments
 
     if "whole_report" not in request.fixturenames:
-        from motet.files import write_text
+        from motet._internal.files import write_text
 
         monkeypatch.setattr(
             "motet.report.write_report", lambda record, path, robustness: write_text(path, 20_000 * "report")

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from motet.data import load
+from motet.evaluation import predict_split, predict_split_distinct
 from motet.experiments import evaluate, find_run, load_ensemble, throughput_in_words
 from motet.experiments.evaluate import distinct_flops
 from motet.metrics import aurc, flops, score
-from motet.training import predict_split, predict_split_distinct
 
 Motet = Callable[..., Any]
 COMPARE = ("compare", "digits", "--epochs", 1, "--seeds", 1, "--model", "mlp", "--out", "out", "--members", 2)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from motet.data import load
+from motet.evaluation import predict_split
 from motet.experiments import find_run, load_ensemble
 from motet.metrics import flops, score
-from motet.training import predict_split
 
 Motet = Callable[..., Any]
 

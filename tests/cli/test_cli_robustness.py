@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from motet.data import Dataset, Split, load
+from motet.evaluation import evaluate_shift, summarise_shifts
 from motet.experiments import find_run, gather, load_ensemble, sections
 from motet.experiments.parts import PARTS
 from motet.metrics import risk_coverage_of
 from motet.shifts import SEVERITIES, corrupt
-from motet.training import evaluate_shift, summarise_shifts
 
 Motet = Callable[..., Any]
 COMPARE = ("compare", "digits", "--epochs", 1, "--seeds", 2, "--model", "mlp", "--out", "out", "--members", 2)

@@ -12,7 +12,7 @@ from motet.data import Augmentation, DataSpec
 from motet.data.augment import cutmix, cutout, mixup, random_crop, random_flip, step_seed
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted, Shared, augment_dealt
-from motet.mixing import Mixed
+from motet.grouping.mixed import Mixed
 
 SPEC = DataSpec(name="images", input_shape=(3, 8, 6), outputs=4, task="classification", mean=(0.5,), std=(0.25,))
 

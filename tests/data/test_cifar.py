@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from motet.data import cifar10, cifar100, load
-from motet.data._pickle_file import read_pickle
+from motet.data.formats.pickle_file import read_pickle
 from motet.errors import InputError
 
 Write = Callable[..., Path]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from motet.data import DataOptions, ImageFiles, image_folder, load
-from motet.data._decode import BadImageError, decode, read_header
+from motet.data.formats.decode import BadImageError, decode, read_header
 from motet.errors import InputError
 
 Make = Callable[..., Path]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from motet.data import _catalogue, load
-from motet.data.fetch import RemoteFile, download, unpack
+from motet.data.sources.fetch import RemoteFile, download, unpack
 from motet.errors import InputError
 
 CONTENT = bytes(range(256)) * 4000

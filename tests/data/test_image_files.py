@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from motet.data import ImageFiles, Split, batches, in_order
-from motet.data import _image_files as module
-from motet.data._decode import centre, decode
+from motet.data.formats import image_files as module
+from motet.data.formats.decode import centre, decode
 from motet.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from motet.data import DataOptions, Dataset, load, table
-from motet.data._features import standardisation
+from motet.data.sources.table_features import standardisation
 from motet.errors import InputError
 
 ROWS = 60

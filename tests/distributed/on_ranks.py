@@ -15,7 +15,7 @@ from motet import Dataset, DeepEnsemble, Gaussian, Independent, Joint, Modular, 
 from motet.distributed import Grid, split_members, start
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
-from motet.training import predict_split
+from motet.evaluation import predict_split
 
 
 class Answer(NamedTuple):

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from motet import MIMO, DeepEnsemble, Experiment, InputError, Modular, ModularNetwork, Single, Training, models
+from motet._internal.files import to_json
+from motet._internal.plain_records import from_record, to_record
 from motet.experiments.summary import mean_and_error
-from motet.files import to_json
 from motet.methods import METHODS
 from motet.objectives import Independent
-from motet.records import from_record, to_record
 
 MODELS = [models.MLP(hidden=(3, 4)), models.SmallCNN(width=2), models.WideResNet(depth=10, width=1)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from motet import InputError
-from motet.files import read_json, remove_leftovers, to_json, write_atomically, write_json, write_text
+from motet._internal.files import read_json, remove_leftovers, to_json, write_atomically, write_json, write_text
 
 
 def test_write_and_replace(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from motet._internal.files import read_json, write_json
 from motet.data import DataOptions, Dataset, load
 from motet.errors import InputError
 from motet.experiments import (
@@ -23,7 +24,6 @@ from motet.experiments import (
 )
 from motet.experiments.build import build
 from motet.experiments.fitting import fitting
-from motet.files import read_json, write_json
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
 from motet.methods import MIMO, DeepEnsemble, EarlyExit
 from motet.metrics import score

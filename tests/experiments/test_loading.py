@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from motet import InputError
-from motet.loading import load_function
+from motet._internal.loading import load_function
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import motet
-from motet import MIMO, Dataset, Ensemble, Experiment, InputError, Method, Training, files
+from motet import MIMO, Dataset, Ensemble, Experiment, InputError, Method, Training
+from motet._internal import files
 from motet.data import load
 from motet.errors import RunInterrupted, TrainingDivergedError
 from motet.experiments import load_ensemble, load_run, run_experiment
@@ -275,7 +276,7 @@ def test_a_full_disk_at_any_write(
 
         real(path, fill if left >= 0 else half)
 
-    for module in ("motet.files", "motet.training.checkpoint", "motet.prediction"):
+    for module in ("motet._internal.files", "motet.training.checkpoint", "motet.prediction"):
         monkeypatch.setattr(f"{module}.write_atomically", write)
     with pytest.raises(OSError, match="No space left on device") as caught:
         run_experiment(experiment(), folder)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from motet.layers import Layout, Members
+from motet.layers import Layout, SeparateNetworks
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -10,7 +10,7 @@ from motet.layers import Layout, Members
 def test_each_network_gets_its_own_rows_or_the_shared_ones(members: int, rows: int) -> None:
     layout = Layout()
     networks = [nn.Linear(2, 3) for _ in range(members)]
-    side_by_side = Members(networks, layout=layout)
+    side_by_side = SeparateNetworks(networks, layout=layout)
     x_MB = torch.randn(members, rows, 2)
     with layout.distinct_rows():
         own = side_by_side(x_MB.flatten(0, 1))
@@ -22,7 +22,7 @@ def test_inputs_may_be_indices() -> None:
     layout = Layout()
     networks = [nn.Sequential(nn.Embedding(5, 2), nn.Flatten()) for _ in range(2)]
     x = torch.randint(5, (4, 3))
-    assert Members(networks, layout=layout)(x).shape == (8, 6)
+    assert SeparateNetworks(networks, layout=layout)(x).shape == (8, 6)
 
 
 class Sums(nn.Module):
@@ -33,4 +33,4 @@ class Sums(nn.Module):
 def test_rows_that_do_not_go_round_are_an_error() -> None:
     layout = Layout()
     with layout.distinct_rows(), pytest.raises(ValueError, match="zip"):
-        Members([Sums(), Sums(), Sums()], layout=layout)(torch.zeros(1, 2))
+        SeparateNetworks([Sums(), Sums(), Sums()], layout=layout)(torch.zeros(1, 2))

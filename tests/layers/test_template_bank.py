@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from motet.layers import Bank, Layout, Members, ParameterBlob, TemplateBank, TemplateLayer, TemplateMembers
+from motet.layers import Bank, Layout, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
 
 SHAPES = [(3, 2), (3, 2), (3, 2)]
 MIXED = [(3, 2), (2, 2, 3), (4, 1, 1, 2), (5, 2)]
@@ -185,7 +185,7 @@ def test_a_template_layer_computes_what_the_ordinary_layer_does(layer: nn.Module
 
 def test_copies_pickles_and_conversions_keep_the_tie() -> None:
     bank, layout = bank_of(14, members=2), Layout()
-    members = Members(
+    members = SeparateNetworks(
         [
             nn.Sequential(*(TemplateLayer(nn.Linear(2, 3), bank, layer_index=i, member_index=m) for i in range(1)))
             for m in range(2)

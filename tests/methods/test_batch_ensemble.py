@@ -14,7 +14,7 @@ import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Shared, Split
-from motet.layers import FastWeights, MemberBatchNorm, Members
+from motet.layers import FastWeights, MemberBatchNorm, SeparateNetworks
 from motet.methods import BatchEnsemble
 from motet.metrics import parameters
 from motet.objectives import Independent
@@ -163,7 +163,7 @@ def assert_folds(ensemble: Ensemble, x: Tensor) -> None:
     ensemble.eval()
     folded, outputs = ensemble.fold(), ensemble(x)
     torch.testing.assert_close(folded(x), outputs, rtol=1e-10, atol=1e-11)
-    assert type(folded.network) is Members
+    assert type(folded.network) is SeparateNetworks
     assert not any(isinstance(part, FastWeights | MemberBatchNorm | SharedNetwork) for part in folded.modules())
     for m in range(ensemble.members):
         torch.testing.assert_close(member_network(ensemble.network, m)(x), outputs[:, m], rtol=1e-10, atol=1e-11)

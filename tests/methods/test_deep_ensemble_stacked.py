@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import Members, Stack
+from motet.layers import SeparateNetworks, Stack
 from motet.methods import DeepEnsemble
 from motet.surgery import member_network
 
@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 def test_what_cannot_be_stacked_runs_in_a_loop_or_is_refused_with_the_reason(name: str) -> None:
     make, reason = REFUSED[name]
     ensemble = DeepEnsemble(members=2).wrap(make(), example=torch.randn(1, 4))
-    assert isinstance(ensemble.network, Members)
+    assert isinstance(ensemble.network, SeparateNetworks)
     with pytest.raises(InputError, match=f"works with the members in its channels.*{reason}.*execution='auto'"):
         DeepEnsemble(members=2, execution="stacked").wrap(make(), example=torch.randn(1, 4))
 
@@ -281,7 +281,7 @@ def test_what_cannot_be_stacked_runs_in_a_loop_or_is_refused_with_the_reason(nam
 def test_an_input_added_to_every_feature_is_found_out() -> None:
     # (B, 1) against (B, M F) broadcasts and is right for shared rows; for rows of the members' own it is not.
     model = Functional(lambda h, x: h + x.sum(dim=1, keepdim=True))
-    assert isinstance(DeepEnsemble(members=2).wrap(model, example=torch.randn(1, 4)).network, Members)
+    assert isinstance(DeepEnsemble(members=2).wrap(model, example=torch.randn(1, 4)).network, SeparateNetworks)
 
 
 def test_members_that_differ_run_in_a_loop() -> None:
@@ -289,14 +289,14 @@ def test_members_that_differ_run_in_a_loop() -> None:
     ensemble = DeepEnsemble(members=2).wrap(
         lambda: motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(next(sizes),)), example=torch.randn(1, 4)
     )
-    assert isinstance(ensemble.network, Members)
+    assert isinstance(ensemble.network, SeparateNetworks)
     scales = iter([1.0, 2.0])
 
     def scaled() -> nn.Module:
         scale = next(scales)
         return Functional(lambda h, x: h * scale)
 
-    assert isinstance(DeepEnsemble(members=2).wrap(scaled, example=torch.randn(1, 4)).network, Members)
+    assert isinstance(DeepEnsemble(members=2).wrap(scaled, example=torch.randn(1, 4)).network, SeparateNetworks)
 
 
 def test_the_way_of_running_follows_the_work() -> None:
@@ -316,7 +316,7 @@ def test_the_way_of_running_follows_the_work() -> None:
     in_turn, stack.always = ensemble(x), True
     torch.testing.assert_close(ensemble(x), in_turn, rtol=1e-4, atol=1e-5)
     large = motet.models.small_cnn(num_classes=K, in_channels=1, width=64)
-    assert isinstance(DeepEnsemble(members=4).wrap(large, example=torch.zeros(1, 1, 16, 16)).network, Members)
+    assert isinstance(DeepEnsemble(members=4).wrap(large, example=torch.zeros(1, 1, 16, 16)).network, SeparateNetworks)
 
 
 def test_a_loop_that_fails_leaves_the_stack_as_it_was() -> None:

@@ -13,9 +13,9 @@ from torch.nn import functional as F  # noqa: N812
 import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.grouping.mixed import Mixed
 from motet.layers import Layout, MultiInput
 from motet.methods import MIMO, MixMo
-from motet.mixing import Mixed
 from motet.types import Batch, Progress
 
 K = 4  # classes

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from motet._internal.plain_records import to_record
 from motet.data import Augmentation
-from motet.records import to_record
 from motet.report.facts import facts, training_facts
 from motet.report.record import read_comparison
 from motet.training import Training

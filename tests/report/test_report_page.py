@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from motet._internal.files import to_json
 from motet.errors import InputError
-from motet.files import to_json
 from motet.report import render, write_report
 
 HOSTILE = """<img src=x onerror=alert(1)> & "quoted" 'single' </script></style> {{ 7 * 7 }}"""

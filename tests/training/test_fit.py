@@ -17,7 +17,8 @@ from torch.nn import functional as F  # noqa: N812
 from motet import MIMO, Dataset, Ensemble, InputError, Single, Training, fit
 from motet.data.batches import batches
 from motet.errors import TrainingDivergedError
-from motet.training import predict_split, read_history
+from motet.evaluation import predict_split
+from motet.training import read_history
 
 Make = Callable[..., Ensemble]
 

@@ -13,7 +13,8 @@ import torch
 
 from motet import Dataset, Ensemble, Training, fit
 from motet.errors import RunInterrupted
-from motet.training import load_weights, predict_split, read_history
+from motet.evaluation import predict_split
+from motet.training import load_weights, read_history
 
 Make = Callable[..., Ensemble]
 Rows = list[dict[str, float]]

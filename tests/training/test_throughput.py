@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from motet import MIMO, DataMUX, Dataset, DeepEnsemble, Ensemble, InputError, Method, MixMo, Multihead, Single
 from motet.data import Split
-from motet.training import predict_split, predict_split_distinct
+from motet.evaluation import predict_split, predict_split_distinct
 
 
 def ensemble_of(method: Method) -> Ensemble:

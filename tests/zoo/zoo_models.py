@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import Members
+from motet.layers import SeparateNetworks
 from motet.methods import METHODS, Method
 
 CLASSES = 4
@@ -126,6 +126,6 @@ def own_parameters(ensemble: Ensemble) -> list[Tensor]:
     for module in ensemble.modules():
         names: frozenset[str] = getattr(module, "member_parameters", frozenset())
         for name, value in module.named_parameters():
-            if value.requires_grad and (name in names or isinstance(module, Members)):
+            if value.requires_grad and (name in names or isinstance(module, SeparateNetworks)):
                 found[id(value)] = value
     return list(found.values())

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from motet.anytime import depths_of, run_member
-from motet.budget import Budget, Unit
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.inference.anytime import depths_of, run_member
+from motet.inference.budget import Budget, Unit
 from motet.layers import Exits
 from motet.likelihoods import Categorical
 from motet.metrics.cost import counting

@@ -72,9 +72,9 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
+    from motet._internal.files import to_json
     from motet.data import DataOptions
     from motet.experiments import compare, default_folder, gather, make_plan
-    from motet.files import to_json
     from motet.report import write_report
 
     plan = make_plan(

@@ -67,8 +67,8 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(
             "--ood needs the names or folders of data sets", got="none", fix="Pass --ood cifar100, for example"
         )
+    from motet._internal.files import to_json
     from motet.experiments import evaluate, find_run, risks_at_shown, throughput_in_words
-    from motet.files import to_json
 
     if arguments.reference is not None or arguments.severities != Arguments.severities:
         raise InputError(
@@ -98,9 +98,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _part(arguments: Arguments) -> int:
     """Evaluate some of a run's members."""
+    from motet._internal.files import to_json
     from motet.errors import InputError
     from motet.experiments import evaluate_part, find_run
-    from motet.files import to_json
 
     if arguments.distinct or arguments.shift is not None or arguments.ood:
         raise InputError(
@@ -129,9 +129,9 @@ def _part(arguments: Arguments) -> int:
 
 def _robustness(arguments: Arguments) -> int:
     """Evaluate a run, or all of a comparison, under shift and against other data."""
+    from motet._internal.files import read_json, to_json
     from motet.errors import InputError
     from motet.experiments import evaluate_robustness, find_run, find_runs, find_shift, gather, side_by_side
-    from motet.files import read_json, to_json
 
     if arguments.distinct:
         raise InputError(

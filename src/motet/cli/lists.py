@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, argv)
     lines = {"methods": _methods, "data": _data, "recipes": _recipes}[argv[0]]()
     if arguments.json:
-        from motet.files import to_json
+        from motet._internal.files import to_json
 
         show(to_json(lines).rstrip())
     else:

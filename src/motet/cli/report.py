@@ -24,9 +24,9 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
+    from motet._internal.files import read_json
     from motet.errors import InputError
     from motet.experiments import gather
-    from motet.files import read_json
     from motet.report import write_report
 
     source = arguments.folder / "compare.json"

@@ -53,12 +53,12 @@ def main(argv: Sequence[str]) -> int:
         return 0 if len(argv) > 1 else 2
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
+    from motet._internal.files import to_json
     from motet.data import fingerprint
     from motet.distributed import start
     from motet.experiments import run_experiment
     from motet.experiments.folder import free_folder
     from motet.experiments.provenance import source_of
-    from motet.files import to_json
     from motet.recipes import load_recipe
 
     recipe = argv[1]

@@ -12,14 +12,14 @@ from typing import Literal, final
 from motet.data._dataset import Dataset
 from motet.data._fingerprint import of_file, of_image_files
 from motet.data._options import DataOptions
-from motet.data._scan import has_images, scan
-from motet.data._sources import FILE_SOURCES, FileSource
-from motet.data._table_file import TABLE_SUFFIXES
-from motet.data.class_folders import image_folder
-from motet.data.digits import digits
-from motet.data.fetch import cache_folder, checksum_holds, download, offline, unpack
-from motet.data.tables import table
-from motet.data.toy import toy
+from motet.data.formats.table_file import TABLE_SUFFIXES
+from motet.data.sources.class_folders import image_folder
+from motet.data.sources.digits import digits
+from motet.data.sources.fetch import cache_folder, checksum_holds, download, offline, unpack
+from motet.data.sources.file_sources import FILE_SOURCES, FileSource
+from motet.data.sources.folder_scan import has_images, scan
+from motet.data.sources.tables import table
+from motet.data.sources.toy import toy
 from motet.errors import InputError, nearest
 
 

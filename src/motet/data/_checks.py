@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from motet.data._image_files import ImageFiles
 from motet.data._spec import DataSpec, check_dtype
+from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.data._checks import check_inputs, check_targets
-from motet.data._image_files import ImageFiles
 from motet.data._spec import DataSpec, Task
+from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from motet.data._image_files import ImageFiles
+from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
 from motet.likelihoods import Categorical, Gaussian, Likelihood, Poisson
 

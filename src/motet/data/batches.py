@@ -14,7 +14,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from motet.data._dataset import Split
-from motet.data._image_files import ImageFiles
+from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
 
 

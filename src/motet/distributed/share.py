@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from motet.distributed.grid import Grid
 from motet.distributed.wire import Wire
 from motet.errors import InputError
-from motet.joint_objectives import Joint, Modular
 from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
 from motet.objectives import ExitObjective, Independent, Objective
+from motet.objectives.modular import Joint, Modular
 from motet.types import Progress
 
 

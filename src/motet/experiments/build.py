@@ -3,13 +3,13 @@
 import torch
 from torch import nn
 
+from motet._internal.loading import describe_error
 from motet.data import Dataset
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.experiment import Experiment
 from motet.experiments.likelihood import likelihood_for, outputs_for
-from motet.loading import describe_error
 from motet.models import CustomModel, ModelSettings
 from motet.objectives import ExitObjective
 

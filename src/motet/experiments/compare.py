@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 import motet
+from motet._internal.files import read_json, write_json
+from motet._internal.plain_records import to_record
 from motet.data import DATASETS, Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
@@ -22,10 +24,8 @@ from motet.experiments.provenance import provenance, source_of
 from motet.experiments.run import Run, describe, load_ensemble, run_experiment
 from motet.experiments.summary import summarise
 from motet.experiments.threads import run_threads
-from motet.files import read_json, write_json
 from motet.methods import Single
 from motet.metrics import latency_ratios
-from motet.records import to_record
 from motet.training import newest_checkpoint, resolve_device, resolve_precision
 
 LATENCY_BATCH = 32

@@ -8,18 +8,19 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 import motet
+from motet._internal.files import read_json, write_json
 from motet.data import Dataset, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError, nearest
+from motet.evaluation import predict_split, predict_split_distinct
 from motet.experiments.compare import RECORD
 from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import source_of
 from motet.experiments.run import Run, describe, load_ensemble, load_run
 from motet.experiments.threads import run_threads
-from motet.files import read_json, write_json
 from motet.metrics import COVERAGES, flops, risk_coverage_of, score
 from motet.prediction import Prediction
-from motet.training import predict_split, predict_split_distinct, resolve_device
+from motet.training import resolve_device
 
 EVALUATION = "evaluation.json"
 """An evaluation's record in the run's folder."""

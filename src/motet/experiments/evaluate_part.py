@@ -6,14 +6,15 @@ from typing import Any
 
 import torch
 
+from motet._internal.files import read_json, write_json
 from motet.data import load
+from motet.evaluation import predict_split
 from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, heading
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.threads import run_threads
-from motet.files import read_json, write_json
+from motet.inference.subset import chosen_members, surviving_members
 from motet.metrics import flops, score
-from motet.subset import chosen_members, surviving_members
-from motet.training import predict_split, resolve_device
+from motet.training import resolve_device
 
 # Those of a whole evaluation.
 _SCORES = ("accuracy", "rmse", "nll", "ece", "brier")

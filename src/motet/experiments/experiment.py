@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 from typing import final
 
+from motet._internal.plain_records import from_record, to_record
 from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
 from motet.experiments.likelihood import LikelihoodName, check_name
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings
 from motet.objectives import ExitObjective, Objective
-from motet.records import from_record, to_record
 from motet.training import Training
 
 _KNOWN: tuple[type, ...] = (

@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from motet._internal.files import read_json
 from motet.errors import InputError
-from motet.files import read_json
 
 
 def claim_folder(

@@ -55,7 +55,7 @@ def check_ood(dataset: Dataset) -> None:
         raise InputError(
             "data out of distribution is asked for runs on images",
             got=f"{spec.name} with inputs of shape {spec.input_shape}",
-            fix="Leave --ood out; in Python motet.training.evaluate_ood takes any rows of the run's shape",
+            fix="Leave --ood out; in Python motet.evaluation.evaluate_ood takes any rows of the run's shape",
         )
     dataset.spec.to_bytes(dataset.test.inputs[:1])
 

@@ -11,9 +11,9 @@ from typing import Any, final
 import torch
 
 import motet
+from motet._internal.files import remove_leftovers, write_text
 from motet.data import Dataset, ImageFiles, Split
 from motet.experiments.run import Run
-from motet.files import remove_leftovers, write_text
 from motet.training import checkpoint_files
 
 PARTS = "evaluation-parts"

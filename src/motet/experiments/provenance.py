@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import motet
-from motet.loading import load_function
+from motet._internal.loading import load_function
 from motet.models import CustomModel, ModelSettings
 
 

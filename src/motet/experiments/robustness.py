@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from motet._internal.files import read_json, write_json
 from motet.data import Dataset, load
 from motet.errors import InputError
+from motet.evaluation import summarise_shifts
 from motet.experiments.compare import RECORD
 from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, find_run, heading
 from motet.experiments.experiment import Experiment
@@ -15,9 +17,8 @@ from motet.experiments.run import Run, load_ensemble
 from motet.experiments.sections import Evaluated, Strange, averaged, ood_section, shift_sections
 from motet.experiments.shift_source import ShiftSource, find_shift
 from motet.experiments.threads import run_threads
-from motet.files import read_json, write_json
 from motet.shifts import SEVERITIES, without_overlap
-from motet.training import resolve_device, summarise_shifts
+from motet.training import resolve_device
 
 
 def find_runs(folder: Path) -> list[Run]:

@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import Any, final
 
 import motet
+from motet._internal.files import read_json, write_json
 from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.evaluation import predict_split
 from motet.experiments.build import build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import abandon, claim_folder
 from motet.experiments.likelihood import likelihood_name
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.threads import run_threads
-from motet.files import read_json, write_json
 from motet.metrics import flops, member_scores, parameters, score
 from motet.prediction import Prediction
 from motet.training import (
     fit,
     load_run_weights,
     newest_checkpoint,
-    predict_split,
     read_history,
     resolve_device,
     resolve_precision,

@@ -8,12 +8,12 @@ import torch
 
 from motet.data import Dataset, Split, in_order
 from motet.ensemble import Ensemble
+from motet.evaluation import summarise_shifts
+from motet.evaluation.shifted import Row, doubts, row_of, score_shifted
 from motet.experiments.parts import Parts
 from motet.experiments.run import Run
 from motet.experiments.shift_source import ShiftSource
 from motet.metrics import COVERAGES, RunningScores, ood_scores
-from motet.training import summarise_shifts
-from motet.training.evaluate_shift import Row, doubts, row_of, score_shifted
 
 SEED = 0
 """Of the corruptions, the same for every run, so that all are shown the same images."""

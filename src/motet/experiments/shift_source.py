@@ -9,10 +9,10 @@ import torch
 
 from motet.data import Dataset, DataSpec
 from motet.errors import InputError, nearest
+from motet.evaluation import shifted_files, shifted_images, shifted_table
+from motet.evaluation.shifted_rows import Shifted
 from motet.experiments.parts import digest, stamp
 from motet.shifts import CORRUPTIONS, SETS, TABLE_SHIFTS, CifarC, ImageNetC
-from motet.training import shifted_files, shifted_images, shifted_table
-from motet.training.shifted import Shifted
 
 TABLES = "tables"
 """All shifts of tables."""

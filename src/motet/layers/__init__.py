@@ -1,33 +1,33 @@
 """Torch layers with a member axis. Members are folded into the rows, member-major: ``(M B)``."""
 
-from motet.layers._layout import Layout
-from motet.layers._types import Convolution, Ordinary
-from motet.layers.adapter import Adapter, mean_over_positions
-from motet.layers.around import Around
 from motet.layers.branches import Branches, Tile
-from motet.layers.depth_weights import DepthWeights
-from motet.layers.exits import Exits
-from motet.layers.exits_in_turn import exits_in_turn
+from motet.layers.exits.adapter import Adapter, mean_over_positions
+from motet.layers.exits.depth_weights import DepthWeights
+from motet.layers.exits.exits import Exits
+from motet.layers.exits.stepwise import exits_stepwise
 from motet.layers.fast_weights import FastWeights
+from motet.layers.layout import Layout
 from motet.layers.member_batch_norm import MemberBatchNorm
-from motet.layers.members import Members
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import ConcatenatedInput, MultiInput
 from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
+from motet.layers.ordinary import Convolution, Ordinary
 from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
-from motet.layers.stack import TOGETHER_AT_MOST, Stack
-from motet.layers.stacked import StackedConvolution, StackedLayer, StackedLinear, Turn
-from motet.layers.stacked_norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
-from motet.layers.template_bank import Bank, TemplateBank
-from motet.layers.template_blob import Filling, ParameterBlob
-from motet.layers.template_layer import TemplateLayer
-from motet.layers.template_members import TemplateMembers
+from motet.layers.separate_networks import SeparateNetworks
+from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer, StackedLinear
+from motet.layers.stacked.norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
+from motet.layers.stacked.stack import TOGETHER_AT_MOST, Stack
+from motet.layers.templates.bank import Bank, TemplateBank
+from motet.layers.templates.blob import Filling, ParameterBlob
+from motet.layers.templates.layer import TemplateLayer
+from motet.layers.templates.members import TemplateMembers
+from motet.layers.wrapped import WrappedLayer
 
 __all__ = [
     "MASKS",
     "TOGETHER_AT_MOST",
+    "ActiveMember",
     "Adapter",
-    "Around",
     "Bank",
     "Branches",
     "ConcatenatedInput",
@@ -40,13 +40,13 @@ __all__ = [
     "LearnedTransforms",
     "Masks",
     "MemberBatchNorm",
-    "Members",
     "MultiHead",
     "MultiInput",
     "Multiplexed",
     "Ordinary",
     "ParameterBlob",
     "SampleDropout",
+    "SeparateNetworks",
     "Stack",
     "StackedBatchNorm",
     "StackedConvolution",
@@ -60,7 +60,7 @@ __all__ = [
     "TemplateLayer",
     "TemplateMembers",
     "Tile",
-    "Turn",
-    "exits_in_turn",
+    "WrappedLayer",
+    "exits_stepwise",
     "mean_over_positions",
 ]

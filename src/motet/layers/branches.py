@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from motet.layers._layout import Layout
-from motet.layers._types import StandIn
+from motet.layers.layout import Layout
+from motet.layers.ordinary import ReplacedLayer
 
 
 @final
@@ -47,7 +47,7 @@ class Tile(nn.Module):
 
 
 @final
-class Branches(StandIn):
+class Branches(ReplacedLayer):
     """M modules behind a branching point, each applied to its own of the rows ``(M B)``.
 
     Args:
@@ -58,7 +58,7 @@ class Branches(StandIn):
         super().__init__()
         self.branches = nn.ModuleList(modules)
 
-    def as_one(self, name: str) -> Any:
+    def equivalent_attribute(self, name: str) -> Any:
         """The first member's own."""
         return getattr(self.branches[0], name)
 

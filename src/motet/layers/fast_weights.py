@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from motet.layers._layout import Layout
-from motet.layers._types import Ordinary, StandIn, apply, like
+from motet.layers.layout import Layout
+from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, like
 
 
 @final
-class FastWeights(StandIn):
+class FastWeights(ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer whose weight members scale by vectors of their own (BatchEnsemble, section 3).
 
     Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``: the slow weight W is shared; the fast weights alpha (one
@@ -122,7 +122,7 @@ class FastWeights(StandIn):
         own.lr_scales = self.lr_scales
         return own.train(self.training)
 
-    def as_one(self, name: str) -> Any:
+    def equivalent_attribute(self, name: str) -> Any:
         """Of the slow layer, whose bias is the mean over the members."""
         if name == "bias":
             return None if self.biases is None else self.biases.mean(dim=0)

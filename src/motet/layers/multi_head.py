@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from motet.layers._types import Ordinary, StandIn, like
+from motet.layers.ordinary import Ordinary, ReplacedLayer, like
 
 
 @final
-class MultiHead(StandIn):
+class MultiHead(ReplacedLayer):
     """M heads on the same features, computed as one layer (MIMO, section 2).
 
     Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result comes in
@@ -48,7 +48,7 @@ class MultiHead(StandIn):
         rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
         return rows
 
-    def as_one(self, name: str) -> Any:
+    def equivalent_attribute(self, name: str) -> Any:
         """Of one head, whose weight and bias are the means over the members."""
         value = getattr(self.layer, name)
         if name in ("weight", "bias"):

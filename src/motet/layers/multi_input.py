@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.layers._layout import Layout
-from motet.layers._types import Ordinary, StandIn, apply, like
+from motet.layers.layout import Layout
+from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, like
 
 
 @final
-class MultiInput(StandIn):
+class MultiInput(ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass one ordinary layer. Channel c of member
@@ -85,7 +85,7 @@ class MultiInput(StandIn):
     def _scaled(self, weight: Tensor) -> Tensor:
         return weight if self.scale == 1 else self.scale * weight
 
-    def as_one(self, name: str) -> Any:
+    def equivalent_attribute(self, name: str) -> Any:
         """Of the layer for one input that all members share, whose weight is the sum of the kernels."""
         value = _of_one_input(self.layer, self.members, name)
         return self._scaled(value) if name == "weight" else value
@@ -111,7 +111,7 @@ class MultiInput(StandIn):
 
 
 @final
-class ConcatenatedInput(StandIn):
+class ConcatenatedInput(ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which are never the same.
 
     As `MultiInput`, but for members whose rows differ even where they share the model's input, because something
@@ -135,7 +135,7 @@ class ConcatenatedInput(StandIn):
         concatenated: Tensor = self.layer(side_by_side(self.layer, x, self.members))
         return concatenated
 
-    def as_one(self, name: str) -> Any:
+    def equivalent_attribute(self, name: str) -> Any:
         """Of the layer for one input, whose weight is the sum of the kernels."""
         return _of_one_input(self.layer, self.members, name)
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from motet.layers._layout import Layout
-from motet.layers._types import Convolution
+from motet.layers.layout import Layout
+from motet.layers.ordinary import Convolution
 
 Kind = Literal["convolve", "scale", "rotate"]
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d}

@@ -6,7 +6,7 @@ as a mixture (mean of the members' distributions) or as a normalised geometric m
 natural parameter).
 """
 
-from motet.likelihoods._likelihood import Combination, Likelihood, NaturalExponentialFamily
+from motet.likelihoods.base import Combination, Likelihood, NaturalExponentialFamily
 from motet.likelihoods.bernoulli import Bernoulli
 from motet.likelihoods.categorical import Categorical
 from motet.likelihoods.gaussian import Gaussian

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods._likelihood import NaturalExponentialFamily, check_width, matched
+from motet.likelihoods.base import NaturalExponentialFamily, check_width, matched
 
 
 @final

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods._likelihood import NaturalExponentialFamily, require_shape
+from motet.likelihoods.base import NaturalExponentialFamily, require_shape
 
 # torch's cross-entropy takes the label -100 for "ignore this row"; here it is out of range, like any other such label.
 _NO_LABEL = torch.iinfo(torch.long).min

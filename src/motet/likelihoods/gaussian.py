@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 
 from motet.errors import InputError
-from motet.likelihoods._likelihood import NaturalExponentialFamily, check_finite, check_width, matched
+from motet.likelihoods.base import NaturalExponentialFamily, check_finite, check_width, matched
 
 
 @final

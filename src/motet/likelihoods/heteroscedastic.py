@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods._likelihood import Likelihood, check_finite, check_width, matched
+from motet.likelihoods.base import Likelihood, check_finite, check_width, matched
 
 VARIANCE_FLOOR = 1e-6
 """Added to every variance. Deep ensembles (Lakshminarayanan et al. 2017, section 2.2.1) have the same."""

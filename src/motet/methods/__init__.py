@@ -2,7 +2,7 @@
 
 # In the order in which tables list them.
 # isort: off
-from motet.methods._method import Method, Model
+from motet.method import Method, Model
 from motet.methods.single import Single
 from motet.methods.deep_ensemble import DeepEnsemble
 from motet.methods.modular_network import ModularNetwork

@@ -9,7 +9,7 @@ from torch import nn
 
 from motet.errors import InputError
 from motet.layers import Adapter, DepthWeights, Exits, Ordinary
-from motet.methods._method import Given
+from motet.method import Given
 from motet.surgery import (
     Features,
     Probe,
@@ -18,9 +18,9 @@ from motet.surgery import (
     default_exits,
     features_at,
     mixing_calls,
+    modules_modified_in_place,
     output_layers,
     unknown_axis,
-    written_points,
 )
 
 Points = tuple[str, ...] | None
@@ -125,7 +125,7 @@ def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> 
             if features is None:
                 raise unknown_axis(point)
             chosen.append(features)
-    written = written_points(model, given.example, [features.point.name for features in chosen])
+    written = modules_modified_in_place(model, given.example, [features.point.name for features in chosen])
     return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
 
 

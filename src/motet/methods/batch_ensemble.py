@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
 from motet.layers import FastWeights, Layout, MemberBatchNorm
-from motet.methods._method import Given, Method, Model, another_row, check_members, instance_of
+from motet.method import Given, Method, Model, another_row, check_members, instance_of
 from motet.objectives import Independent, Objective
 from motet.surgery import Init, SharedNetwork, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
 

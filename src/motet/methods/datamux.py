@@ -10,7 +10,7 @@ from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
 from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.multiplexed import Kind, pixels, random_rotations
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.methods.mimo import with_member_ends
 from motet.methods.multihead import heads
 from motet.surgery import Probe, output_layers, probe, replace_module

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from motet.errors import InputError, nearest
-from motet.layers import TOGETHER_AT_MOST, Members
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.layers import TOGETHER_AT_MOST, SeparateNetworks
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.surgery import CannotStackError, Probe, fresh_copy, head_stack, member_stack, probe, stack
 
 Execution = Literal["auto", "stacked", "loop"]
@@ -66,7 +66,7 @@ class DeepEnsemble(Method):
         """M networks side by side."""
         networks, probed = member_networks(model, given, self.members)
         if self.execution == "loop" or (self.execution == "auto" and len(networks) == 1):
-            return Members(networks, layout=given.layout)
+            return SeparateNetworks(networks, layout=given.layout)
         together = self.execution == "stacked"
         try:
             return stack(
@@ -84,7 +84,7 @@ class DeepEnsemble(Method):
                     got=f"a model that {reason}",
                     fix="Pass execution='auto', which runs such a model in a loop",
                 ) from reason
-            return Members(networks, layout=given.layout)
+            return SeparateNetworks(networks, layout=given.layout)
 
 
 def part_members(networks: Sequence[nn.Module], probed: Probe, *, members: int, only: range) -> None:

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal, final
 from torch import nn
 
 from motet.errors import InputError
-from motet.exit_objectives import DepthELBO, DepthMarginalLikelihood
+from motet.method import Given, Method, Model, instance_of
 from motet.methods._exits import check_exits, plan_exits
-from motet.methods._method import Given, Method, Model, instance_of
 from motet.objectives import ExitObjective
+from motet.objectives.depth import DepthELBO, DepthMarginalLikelihood
 from motet.surgery import probe
 
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, final
 from torch import Tensor, nn
 
 from motet.errors import InputError
-from motet.exit_objectives import ExitSum
 from motet.layers import Ordinary, mean_over_positions
+from motet.method import Given, Method, Model, instance_of
 from motet.methods._exits import check_exits, input_width, plan_exits
-from motet.methods._method import Given, Method, Model, instance_of
 from motet.objectives import ExitObjective
+from motet.objectives.depth import ExitSum
 from motet.surgery import Features, probe
 
 

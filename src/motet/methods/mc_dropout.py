@@ -6,10 +6,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, Around, Masks, Ordinary, SampleDropout, Tile
-from motet.methods._method import Given, Method, Model, instance_of
-from motet.modes import evaluating
+from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
+from motet.method import Given, Method, Model, instance_of
 from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
 
 
@@ -89,12 +89,12 @@ class MCDropout(Method):
         cut = _last_cut_before(network, given.example, list(layers.values()))
         if cut is not None:
             module, tile = network.get_submodule(cut), Tile(self.samples, layout=given.layout)
-            network = replace_module(network, module, Around(module, behind=tile))
+            network = replace_module(network, module, WrappedLayer(module, behind=tile))
         for index, layer in enumerate(layers.values()):
             dropout = SampleDropout(
                 self.rate, self.samples, masks=self.masks, seed=self.seed, index=index, layout=given.layout
             )
-            network = replace_module(network, layer, Around(layer, before=dropout))
+            network = replace_module(network, layer, WrappedLayer(layer, before=dropout))
         # From the entrance on samples share no work: folded, they run in turn, which is kinder to caches.
         return SharedNetwork(network, self.samples, layout=given.layout, tiles=True) if cut is None else network
 

@@ -5,13 +5,13 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.exit_objectives import DepthELBO
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.methods._exits import check_exits, plan_exits
-from motet.methods._method import Given, Method, Model, check_members, instance_of
 from motet.methods.mimo import replace_ends
 from motet.objectives import ExitObjective
+from motet.objectives.depth import DepthELBO
 from motet.surgery import probe
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput, Ordinary
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.methods.multihead import heads
 from motet.surgery import Probe, input_layers, output_layers, probe, replace_module, split_kernel
 

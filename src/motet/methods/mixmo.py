@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.grouping import Grouping
+from motet.grouping.mixed import Mixed
 from motet.layers import MultiInput, Ordinary
 from motet.likelihoods import Combination
-from motet.methods._method import Given, Method, Model, check_members
+from motet.method import Given, Method, Model, check_members
 from motet.methods.mimo import with_member_ends
-from motet.mixing import Mixed
 
 Mixing = Literal["auto", "cut", "linear"]
 

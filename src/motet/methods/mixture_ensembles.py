@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from motet.errors import InputError
-from motet.layers import Bank, Filling, Members, ParameterBlob, TemplateBank, TemplateLayer, TemplateMembers
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.layers import Bank, Filling, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.methods._template_init import draw_coefficients, draw_entries, start_near
 from motet.methods._template_plan import Group, Sharing, count, plan_templates
 from motet.surgery import Init, fresh_like, probe, replace_module
@@ -163,7 +163,7 @@ class MixtureEnsembles(Method):
         networks = [network, *(_member(network, index, shared, given.init) for index in range(1, self.members))]
         own = count([network]) - count(plan.shared) + sum(bank.coefficients_MR.shape[1] for bank in banks)
         note = f"{plan.params:,} parameters in the budget, and {own:,} of each member's own beside it"
-        return TemplateMembers(banks, Members(networks, layout=given.layout), note=note)
+        return TemplateMembers(banks, SeparateNetworks(networks, layout=given.layout), note=note)
 
     def _bank(self, group: Group, *, is_blob: bool) -> Bank:
         weights = [layer.weight.detach() for layer in group.layers]

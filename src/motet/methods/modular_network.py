@@ -5,10 +5,10 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.joint_objectives import Modular, Reduction, Schedule
 from motet.likelihoods import Combination
-from motet.methods._method import Given, Method, Model
+from motet.method import Given, Method, Model
 from motet.methods.deep_ensemble import DeepEnsemble, Execution
+from motet.objectives.modular import Modular, Reduction, Schedule
 
 
 @final

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import nn
 
 from motet.layers import MultiHead, Ordinary
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.surgery import Init, head_stack, member_stack, output_layers, probe, replace_module
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.methods._method import Given, Method, Model, instance_of
+from motet.method import Given, Method, Model, instance_of
 from motet.surgery import probe
 
 

@@ -6,11 +6,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
-from motet.layers import Around, Branches, Tile
-from motet.methods._method import Given, Method, Model, check_members, instance_of
+from motet.layers import Branches, Tile, WrappedLayer
+from motet.method import Given, Method, Model, check_members, instance_of
 from motet.methods.deep_ensemble import DeepEnsemble, member_networks
-from motet.modes import evaluating
 from motet.surgery import after_point, check_points, cut_points, points, probe, replace_module
 
 AT_INPUT = "input"
@@ -97,7 +97,7 @@ class TreeNet(Method):
         cut = trunk.get_submodule(point)
         for modules in parts:
             trunk = replace_module(trunk, modules[0], Branches(modules))
-        return replace_module(trunk, cut, Around(cut, behind=Tile(self.members, layout=given.layout)))
+        return replace_module(trunk, cut, WrappedLayer(cut, behind=Tile(self.members, layout=given.layout)))
 
 
 def _default_branch(model: nn.Module, example: Tensor) -> tuple[str, list[str]] | None:

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError, nearest
-from motet.modes import evaluating
 
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode

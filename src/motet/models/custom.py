@@ -6,8 +6,8 @@ from typing import Any, final
 
 from torch import nn
 
+from motet._internal.loading import load_function
 from motet.errors import InputError
-from motet.loading import load_function
 from motet.models._base import ModelSettings, whole
 
 

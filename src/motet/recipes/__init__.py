@@ -4,9 +4,9 @@ import importlib
 import inspect
 import pkgutil
 
+from motet._internal.loading import describe_error, load_function
 from motet.errors import InputError, nearest
 from motet.experiments import Experiment
-from motet.loading import describe_error, load_function
 
 
 def recipes() -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from motet.files import write_text
+from motet._internal.files import write_text
 from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift

@@ -1,8 +1,10 @@
 """Read and change somebody else's model."""
 
-from motet.surgery.ends import LayerNames, input_layers, output_layers
+from motet.surgery.convertible_layers import ordinary_layers
+from motet.surgery.cut_points import Point, after_point, check_points, cut_points, points
+from motet.surgery.extract_member import SharedNetwork, member_network
 from motet.surgery.features import Features, default_exits, features_at, mixing_calls, unknown_axis
-from motet.surgery.fresh import (
+from motet.surgery.initial_weights import (
     Init,
     fresh_copy,
     fresh_like,
@@ -12,14 +14,12 @@ from motet.surgery.fresh import (
     member_stack,
     split_kernel,
 )
-from motet.surgery.member import SharedNetwork, member_network
-from motet.surgery.ordinary import ordinary_layers
-from motet.surgery.points import Point, after_point, check_points, cut_points, points
+from motet.surgery.inplace_writes import modules_modified_in_place
+from motet.surgery.input_output_layers import LayerNames, input_layers, output_layers
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
 from motet.surgery.stack import CannotStackError, stack
 from motet.surgery.tiling import Tiling, find_tiling
-from motet.surgery.written import written_points
 
 __all__ = [
     "CannotStackError",
@@ -45,6 +45,7 @@ __all__ = [
     "member_network",
     "member_stack",
     "mixing_calls",
+    "modules_modified_in_place",
     "ordinary_layers",
     "output_layers",
     "points",
@@ -53,5 +54,4 @@ __all__ = [
     "split_kernel",
     "stack",
     "unknown_axis",
-    "written_points",
 ]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
-from motet.modes import evaluating
-from motet.surgery.points import Point
+from motet.surgery.cut_points import Point
 from motet.surgery.probe import is_mixing, run_model
 
 FeatureAxis = Literal[1, -1]
@@ -55,7 +55,7 @@ class MixingCall:
 
 
 def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
-    """Every run of a mixing layer in one pass, in the order in which `motet.surgery.points` counts them."""
+    """Every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
     calls: list[MixingCall] = []
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         handles = [

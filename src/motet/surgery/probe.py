@@ -22,8 +22,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
-from motet.modes import evaluating
 
 _ALWAYS_MIXING = (nn.Linear, nn.Bilinear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase)
 _NEVER_MIXING = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from motet.layers import (
+    ActiveMember,
     Layout,
     Stack,
     StackedBatchNorm,
@@ -19,9 +20,8 @@ from motet.layers import (
     StackedLayerNorm,
     StackedLinear,
     StackedPReLU,
-    Turn,
 )
-from motet.surgery.ends import unusual
+from motet.surgery.convertible_layers import reason_not_convertible
 from motet.surgery.probe import Probe
 from motet.surgery.replace import replace_module
 
@@ -106,8 +106,8 @@ def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
         kind = type(module)
         if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
             raise CannotStackError(f"has hooks at {name!r}")
-        if kind in _MIXING and unusual(module) is not None:
-            raise CannotStackError(f"has {name!r}, a {kind.__name__}{unusual(module)}")
+        if kind in _MIXING and reason_not_convertible(module) is not None:
+            raise CannotStackError(f"has {name!r}, a {kind.__name__}{reason_not_convertible(module)}")
         if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
             raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
         if kind is nn.LayerNorm and len(module.normalized_shape) != 1:
@@ -146,7 +146,7 @@ def _stacked(
     widening: float,
     always: bool,
 ) -> Stack:
-    turn, network = Turn(), copy.deepcopy(networks[0])
+    turn, network = ActiveMember(), copy.deepcopy(networks[0])
     for name, (reads, writes) in plan.items():
         old = network.get_submodule(name)
         new = _layer(old, len(networks), turn, layout=layout, reads=reads, writes=writes)
@@ -155,7 +155,9 @@ def _stacked(
     return Stack(network, len(networks), turn, layout=layout, widening=widening, always=always)
 
 
-def _layer(layer: nn.Module, members: int, turn: Turn, *, layout: Layout, reads: bool, writes: bool) -> StackedLayer:
+def _layer(
+    layer: nn.Module, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool
+) -> StackedLayer:
     if isinstance(layer, nn.Linear):
         return StackedLinear(layer, members, turn, layout=layout, reads=reads, writes=writes)
     if isinstance(layer, nn.Conv1d | nn.Conv2d):

@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
-from motet.modes import evaluating
 from motet.surgery.probe import hooks, tensors
 
 # Far above what rounding does (TF32 convolutions: 0.1 %), far below what another row does.

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from motet._internal.files import write_atomically
 from motet.errors import InputError
-from motet.files import write_atomically
 from motet.training.history import Row
 
 CHECKPOINT = Path("checkpoint", "last.safetensors")

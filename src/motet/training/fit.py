@@ -14,11 +14,11 @@ from motet.data.augment import Augment, step_seed
 from motet.data.batches import batches, steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import InputError, RunInterrupted, TrainingDivergedError
+from motet.evaluation.predict import predict_split
 from motet.metrics import accuracy, rmse
 from motet.metrics.scores import as_classes
 from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
-from motet.training.evaluate import predict_split
 from motet.training.history import Row, write_history
 from motet.training.member_checkpoint import POINTER, drop_members, restore, save_members
 from motet.training.optimizers import make_optimizer, set_learning_rate, warm_up

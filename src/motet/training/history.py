@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from motet._internal.files import write_text
 from motet.errors import InputError
-from motet.files import write_text
 
 Row = dict[str, Any]
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from motet._internal.files import read_json, remove_leftovers, write_atomically, write_json
 from motet.distributed import join_members, own_name, split_members
 from motet.distributed.member_state import MemberState
 from motet.ensemble import Ensemble
-from motet.files import read_json, remove_leftovers, write_atomically, write_json
 from motet.training.checkpoint import (
     CHECKPOINT,
     VERSION,

@@ -1,0 +1,1 @@
+"""File formats: how bytes on disk become tensors, with damage named."""

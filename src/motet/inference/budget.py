@@ -1,0 +1,131 @@
+"""A budget shared unevenly over a batch: easy examples leave early, hard ones get more members or deeper exits.
+
+The setting of budgeted batch classification (Huang et al., Multi-scale dense networks, ICLR 2018, section 3): an
+example leaves after the first step whose combined prediction is confident enough.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, final, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from motet.errors import InputError
+from motet.prediction import Prediction
+
+Unit = Literal["flops", "seconds"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When examples leave, and what that costs. Made by `motet.analyses.fit_budget`.
+
+    Attributes:
+        thresholds: of all steps but the last: an example whose confidence (the largest probability of the combined
+            prediction) is at least so high leaves after that step.
+        costs: what each step costs for one example, beyond the steps before it.
+        unit: of the costs: floating-point operations, or seconds.
+        expected_cost: mean cost of an example on the data that the thresholds were fitted on.
+    """
+
+    thresholds: tuple[float, ...]
+    costs: tuple[float, ...]
+    unit: Unit
+    expected_cost: float
+
+    def __post_init__(self) -> None:
+        if len(self.costs) != len(self.thresholds) + 1:
+            raise InputError(
+                "a budget must have a threshold for every step but the last",
+                got=f"{len(self.costs)} costs and {len(self.thresholds)} thresholds",
+                fix="Make budgets with motet.analyses.fit_budget",
+            )
+        if self.unit not in get_args(Unit):
+            raise InputError(
+                f"the unit must be one of {', '.join(get_args(Unit))}", got=repr(self.unit), fix="Pass unit='flops'"
+            )
+
+    def check_steps(self, steps: int) -> None:
+        """Raise `InputError` unless the ensemble has as many steps."""
+        if steps != len(self.costs):
+            raise InputError(
+                "a budget must be fitted to the ensemble that spends it",
+                got=f"a budget of {len(self.costs)} steps for an ensemble of {steps}",
+                fix="Fit it with motet.analyses.fit_budget(ensemble, x, ...)",
+            )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Budgeted:
+    """Predictions to which examples have contributed different numbers of members or exits.
+
+    Attributes:
+        prediction: the combined prediction of each example, as one member: ``(B, 1, C)``.
+        steps_B: how many members, or exits, each example had.
+        cost_B: what each example cost, in `unit`: the sum of its steps' costs in the budget.
+        unit: see `Budget`.
+    """
+
+    prediction: Prediction
+    steps_B: Int[Tensor, "batch"]
+    cost_B: Float[Tensor, "batch"]
+    unit: Unit
+
+    @property
+    def cost(self) -> float:
+        """What the batch cost in all."""
+        return float(self.cost_B.sum())
+
+
+def combined(prediction: Prediction) -> Float[Tensor, "batch out"]:
+    """Natural parameters of the combined prediction."""
+    outputs_BMC = prediction.outputs_BMC
+    if prediction.combination == "geometric":
+        return prediction.likelihood.geometric(outputs_BMC)
+    members = outputs_BMC.shape[1]
+    equal_M = outputs_BMC.new_full((members,), 1 / members).log()
+    return prediction.likelihood.average(outputs_BMC, equal_M)
+
+
+def spend(
+    budget: Budget,
+    steps: Generator[Tensor, Tensor | None, None],
+    prediction_of: Callable[[Tensor], Prediction],
+    targets: Tensor | None,
+) -> Budgeted:
+    """Run `steps` with the rows that have not left; see `motet.inference.anytime.outputs_in_steps`."""
+    outputs_BC: Tensor | None = None
+    steps_B = left = torch.empty(0)
+    try:
+        for step, outputs in enumerate(steps, start=1):
+            now = prediction_of(outputs)
+            if outputs_BC is None:
+                rows, device = len(outputs), outputs.device
+                outputs_BC = outputs.new_empty(rows, outputs.shape[-1])
+                steps_B = torch.zeros(rows, dtype=torch.long, device=device)
+                left = torch.arange(rows, device=device)
+            # All that are left, so that those who leave at the next step are overwritten there.
+            outputs_BC[left] = combined(now)
+            steps_B[left] = step
+            if step == len(budget.costs):
+                break
+            kept = (now.confidence < budget.thresholds[step - 1]).nonzero().flatten()
+            if len(kept) == 0:
+                break
+            if len(kept) < len(left):
+                steps.send(kept)
+                left = left[kept]
+    finally:
+        steps.close()
+    assert outputs_BC is not None
+    one = prediction_of(outputs_BC.unsqueeze(1))
+    prediction = Prediction(
+        outputs_BMC=one.outputs_BMC, likelihood=one.likelihood, combination=one.combination, targets=targets
+    )
+    total = torch.tensor([0.0, *accumulate(budget.costs)], dtype=torch.float64).to(steps_B.device)
+    return Budgeted(prediction=prediction, steps_B=steps_B, cost_B=total[steps_B], unit=budget.unit)

@@ -1,0 +1,141 @@
+"""What losing members costs (Joint training, section 4.1, figure 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from motet.errors import InputError
+from motet.inference.additive_outputs import Target, additive
+from motet.inference.specialists import draw_members
+from motet.prediction import Prediction
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dropped:
+    """Scores of ensembles that have lost members.
+
+    Attributes:
+        lost: the horizontal axis: how many of the M members are lost, ``M - N``; of `drop_at_random` on average.
+        scores_TKD: of T trials (predictions), for each of K numbers, in D draws.
+    """
+
+    lost: tuple[float, ...]
+    scores_TKD: Float[Tensor, "trial number draw"]
+
+    @property
+    def mean(self) -> Float[Tensor, "number"]:
+        """Over trials and draws."""
+        mean: Tensor = self.scores_TKD.mean(dim=(0, 2))
+        return mean
+
+    @property
+    def standard_error(self) -> Float[Tensor, "number"]:
+        """Of the mean: over trials, each the mean of its draws; of one trial, over its draws. NaN of one of one."""
+        trials, _, draws = self.scores_TKD.shape
+        if trials == draws == 1:
+            return torch.full_like(self.mean, torch.nan)
+        samples_NK = self.scores_TKD.mean(dim=2) if trials > 1 else self.scores_TKD[0].T
+        error: Tensor = samples_NK.std(dim=0) / len(samples_NK) ** 0.5
+        return error
+
+
+def drop_numbers(
+    predictions: Prediction | Sequence[Prediction],
+    kept: Sequence[int] | None = None,
+    *,
+    target: Target = "accuracy",
+    draws: int = 20,
+    generator: Generator | None = None,
+) -> Dropped:
+    """Keep N random members and drop the others, `draws` times for each N.
+
+    Args:
+        predictions: with targets; one, or several trials of the same number of members. Members are combined as they
+            say: by the mean of natural parameters (the paper's) where that is ``"geometric"``.
+        kept: the numbers N; the authors' if None: 1, 1 + M // 20, 1 + 2 (M // 20), ..., and M.
+        target: what is scored, see `motet.analyses.best_of_random`.
+        draws: random subsets for each number, without replacement; 20 in the paper.
+        generator: draws them; torch's default generator if None.
+
+    Raises:
+        InputError: for numbers outside 1 to M, no draws or trials, trials that differ in M, what cannot be scored.
+    """
+    trials, members = _checked(predictions, draws)
+    if kept is None:
+        kept = sorted({*range(1, members + 1, max(1, members // 20)), members})
+    if len(kept) == 0 or not all(hasattr(number, "__index__") and 1 <= number <= members for number in kept):
+        raise InputError(
+            f"the numbers of members that are kept must lie in 1..{members}",
+            got=f"kept={list(kept)}",
+            fix=f"Pass numbers from 1 to {members}",
+        )
+    which = [[draw_members(members, number, draws=draws, generator=generator) for number in kept] for _ in trials]
+    scores_TKD = _scored(trials, which, target)
+    return Dropped(lost=tuple(float(members - number) for number in kept), scores_TKD=scores_TKD)
+
+
+def drop_at_random(
+    predictions: Prediction | Sequence[Prediction],
+    probabilities: Sequence[float] | None = None,
+    *,
+    target: Target = "accuracy",
+    draws: int = 20,
+    generator: Generator | None = None,
+) -> Dropped:
+    """Keep each member with a probability p, independently of the others; a draw that keeps none keeps one at random.
+
+    Args:
+        predictions: see `drop_numbers`.
+        probabilities: of keeping, in (0, 1]. If None 20 from ``1 - (1 - 0.999^(1 / draws))^(1 / M)`` to 1, as the
+            authors have it: at the lowest, all draws keep a member with probability 0.999.
+        target, draws, generator: see `drop_numbers`.
+
+    Raises:
+        InputError: as `drop_numbers`, and for probabilities outside (0, 1].
+    """
+    trials, members = _checked(predictions, draws)
+    if probabilities is None:
+        lowest = 1 - (1 - 0.999 ** (1 / draws)) ** (1 / members)
+        probabilities = torch.linspace(lowest, 1.0, 20, dtype=torch.float64).tolist()
+    if len(probabilities) == 0 or not all(0 < p <= 1 for p in probabilities):
+        raise InputError(
+            "probabilities of keeping a member must lie in (0, 1]",
+            got=f"probabilities={list(probabilities)}",
+            fix="Pass [0.5, 1.0], for example",
+        )
+    device = torch.device("cpu") if generator is None else generator.device
+
+    def draw(p: float) -> Tensor:
+        own = torch.rand(draws, members, generator=generator, device=device, dtype=torch.float64)
+        return (own < p).scatter(1, own.argmin(dim=1, keepdim=True), True).float().cpu()
+
+    scores_TKD = _scored(trials, [[draw(p) for p in probabilities] for _ in trials], target)
+    return Dropped(lost=tuple(members * (1 - p) for p in probabilities), scores_TKD=scores_TKD)
+
+
+def _checked(predictions: Prediction | Sequence[Prediction], draws: int) -> tuple[list[Prediction], int]:
+    trials = [predictions] if isinstance(predictions, Prediction) else list(predictions)
+    sizes = {trial.members for trial in trials}
+    if len(sizes) != 1:
+        raise InputError(
+            "trials must have one number of members",
+            got=f"{sorted(sizes)} in {len(trials)} predictions",
+            fix="Pass predictions of ensembles of equal size",
+        )
+    if not hasattr(draws, "__index__") or draws < 1:
+        raise InputError("draws must be a whole number from 1 on", got=f"draws={draws}", fix="Pass 20")
+    return trials, sizes.pop()
+
+
+def _scored(trials: list[Prediction], which: list[list[Tensor]], target: Target) -> Tensor:
+    found = []
+    for trial, numbers in zip(trials, which, strict=True):
+        worth = additive(trial, target)
+        members_SM = torch.cat(numbers).to(worth.values_MBV.device)
+        found.append(worth.scores(members_SM).view(len(numbers), -1))
+    return torch.stack(found).cpu()

@@ -1,0 +1,116 @@
+"""Specialists: sub-ensembles that are best for one class or one metric (Joint training, section 4.1, figure 5)."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import final
+
+import torch
+from torch import Generator, Tensor
+
+from motet.errors import InputError
+from motet.inference.additive_outputs import LARGEST, Target, additive
+from motet.inference.subset import chosen_members
+from motet.prediction import Prediction
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Specialist:
+    """A sub-ensemble.
+
+    Attributes:
+        members: their indices, for `Ensemble.subset`; in rising order, or, of `greedy`, in the order of choice.
+        score: on the prediction that they were chosen by.
+        target: what they were chosen for.
+    """
+
+    members: tuple[int, ...]
+    score: float
+    target: Target
+
+
+def best_of_random(
+    prediction: Prediction,
+    size: int,
+    target: Target,
+    *,
+    candidates: int = 200,
+    generator: Generator | None = None,
+) -> Specialist:
+    """The best of sub-ensembles drawn at random, 200 as in the paper, each without replacement.
+
+    A class is predicted where it is the most probable of all classes under the sub-ensemble's combined prediction; the
+    paper says no more than "one-vs-all". Of equal candidates the first drawn is taken. Where there are no more than
+    `candidates` sub-ensembles of this size that is not noticed: some are drawn twice.
+
+    Args:
+        prediction: on validation data, with targets. Members are combined as it says.
+        size: members of the sub-ensemble.
+        target: a class, for the F1 score of that class against the rest; or "accuracy", "error", "nll" or "rmse".
+        candidates: how many are drawn.
+        generator: draws them; torch's default generator if None.
+
+    Raises:
+        InputError: for a size outside 1 to M, fewer than one candidate, and what cannot be scored.
+    """
+    _check_size(size, prediction.members)
+    if not hasattr(candidates, "__index__") or candidates < 1:
+        raise InputError("candidates must be a whole number from 1 on", got=f"candidates={candidates}", fix="Pass 200")
+    worth = additive(prediction, target)
+    members_SM = draw_members(prediction.members, size, draws=candidates, generator=generator)
+    scores = worth.scores(members_SM.to(worth.values_MBV.device))
+    best = int(scores.argmax() if worth.higher_is_better else scores.argmin())
+    members = members_SM[best].nonzero().flatten().tolist()
+    return Specialist(members=tuple(members), score=float(scores[best]), target=target)
+
+
+def greedy(prediction: Prediction, size: int, target: Target) -> Specialist:
+    """Forward selection without replacement: the best member, then whoever does most for the score beside those chosen.
+
+    Of equal members the first is taken. See `best_of_random` for the arguments and errors.
+    """
+    _check_size(size, prediction.members)
+    worth = additive(prediction, target)
+    values_MBV = worth.values_MBV
+    total_BV = torch.zeros_like(values_MBV[0])
+    chosen: list[int] = []
+    score = 0.0
+    parts = max(1, LARGEST // total_BV.numel())
+    while len(chosen) < size:
+        means = ((total_BV + some) / (len(chosen) + 1) for some in values_MBV.split(parts))
+        scores = torch.cat([worth.finish(mean_SBV) for mean_SBV in means])
+        worst = -torch.inf if worth.higher_is_better else torch.inf
+        scores[chosen] = worst
+        best = int(scores.argmax() if worth.higher_is_better else scores.argmin())
+        if best in chosen:  # where all others are as bad as that
+            best = next(islice((member for member in range(len(values_MBV)) if member not in chosen), 1))
+        score = float(scores[best])
+        chosen.append(best)
+        total_BV = total_BV + values_MBV[best]
+    return Specialist(members=tuple(chosen), score=score, target=target)
+
+
+def evaluate(specialist: Specialist, prediction: Prediction) -> float:
+    """The specialist's score on another prediction of the same ensemble: that of the test data.
+
+    Raises:
+        InputError: if the prediction has no such members, and for what cannot be scored.
+    """
+    members_M = torch.zeros(1, prediction.members)
+    members_M[0, list(chosen_members(specialist.members, prediction.members))] = 1
+    worth = additive(prediction, specialist.target)
+    return float(worth.scores(members_M.to(worth.values_MBV.device)))
+
+
+def draw_members(members: int, size: int, *, draws: int, generator: Generator | None = None) -> Tensor:
+    """Random sub-ensembles of one size, without replacement: ``(draws, M)``, 1 for their members."""
+    device = torch.device("cpu") if generator is None else generator.device
+    order = torch.rand(draws, members, generator=generator, device=device).argsort(dim=1)[:, :size]
+    return torch.zeros(draws, members, device=device).scatter(1, order, 1.0).cpu()
+
+
+def _check_size(size: int, members: int) -> None:
+    if isinstance(size, bool) or not hasattr(size, "__index__") or not 1 <= size <= members:
+        raise InputError(
+            f"the size of a sub-ensemble must lie in 1..{members}", got=f"size={size!r}", fix=f"Pass at most {members}"
+        )

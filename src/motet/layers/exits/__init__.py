@@ -1,0 +1,1 @@
+"""Networks with outputs at several depths."""

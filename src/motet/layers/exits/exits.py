@@ -1,0 +1,186 @@
+"""A network that predicts at several depths."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from motet.errors import InputError
+from motet.layers.exits.depth_weights import DepthWeights
+from motet.layers.multi_head import MultiHead
+from motet.likelihoods import Categorical, Likelihood
+
+
+@final
+class Exits(nn.Module):
+    """A network with exits at named points before its own output, the deepest exit.
+
+    What a point puts out goes on through the network unchanged; the exit's head reads it on the way.
+
+    Args:
+        network: maps rows to rows ``(M B, C)``.
+        points: names of the network's submodules, in the order in which they run; each runs once in a pass.
+        heads: for each point, what maps its output to rows ``(M B, C)``; or, with `output`, to what that layer reads.
+        output: name of the network's output layer, where all depths share it; None where heads have their own.
+        weights: the members' weights over the ``D = len(points) + 1`` depths.
+        likelihood: what the outputs mean, to average them for one member (`member`); `Categorical` if None.
+        skip_below: in evaluation a depth to which every member gives less weight is left out, and what only such
+            depths need is not run. The others' weights are scaled up to add up to 1 again.
+        written: those of the `points` whose output the network goes on to write on; the heads' copy is kept.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        points: Sequence[str],
+        heads: Sequence[nn.Module],
+        weights: DepthWeights,
+        *,
+        likelihood: Likelihood | None = None,
+        output: str | None = None,
+        skip_below: float = 0.0,
+        written: Collection[str] = (),
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.points = tuple(points)
+        self.heads = nn.ModuleList(heads)
+        self.weights = weights
+        self.likelihood = likelihood or Categorical()
+        self.output = output
+        self.skip_below = skip_below
+        self.written = frozenset(written)
+        self._kept: tuple[Tensor, int, tuple[int, ...]] | None = None
+
+    def forward(
+        self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
+    ) -> Float[Tensor, "out_rows depth out"]:
+        """Rows in; the outputs of every depth, or of those in `depths`, for each row out, the deepest last.
+
+        ``(M B, D, C)``. The network is run as far as the deepest of `depths`.
+        """
+        wanted = tuple(range(len(self.points) + 1)) if depths is None else depths
+        return torch.stack(_read_out(self, x, wanted), dim=1)
+
+    def kept(self) -> tuple[int, ...] | None:
+        """The depths that a prediction needs: None for all, as always in training.
+
+        Decided when it is first asked for after a change of mode or weights: looking at weights makes an accelerator
+        wait, and not every pass should.
+        """
+        logits_MD = self.weights.logits_MD
+        if self.training or self.skip_below == 0 or logits_MD.is_meta:
+            return None
+        version = -1 if logits_MD.is_inference() else logits_MD._version
+        # The tensor itself too: loading a state may put another in its place, with a version of its own.
+        if self._kept is None or version < 0 or self._kept[0] is not logits_MD or self._kept[1] != version:
+            with torch.no_grad():
+                largest = self.weights().exp().amax(dim=0)
+                largest[largest.argmax()] = 1.0  # whatever the bound, one is kept
+                self._kept = logits_MD, version, tuple((largest >= self.skip_below).nonzero().flatten().tolist())
+        return self._kept[2]
+
+    def log_weights(self, depths: tuple[int, ...] | None = None) -> Float[Tensor, "member depth"]:
+        """Log of the members' weights over all depths, or over those in `depths`; they add up to 1."""
+        log_weights_MD: Tensor = self.weights()
+        return log_weights_MD if depths is None else log_weights_MD[:, list(depths)].log_softmax(dim=-1)
+
+    def train(self, mode: bool = True) -> "Exits":
+        """As of every module; which depths are kept is decided anew where the mode changes."""
+        if mode != self.training:
+            self._kept = None
+        super().train(mode)
+        return self
+
+    @torch.no_grad()
+    def member(self, member: int) -> nn.Module:
+        """The network that gives one member's weighted average over the depths, ``(B, C)``: log-probabilities."""
+        return _OneMember(self, member)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(module)``."""
+        shared = "" if self.output is None else f", output={self.output!r}"
+        return f"points={self.points}{shared}" + (f", skip_below={self.skip_below}" if self.skip_below else "")
+
+
+@final
+class _OneMember(nn.Module):
+    """One member's average over depths. What has a member axis below it is made ordinary by `member_network`."""
+
+    log_weights_D: Tensor
+
+    def __init__(self, exits: Exits, member: int) -> None:
+        super().__init__()
+        self.network, self.heads = exits.network, exits.heads
+        self.points, self.output, self.written = exits.points, exits.output, exits.written
+        self.likelihood = exits.likelihood
+        depths = exits.kept()
+        self.depths = tuple(range(len(self.points) + 1)) if depths is None else depths
+        self.register_buffer("log_weights_D", exits.log_weights(depths)[member].clone())
+        self.training = exits.training
+
+    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
+        """``(B, ...)`` in, natural parameters ``(B, C)`` out."""
+        outputs_BDC = torch.stack(_read_out(self, x, self.depths), dim=1)
+        return self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
+
+
+def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
+    """The rows ``(M B, C)`` of the exit at `depth`, from what the network's point put out."""
+    rows: Tensor = taps.heads[depth](output)
+    if taps.output is not None:
+        layer = taps.network.get_submodule(taps.output)
+        weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
+        assert isinstance(weight, Tensor)
+        # An output convolution reads one position: features (B, F) are (B, F, 1, 1) to it.
+        rows = layer(rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))).flatten(1)
+    return rows
+
+
+class _EnoughError(Exception):
+    """The deepest exit that was asked for has been read."""
+
+
+def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> list[Tensor]:
+    """The outputs of the exits at `depths`, in that order; the network is run as far as the deepest."""
+    reading = _Reading(taps, last=depths[-1])
+    # For this pass only: hooks that stay would travel with every copy of the network that a user makes.
+    handles = [
+        taps.network.get_submodule(taps.points[depth]).register_forward_hook(partial(reading.at_point, depth))
+        for depth in depths
+        if depth < len(taps.points)
+    ]
+    try:
+        with suppress(_EnoughError):
+            reading.exits[len(taps.points)] = taps.network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for depth in depths:
+        if depth not in reading.exits:
+            raise InputError(
+                "each point with an exit must run in every pass",
+                got=f"{taps.points[depth]!r}, which did not",
+                fix="Name another point in exits",
+            )
+    return [reading.exits[depth] for depth in depths]
+
+
+@final
+class _Reading:
+    """What the exits gave in one pass, up to the one at depth `last`."""
+
+    def __init__(self, taps: Exits | _OneMember, *, last: int) -> None:
+        self.taps, self.last = taps, last
+        self.exits: dict[int, Tensor] = {}
+
+    def at_point(self, depth: int, _: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+        taps = self.taps
+        self.exits[depth] = read_exit(taps, depth, output)
+        if depth == self.last:
+            raise _EnoughError
+        return output.clone() if taps.points[depth] in taps.written and torch.is_grad_enabled() else None

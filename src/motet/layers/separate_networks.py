@@ -1,0 +1,38 @@
+"""Whole networks side by side."""
+
+from collections.abc import Iterable, Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from motet.layers.layout import Layout
+
+
+@final
+class SeparateNetworks(nn.Module):
+    """M networks that share nothing, each applied to its own rows.
+
+    Args:
+        networks: the members, in order; each maps ``(B, ...)`` to ``(B, C)``.
+        layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], *, layout: Layout) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.layout = layout
+
+    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
+        inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
+        return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])
+
+    def member(self, member: int) -> nn.Module:
+        """The member's own network."""
+        return self.networks[member]
+
+    def subset(self, indices: Sequence[int]) -> "SeparateNetworks":
+        """The chosen members' networks alone."""
+        return SeparateNetworks((self.networks[index] for index in indices), layout=self.layout)

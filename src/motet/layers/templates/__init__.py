@@ -1,0 +1,1 @@
+"""Layers whose weights are mixtures of shared templates."""

@@ -1,0 +1,130 @@
+"""One vector of parameters for layers of all shapes."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from motet.layers.templates.bank import Bank, Shape, circular
+
+Filling = Literal["tile", "interpolate"]
+
+
+@final
+class ParameterBlob(Bank):
+    """Layers of any shapes, which read one vector as one long tape (MixtureEnsembles, section 5.1).
+
+    A layer reads t templates of its own shape in a row, and the next layer goes on behind them, round and round.
+    A layer that is larger than the blob is filled in one of two ways. ``"tile"``: it goes round within a template.
+    ``"interpolate"``: it reads a weight with fewer outputs and inputs, enlarged bilinearly (Plummer et al. 2022) and
+    scaled to the variance that its entries have; each position of a kernel by itself, for neighbouring positions in
+    memory are not neighbours in the kernel. Where not even one kernel fits, it is tiled all the same.
+
+    Args:
+        entries, coefficients_MR, shapes, counts, disjoint: see `Bank`.
+        filling: how layers larger than the blob are filled.
+    """
+
+    def __init__(
+        self,
+        entries: Float[Tensor, "entries"],
+        coefficients_MR: Float[Tensor, "member reads"],
+        *,
+        shapes: Sequence[Shape],
+        counts: Sequence[int],
+        disjoint: bool,
+        coefficient_lr: float = 1.0,
+        filling: Filling = "tile",
+    ) -> None:
+        super().__init__(
+            entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint, coefficient_lr=coefficient_lr
+        )
+        self.filling = filling
+        self.read_shapes = tuple(read_shape(shape, len(entries), filling) for shape in self.shapes)
+
+    @staticmethod
+    def choose_counts(
+        entries: int, shapes: Sequence[Shape], *, wanted: int, readers: int, filling: Filling = "tile"
+    ) -> list[int]:
+        """Templates for each layer: as many as wanted and as there are, or more until every entry is read."""
+        sizes = [math.prod(read_shape(shape, entries, filling)) for shape in shapes]
+        most = [math.ceil(entries / math.prod(shape)) for shape in shapes]
+        counts = [min(wanted, own) for own in most]
+        while (missing := entries - readers * sum(c * s for c, s in zip(counts, sizes, strict=True))) > 0:
+            growing = [index for index, own in enumerate(most) if counts[index] < own]
+            if not growing:  # one layer, enlarged from a few entries less than there are
+                break
+            more = max(1, missing // (readers * sum(sizes[index] for index in growing)))
+            for index in growing:
+                counts[index] = min(counts[index] + more, most[index])
+        return counts
+
+    def compose(self, entries: Tensor, coefficients_MR: Tensor) -> list[Sequence[Tensor]]:
+        """Every layer's templates from one reading of the tape, mixed by one matrix product a layer."""
+        readers = len(coefficients_MR) if self.disjoint else 1
+        lengths = [
+            readers * count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)
+        ]
+        parts = circular(entries, sum(lengths)).split(lengths)
+        coefficients = coefficients_MR.split(list(self.counts), dim=1)
+        weights: list[Sequence[Tensor]] = []
+        for layer, (part, own_MT) in enumerate(zip(parts, coefficients, strict=True)):
+            if readers == 1:
+                mixed = own_MT @ part.view(self.counts[layer], -1)
+            else:
+                mixed = torch.bmm(own_MT.unsqueeze(1), part.view(readers, self.counts[layer], -1)).squeeze(1)
+            weights.append(self._filled(mixed, layer).unbind())
+        return weights
+
+    def reads(self, layer: int, member: int) -> range:
+        """The places on the tape that a member's layer reads; place p is entry ``p % n``."""
+        readers = len(self.coefficients_MR) if self.disjoint else 1
+        sizes = [count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)]
+        start = readers * sum(sizes[:layer]) + (member * sizes[layer] if self.disjoint else 0)
+        return range(start, start + sizes[layer])
+
+    def templates(self, layer: int, member: int) -> Float[Tensor, "template ..."]:
+        """See `Bank.templates`."""
+        places = self.reads(layer, member)
+        entries = self.entries.roll(-(places.start % len(self.entries)))
+        return self._filled(circular(entries, len(places)).view(self.counts[layer], -1), layer)
+
+    def _filled(self, rows: Tensor, layer: int) -> Tensor:
+        """Rows of what was read as rows of the layer's shape."""
+        shape, small = self.shapes[layer], self.read_shapes[layer]
+        if small == shape:
+            return rows.view(-1, *shape)
+        kernels = rows.view(-1, small[0], small[1], math.prod(small[2:]))
+        outputs, inputs = (_enlarging(few, many, rows) for few, many in zip(small[:2], shape[:2], strict=True))
+        return torch.einsum("rabk,ao,bi->roik", kernels, outputs, inputs).reshape(-1, *shape)
+
+    @property
+    def summary_note(self) -> str:
+        """Number of entries and how they are read."""
+        few, many = min(self.counts), max(self.counts)
+        each = f"{few}" if few == many else f"{few} to {many}"
+        return f"{len(self.entries):,} entries for {len(self.shapes)} layers of all shapes, {each} templates each"
+
+
+def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
+    """The shape that a layer reads: its own, or with fewer outputs and inputs where it is to be enlarged."""
+    kernel = math.prod(shape[2:])
+    kernels = entries // kernel
+    if filling == "tile" or math.prod(shape) <= entries or kernels == 0:
+        return shape
+    # A common factor for both, as near as whole numbers allow, and as many of the entries as can be used.
+    outputs = min(shape[0], max(1, math.isqrt(kernels * shape[0] // shape[1])))
+    inputs = min(shape[1], kernels // outputs)
+    outputs = min(shape[0], kernels // inputs)
+    return (outputs, inputs, *shape[2:])
+
+
+def _enlarging(few: int, many: int, like: Tensor) -> Float[Tensor, "few many"]:
+    """The matrix of linear interpolation, scaled so that independent entries keep their mean variance."""
+    eye = torch.eye(few, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
+    matrix = F.interpolate(eye.unsqueeze(0), size=many, mode="linear")[0]
+    return (matrix * (many / matrix.square().sum()).sqrt()).to(like.dtype)

@@ -1,0 +1,222 @@
+"""Points inside a model where it can be cut in two: everything from input to output goes through them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from motet._internal.evaluation_mode import evaluating
+from motet.errors import InputError, nearest
+from motet.surgery.probe import frozen, is_mixing, run_model
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """What a submodule puts out, in one pass through the model.
+
+    Attributes:
+        name: the submodule's.
+        output: its output's shape, the batch axis included.
+        mixing: how many mixing layers had run by then, this one included.
+        is_cut: whether every path from the model's input to its output goes through it.
+        aliases: names of the submodules inside that put out the same tensor.
+    """
+
+    name: str
+    output: tuple[int, ...]
+    mixing: int
+    is_cut: bool
+    aliases: tuple[str, ...] = ()
+
+
+def points(model: nn.Module, example: Tensor) -> list[Point]:
+    """Every submodule that runs once and puts out one floating-point tensor, in the order in which they finish.
+
+    Where a module's output is that of its last child, one point stands for both, under the outer name.
+
+    Raises:
+        InputError: if the model fails on the example, or does not return one floating-point row per example.
+    """
+    watch = _Watch()
+    modules = {name: module for name, module in model.named_modules() if name}
+    handles: list[RemovableHandle] = []
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
+        given = example.detach().clone()
+        if given.is_floating_point() or given.is_complex():
+            watch.sources.append(given.requires_grad_())
+            watch.differentiable = True
+        for name, module in modules.items():
+            handles.append(module.register_forward_hook(partial(_on_output, watch, name, is_mixing(module))))
+        try:
+            output = run_model(model, given.clone())
+        finally:
+            for handle in handles:
+                handle.remove()
+    return watch.points(output)
+
+
+def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
+    """The points that every path from input to output goes through, in order. See `points` for errors."""
+    return [point for point in points(model, example) if point.is_cut]
+
+
+def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, argument: str) -> list[Point]:
+    """The points that the user named, in the order in which they run.
+
+    Args:
+        model: whose points.
+        example: an input batch.
+        names: names of submodules.
+        argument: the setting that named them, for the error.
+
+    Raises:
+        InputError: for a name that the model does not have (with the nearest), one that is named twice, that does
+            not run once or puts out no tensor, or that paths from input to output go around.
+    """
+    found = points(model, example)
+    by_name = {alias: point for point in found for alias in (point.name, *point.aliases)}
+    known = dict(model.named_modules())
+    chosen: dict[str, Point] = {}
+    for name in names:
+        if not name or name not in known:
+            raise InputError(
+                f"{argument} must name submodules of the model", got=repr(name), fix=nearest(name, known.keys() - {""})
+            )
+        cuts = [point.name for point in found if point.is_cut]
+        if name not in by_name:
+            raise InputError(
+                f"a module named in {argument} must run once in a forward pass and put out one tensor",
+                got=f"{name!r}, which does not",
+                fix=f"Name another point: {_listed(cuts)}",
+            )
+        point = by_name[name]
+        if not point.is_cut:
+            raise InputError(
+                f"everything from the model's input to its output must go through each point in {argument}",
+                got=f"{name!r}, which other paths go around",
+                fix=f"Name a point that none goes around: {_listed(cuts)}",
+            )
+        if point.name in chosen:
+            raise InputError(f"the points in {argument} must differ", got=f"{name!r} twice", fix="Name each point once")
+        chosen[point.name] = point
+    return [point for point in found if point.name in chosen]
+
+
+def after_point(model: nn.Module, example: Tensor, name: str) -> set[str]:
+    """Names of the parameters through which the output depends on more than what the cut point `name` puts out.
+
+    They are those of everything executed after it.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    everything = dict(model.named_parameters())
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+        handle = model.get_submodule(name).register_forward_hook(lambda _, args, output: output.detach())
+        for parameter in everything.values():
+            parameter.requires_grad_(True)
+        try:
+            output = run_model(model, example.detach().clone())
+            reached = (
+                torch.autograd.grad(output.sum(), list(everything.values()), allow_unused=True)
+                if output.requires_grad
+                else [None] * len(everything)
+            )
+        finally:
+            handle.remove()
+            for parameter in everything.values():
+                parameter.requires_grad_(False)
+            for parameter in trainable:
+                parameter.requires_grad_(True)
+    return {name for name, grad in zip(everything, reached, strict=True) if grad is not None}
+
+
+@final
+class _Watch:
+    """What the hooks of one pass collect."""
+
+    def __init__(self) -> None:
+        self.sources: list[Tensor] = []
+        self.differentiable = False
+        self.marks: list[tuple[str, tuple[int, ...], Any, int]] = []
+        self.calls: dict[str, int] = {}
+        self.mixing = 0
+
+    def points(self, output: Tensor) -> list[Point]:
+        """From marks in the graph to points: a mark is a cut if every path from output to a source goes through it."""
+        end = output.grad_fn
+        accumulators = [_accumulator(source) for source in self.sources]  # kept: an id is that of a living object
+        starts = set(map(id, accumulators))
+        order = _topological(end)
+        from_output: dict[int, int] = {id(end): 1} if end is not None else {}
+        for node in order:
+            for child, _ in node.next_functions:
+                if child is not None:
+                    from_output[id(child)] = from_output.get(id(child), 0) + from_output.get(id(node), 0)
+        to_source: dict[int, int] = {}
+        for node in reversed(order):
+            below = sum(to_source[id(child)] for child, _ in node.next_functions if child is not None)
+            to_source[id(node)] = below + (id(node) in starts)
+        total = to_source.get(id(end), 0)
+        found: list[Point] = []
+        previous: Any = None
+        for name, shape, node, mixing in self.marks:
+            if self.calls[name] > 1:
+                continue
+            through = from_output.get(id(node), 0) * to_source.get(id(node), 0)
+            point = Point(name, shape, mixing, is_cut=total > 0 and through == total)
+            # Only a module around the other: what passes its input on in evaluation, as dropout does, comes after it.
+            same = bool(found) and node.next_functions[0][0] is previous
+            if same and found[-1].name.startswith(f"{name}."):
+                inner = found.pop()
+                point = Point(name, point.output, mixing, point.is_cut, (*inner.aliases, inner.name))
+            found.append(point)
+            previous = node
+        return found
+
+
+def _on_output(watch: _Watch, name: str, mixes: bool, _: nn.Module, args: Any, output: Any) -> Any:
+    watch.calls[name] = watch.calls.get(name, 0) + 1
+    watch.mixing += mixes
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        return output
+    if not output.requires_grad:
+        if not mixes or watch.differentiable:
+            return output
+        # Whole numbers (tokens) carry no gradient: the graph begins behind the layer that reads them.
+        watch.sources.append(output.detach().requires_grad_())
+        output = watch.sources[-1]
+    mark = output.clone()  # a node of its own in the graph, which nothing that happens in place can take away
+    watch.marks.append((name, tuple(mark.shape), mark.grad_fn, watch.mixing))
+    return mark
+
+
+def _accumulator(leaf: Tensor) -> Any:
+    return leaf.view_as(leaf).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+
+
+def _topological(end: Any) -> list[Any]:
+    """Every node of the graph, each before those that it depends on."""
+    order: list[Any] = []
+    seen: set[int] = set()
+    stack: list[tuple[Any, bool]] = [(end, False)] if end is not None else []
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        stack.extend((child, False) for child, _ in node.next_functions if child is not None)
+    return order[::-1]
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    shown = ", ".join(map(repr, names[:most])) or "this model has none"
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,90 @@
+"""One member of an ensemble as an ordinary network, and all of them side by side."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from motet.layers import Layout, SeparateNetworks
+from motet.surgery.replace import replace_module
+
+
+def member_network(network: nn.Module, member: int, *, share: bool = False) -> nn.Module:
+    """A copy of `network` that computes one member's output for a shared input, ``(B, ...)`` to ``(B, C)``.
+
+    Every layer that has a method ``member(m)`` is replaced by what it returns: the ordinary layer that computes the
+    same for member m. What stands below such a layer is left to it.
+
+    Args:
+        network: what a method made.
+        member: m.
+        share: whether parameters and buffers that members share are the network's own, not copies.
+    """
+    kept = [*network.parameters(), *network.buffers()] if share else []
+    return _extracted(copy.deepcopy(network, {id(tensor): tensor for tensor in kept}), member)
+
+
+def _extracted(network: nn.Module, member: int) -> nn.Module:
+    ordinary: Callable[[int], nn.Module] | None = getattr(network, "member", None)
+    if callable(ordinary):
+        return _extracted(ordinary(member), member)
+    for child in list(network.children()):
+        if (new := _extracted(child, member)) is not child:
+            network = replace_module(network, child, new)
+    return network
+
+
+@final
+class SharedNetwork(nn.Module):
+    """One network that the rows of all members pass, where each member's own weights give another network.
+
+    Args:
+        network: with layers that have a member axis and a method ``member(m)``.
+        members: M.
+        layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
+        tiles: whether shared rows are to be tiled before they enter; layers of the network do it if not.
+    """
+
+    def __init__(self, network: nn.Module, members: int, *, layout: Layout, tiles: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.members, self.layout, self.tiles = members, layout, tiles
+        # torch's fused kernel for it takes the weights out of its layers, and so goes past what took their place.
+        self.has_fused_layers = any(isinstance(module, nn.TransformerEncoderLayer) for module in network.modules())
+
+    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
+        running = self.layout.members or self.members
+        if self.tiles and not self.layout.distinct and running > 1:
+            x = x.repeat(running, *(1,) * (x.ndim - 1))
+        fused = torch.backends.mha.get_fastpath_enabled()
+        if not self.has_fused_layers or not fused:
+            return self._output(x)
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            return self._output(x)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+
+    def _output(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x)
+        return out
+
+    def member(self, member: int) -> nn.Module:
+        """The member's own network."""
+        return member_network(self.network, member)
+
+    def subset(self, indices: Sequence[int]) -> "SharedNetwork":
+        """For the rows of fewer members, whose layers the network's own layers pick."""
+        return SharedNetwork(self.network, len(indices), layout=self.layout, tiles=self.tiles)
+
+    def folded(self) -> SeparateNetworks:
+        """M ordinary networks side by side: an inference costs M passes of the single network, and no more.
+
+        What members share they go on sharing; the weights that are written out take M times the memory.
+        """
+        networks = [member_network(self.network, member, share=True) for member in range(self.members)]
+        return SeparateNetworks(networks, layout=self.layout)

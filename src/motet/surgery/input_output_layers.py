@@ -1,0 +1,97 @@
+"""Settle which layers are a model's input and output layers, or say why they cannot be settled."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from motet.errors import InputError, nearest
+from motet.layers import Ordinary
+from motet.surgery.convertible_layers import KINDS, reason_not_convertible
+from motet.surgery.probe import Probe
+
+LayerNames = str | Sequence[str] | None
+
+
+def input_layers(model: nn.Module, probed: Probe, first: LayerNames = None) -> list[Ordinary]:
+    """The layers that read the model's input, as `first` names them or as the probe found them.
+
+    Raises:
+        InputError: if there is none or more than one and `first` does not settle it, or if it cannot be replaced.
+    """
+    return _settle(model, probed, probed.input_layers, first, argument="first", role="reads the input")
+
+
+def output_layers(model: nn.Module, probed: Probe, last: LayerNames = None) -> list[Ordinary]:
+    """The layers that make the model's output, as `last` names them or as the probe found them.
+
+    Raises:
+        InputError: if there is none or more than one and `last` does not settle it, or if it cannot be replaced.
+    """
+    layers = _settle(model, probed, probed.output_layers, last, argument="last", role="makes the output")
+    for layer in layers:
+        if not isinstance(layer, nn.Linear) and layer.groups != 1:
+            raise InputError(
+                "an output convolution must not be grouped",
+                got=f"groups={layer.groups}",
+                fix="Name another layer with last=, or end the model in a Linear layer",
+            )
+    return layers
+
+
+def _settle(
+    model: nn.Module,
+    probed: Probe,
+    found: tuple[str, ...],
+    named: LayerNames,
+    *,
+    argument: Literal["first", "last"],
+    role: str,
+) -> list[Ordinary]:
+    if named is None and len(found) != 1:
+        ran = ", ".join(map(repr, found or probed.calls)) or "none"
+        choice = repr(found[0]) if found else "'NAME'"
+        everything = f", or {argument}={found} to replace them all" if found else ""
+        raise InputError(
+            f"exactly one layer must be found that {role}",
+            got=f"{len(found)} candidates{'' if found else ' among the layers that ran'}: {ran}",
+            fix=f"Settle it with {argument}={choice}{everything}",
+        )
+    names = list(found) if named is None else [named] if isinstance(named, str) else list(named)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    return [_replaceable(model, name, modules, probed, argument) for name in names]
+
+
+def _replaceable(
+    model: nn.Module, name: str, modules: dict[str, nn.Module], probed: Probe, argument: Literal["first", "last"]
+) -> Ordinary:
+    if name not in modules:
+        raise InputError(
+            f"{argument} must name a layer of the model",
+            got=f"{argument}={name!r}",
+            fix=nearest(name, (known for known, module in modules.items() if isinstance(module, KINDS))),
+        )
+    layer = modules[name]
+    if (reason := reason_not_convertible(layer)) is not None:
+        raise InputError(
+            f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d",
+            got=f"{name!r}, a {type(layer).__name__}{reason}",
+            fix=f"Name another layer with {argument}=, or use an ordinary layer there",
+        )
+    calls = sum(probed.calls[known] for known, module in modules.items() if module is layer)
+    if calls != 1:
+        raise InputError(
+            "a layer to be replaced must run once in a forward pass",
+            got=f"{name!r}, which ran {calls} times",
+            fix=f"Name another layer with {argument}=, or give each use a layer of its own",
+        )
+    assert isinstance(layer, KINDS)
+    owners = [other for other, module in modules.items() if module is not layer
+              and any(parameter is layer.weight for parameter in module.parameters(recurse=False))]  # fmt: skip
+    if owners:
+        raise InputError(
+            "a layer to be replaced must own its weight",
+            got=f"{name!r}, which shares it with {', '.join(map(repr, owners))}",
+            fix=f"Untie the weights, or name another layer with {argument}=",
+        )
+    return layer
