@@ -222,14 +222,14 @@ def _tidy(text: str) -> str:
 
 
 def _words(name: str, texts: Any) -> Column:
-    """A text column as it is, or as numbers if all values are numbers.
+    """A text column as it is, or as numbers if all values that are not missing are numbers.
 
     Raises:
         InputError: if it looks like a column of numbers with some mistakes in it.
     """
     known = [(row, text) for row, text in enumerate(texts, start=1) if text is not None]
     odd = [(row, text) for row, text in known if _number(text) is None]
-    if known and not odd:  # numbers in quotes
+    if not odd:  # numbers in quotes, or nothing but missing values
         return np.array([np.nan if text is None else float(text) for text in texts])
     if 2 * len(odd) > len(known) and not all(_disguised(text) for _, text in odd):
         return texts
