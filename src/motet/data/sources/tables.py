@@ -42,9 +42,9 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
         options: target, task, drop, validation_share, split_seed.
 
     Raises:
-        InputError: for a file that `motet.data.formats.table_file.read_table` refuses, a target that is not a column, never
-            varies or has a class without training rows, a task that does not suit the target, and columns of words
-            with too many different ones to be categories.
+        InputError: for a file that `motet.data.formats.table_file.read_table` refuses, a target that is not a column,
+            never varies or has a class without training rows, a task that does not suit the target, and columns of
+            words with too many different ones to be categories.
     """
     options = options or DataOptions()
     options.check_only(TABLE_OPTIONS, f"the table {path.name}")
