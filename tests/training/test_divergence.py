@@ -10,7 +10,7 @@ import torch
 from motet import Dataset, Ensemble, Training
 from motet.errors import TrainingDivergedError
 from motet.training.checkpoint import Position
-from motet.training.divergence import Divergence
+from motet.training.losses import Divergence
 from motet.training.steps import Steps
 from motet.training.together import Together
 from motet.training.validation import validate

@@ -6,7 +6,7 @@ from torch import nn
 
 from motet import Training
 from motet.training.checkpoint import Position
-from motet.training.early_stopping import EarlyStopping
+from motet.training.validation import EarlyStopping
 
 
 def scores(nll: float, accuracy: float) -> dict[str, float]:

@@ -14,11 +14,11 @@ from motet.errors import TrainingDivergedError
 from motet.training import read_history
 from motet.training.checkpoint import Position
 from motet.training.devices import make_fabric
-from motet.training.divergence import Divergence
-from motet.training.early_stopping import EarlyStopping
+from motet.training.losses import Divergence
 from motet.training.run_folder import RunFolder, checkpoint_path, resume
 from motet.training.steps import Steps
 from motet.training.together import Together
+from motet.training.validation import EarlyStopping
 
 Make = Callable[..., Ensemble]
 ALONE = Together(None)

@@ -8,8 +8,7 @@ import torch
 from motet import Training
 from motet.errors import TrainingDivergedError
 from motet.training.checkpoint import Position
-from motet.training.divergence import Divergence
-from motet.training.running_loss import RunningLoss
+from motet.training.losses import Divergence, RunningLoss
 from motet.training.steps import Steps
 from motet.training.together import Together
 

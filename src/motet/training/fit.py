@@ -9,20 +9,18 @@ from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
-from motet.training.divergence import Divergence
-from motet.training.early_stopping import EarlyStopping
 from motet.training.history import Row
+from motet.training.losses import Divergence, RunningLoss
 from motet.training.optimizers import make_optimizer, warm_up
 from motet.training.progress import ProgressBar
 from motet.training.run_folder import RunFolder, checkpoint_path, resume
-from motet.training.running_loss import RunningLoss
 from motet.training.settings import Training
 from motet.training.signals import StopRequest, stop_requests
 from motet.training.steps import Steps
 from motet.training.together import Together
 from motet.training.train_step import TrainStep
 from motet.training.training_rows import TrainingRows
-from motet.training.validation import validate
+from motet.training.validation import EarlyStopping, validate
 
 # Processes that torchrun started get a signal of the terminal twice: from it, and within these seconds from torchrun.
 _SAME_SIGNAL = 5.0

@@ -10,12 +10,12 @@ from torch.optim import Optimizer
 
 from motet.ensemble import Ensemble
 from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
-from motet.training.divergence import Divergence
-from motet.training.early_stopping import EarlyStopping
 from motet.training.history import write_history
+from motet.training.losses import Divergence
 from motet.training.member_checkpoint import POINTER, drop_members, restore, save_members
 from motet.training.steps import Steps
 from motet.training.together import Together
+from motet.training.validation import EarlyStopping
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
