@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from _harness import found
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
@@ -61,13 +62,6 @@ def facts() -> dict[str, dict[str, Any]]:
         ),
     }
     return {name: found(check) for name, check in checks.items()}
-
-
-def found(check: Callable[[], bool]) -> dict[str, Any]:
-    try:
-        return {"holds": check(), "error": None}
-    except Exception as error:  # whatever the library raises is the finding
-        return {"holds": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
 
 
 def mlps() -> list[nn.Module]:
