@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.layers import Exits
-from motet.layers.exits import read_exit
-from motet.modes import evaluating
+from motet.layers.exits.exits import read_exit
 
 Depths = tuple[int, ...]
 

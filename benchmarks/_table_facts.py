@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from motet.data._features import Features, _Categorical, _Numeric
+from motet.data.sources.table_features import Features, _Categorical, _Numeric
 
 
 def fitted(way: Any, columns: Columns) -> Any:

@@ -9,7 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from motet.data._features import Features
+from motet.data.sources.table_features import Features
 
 NUMBERS, MISSING = 8, 2
 WORDS = (3, 10, 50)
