@@ -14,8 +14,8 @@ from motet.distributed import Share
 from motet.errors import InputError
 from motet.grouping import Grouping, augment_dealt
 from motet.inference.partial import Divisible
-from motet.layers import Exits, Layout
-from motet.layers.parameter_groups import parameter_groups
+from motet.layers import Exits, Layout, MemberLayer
+from motet.layers.parameter_roles import parameter_groups
 from motet.likelihoods import Combination, Likelihood
 from motet.objectives import ExitObjective, Objective
 from motet.prediction import Prediction, check_asked
@@ -149,7 +149,9 @@ class Ensemble(Divisible):
         """
         if self.is_folded:
             return False
-        return self.members == 1 or any(getattr(part, "layout", None) is self.layout for part in self.network.modules())
+        return self.members == 1 or any(
+            isinstance(part, MemberLayer) and part.layout is self.layout for part in self.network.modules()
+        )
 
     def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
         """Every member's output for the rows that were dealt to it, ``(B, M, C)``.
@@ -309,9 +311,8 @@ class Ensemble(Divisible):
         """
         twin = copy.deepcopy(self).eval()
         for layer in list(twin.modules()):
-            folded: Callable[[], nn.Module] | None = getattr(layer, "folded", None)
-            if callable(folded):
-                replace_module(twin, layer, folded())
+            if isinstance(layer, MemberLayer) and (folded := layer.folded()) is not None:
+                replace_module(twin, layer, folded)
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
 

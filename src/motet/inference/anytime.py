@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
-from motet.layers import Exits, MultiHead, SeparateNetworks, Stack, exits_stepwise
+from motet.layers import Exits, MemberLayer, exits_stepwise
 from motet.likelihoods import Likelihood
 from motet.surgery import member_network
 
@@ -50,13 +50,10 @@ def outputs_in_steps(
 
 def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
     """One member's rows ``(B, C)`` at one member's cost, in evaluation mode."""
-    if isinstance(network, Stack):
-        with evaluating(network):
-            return network.of_member(x, member)
-    # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
-    own = (
-        network.member(member) if isinstance(network, SeparateNetworks) else member_network(network, member, share=True)
-    )
+    own = network.member_view(member) if isinstance(network, MemberLayer) else None
+    if own is None:
+        # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
+        own = member_network(network, member, share=True)
     with evaluating(own):
         rows: Tensor = own(x)
         return rows
@@ -64,7 +61,7 @@ def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
 
 def _runs_at_once(network: nn.Module) -> bool:
     """Whether any member costs a pass of all: heads on the same features."""
-    return any(isinstance(module, MultiHead) for module in network.modules())
+    return any(isinstance(module, MemberLayer) and module.is_single_pass for module in network.modules())
 
 
 def depths_of(exits: Exits) -> tuple[int, ...]:
