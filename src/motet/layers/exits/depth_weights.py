@@ -52,7 +52,7 @@ class DepthWeights(MemberLayer):
 
     def member(self, member: int) -> "DepthWeights":
         """The member's weights, ``(1, D)``."""
-        return self.subset([member])
+        return self if len(self.logits_MD) == 1 else self.subset([member])
 
     @torch.no_grad()
     def subset(self, indices: Sequence[int]) -> "DepthWeights":
