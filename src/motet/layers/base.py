@@ -14,10 +14,10 @@ class MemberLayer(ParameterRoles, ABC):
     """Base class of layers, and of whole networks, with a member axis.
 
     Inside an ensemble's network members are folded into the rows, member-major: ``(M B)``. A member layer says what
-    it is for one member, for fewer members, and for an input that all members share. Motet finds it by its class, in
-    any model and at any depth; a module of another class is left as it is, whatever its methods are called.
+    it is for one member, for fewer members, and for an input that all members share. Motet finds it by its class, at
+    any depth of a network; modules of other classes are left as they are, whatever their methods are called.
 
-    ``member`` and ``subset`` are abstract. What else a subclass overrides has a default.
+    `member` and `subset` are abstract. Everything else has a default.
     """
 
     layout: Layout | None = None
@@ -31,9 +31,10 @@ class MemberLayer(ParameterRoles, ABC):
     def member(self, member: int) -> nn.Module:
         """The module that computes for a shared input what this layer computes for one member.
 
-        It maps the member's rows ``(B, ...)`` to the member's output rows ``(B, ...)``. Member layers inside it are
-        taken apart in turn. A layer that every member needs as a whole, because it reads all members' rows at once,
-        returns itself. Motet calls this method on a copy, so that it may return parts of the layer.
+        It maps the member's rows ``(B, ...)`` to the member's output rows ``(B, ...)``. It may be or contain another
+        member layer, which is then asked for the same member. A layer of one member, or one that every member needs
+        as a whole because it reads all members' rows at once, returns itself. Motet calls this method on a copy, so
+        that it may return parts of the layer.
 
         Args:
             member: its index, from 0 to M - 1.
@@ -43,9 +44,10 @@ class MemberLayer(ParameterRoles, ABC):
     def subset(self, indices: Sequence[int]) -> nn.Module | None:
         """The layer of the members with these indices, in this order. It can be trained.
 
-        Parameters that all members share are this layer's own, not copies. Member layers inside it are taken apart
-        in turn: a layer that only holds such layers returns itself. None if the members cannot be separated; then the
-        layer is folded, or left as it is where it has no folded form, and the smaller ensemble is for inference.
+        Parameters that all members share are this layer's own, not copies. Member layers inside the result are asked
+        for the same members, so a layer that only contains others returns itself. Return None if the members cannot
+        be separated: then the layer is folded, or left as it is where it has no folded form, and the smaller ensemble
+        can only be used for inference.
         """
 
     def folded(self) -> nn.Module | None:
