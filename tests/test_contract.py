@@ -16,7 +16,7 @@ import motet
 from motet._internal.plain_records import from_record, to_record
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import Bank, Exits, LearnedTransforms
+from motet.layers import Bank, Exits, LearnedTransforms, ParameterRoles
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import (
     DUN,
@@ -465,7 +465,8 @@ def test_parameter_groups_hold_every_parameter_once(method: Method, case: Case, 
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     for name, value in ensemble.named_parameters():
         owner, _, own_name = name.rpartition(".")
-        never = own_name in getattr(ensemble.get_submodule(owner), "undecayed_parameters", ())
+        module = ensemble.get_submodule(owner)
+        never = isinstance(module, ParameterRoles) and own_name in module.undecayed_parameters
         # A bank holds weights, though it is one vector.
         vector = value.ndim == 1 and not isinstance(ensemble.get_submodule(owner), Bank)
         spared = never or (not decay_norm_and_bias and (vector or "bias" in name))
@@ -483,7 +484,7 @@ def test_parameter_groups_hold_a_shared_parameter_once(method: Method) -> None:
 
 
 def test_layers_may_spare_parameters_of_their_own_from_decay() -> None:
-    class Scaled(nn.Conv1d):
+    class Scaled(ParameterRoles, nn.Conv1d):
         undecayed_parameters = frozenset({"weight"})
 
     model = nn.Sequential(Scaled(4, 6, 1), nn.InstanceNorm1d(6, affine=True), nn.Flatten(), nn.Linear(12, CLASSES))
