@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # with torch, for which --help does not wait
     from motet.evaluation.comparison_records import (
+        Measure,
         OODComparison,
-        SeedMean,
         ShiftComparison,
         SideBySide,
     )
@@ -101,7 +101,7 @@ def _selective(found: "ShiftComparison") -> list[str]:
     return ["", *risk_lines(rows)] if rows else []
 
 
-def risk_lines(rows: Sequence[tuple[str, Mapping[str, "SeedMean"]]]) -> list[str]:
+def risk_lines(rows: Sequence[tuple[str, Mapping[str, "Measure"]]]) -> list[str]:
     """A table of selective risk: a name and its risks by coverage, a line each."""
     coverages = list(rows[0][1])
     table = [["error at coverage", *coverages]]
@@ -120,12 +120,11 @@ def _ood(found: "OODComparison") -> list[str]:
     return [*lines, *aligned(rows)]
 
 
-def number(value: "SeedMean | None", places: int = 4) -> str:
+def number(value: "Measure | None", places: int = 4) -> str:
     """A mean over seeds, with its standard error where there is one."""
-    if value is None or not math.isfinite(value.mean):
+    if value is None or not value.known:
         return "-"
-    error = value.standard_error
-    return f"{value.mean:.{places}f}" + (f" ±{error:.{places}f}" if math.isfinite(error) else "")
+    return f"{value.mean:.{places}f}" + (f" ±{value.standard_error:.{places}f}" if value.has_error else "")
 
 
 def _score(value: float | None) -> str:

@@ -10,31 +10,31 @@ from motet.data._spec import Task
 @final
 @record
 class DataDescription:
-    """A data set as records and reports describe it. Fields with a default are missing in records of older versions.
+    """A data set, for records and reports. None where an older version of motet did not record it.
 
     Attributes:
-        name: as in `motet.data.load`.
-        task: what is predicted.
-        classes: number of outputs: classes, labels, or targets.
-        class_names: in the order of the labels; empty where they have no names.
-        input_shape: one input's, without the batch axis.
-        train, validation, test: rows of each split.
-        split: how the rows were split, in words.
-        notes: what the user should know of the data.
-        fingerprint: hash of the data's values; empty if unknown.
+        name: of the dataset.
+        task: classification, regression or counts.
+        classes: how many outputs the task needs: classes, or targets.
+        class_names: names of the classes; empty for other tasks.
+        input_shape: of one example.
+        train, validation, test: how many rows each split has.
+        split: how it was split, in words; empty if that needs none.
+        notes: what the user should know about it.
+        fingerprint: of its files; empty where they cannot change.
     """
 
     name: str
-    task: Task
-    classes: Count
-    class_names: tuple[str, ...] = ()
-    input_shape: tuple[Count, ...] = ()
-    train: Count
-    validation: Count
-    test: Count
-    split: str = ""
-    notes: tuple[str, ...] = ()
-    fingerprint: str = ""
+    task: Task | None
+    classes: Count | None
+    class_names: tuple[str, ...]
+    input_shape: tuple[Count, ...] | None
+    train: Count | None
+    validation: Count | None
+    test: Count | None
+    split: str | None
+    notes: tuple[str, ...] | None
+    fingerprint: str | None
 
 
 def describe(dataset: Dataset) -> DataDescription:

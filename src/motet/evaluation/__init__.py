@@ -3,7 +3,7 @@
 from motet.evaluation.aggregate import risks_at_shown, selective_comparison, side_by_side
 from motet.evaluation.cache import EvaluationCache
 from motet.evaluation.clean import score_clean
-from motet.evaluation.comparison_records import SeedMean, SideBySide
+from motet.evaluation.comparison_records import Measure, SideBySide
 from motet.evaluation.out_of_distribution import evaluate_ood, load_ood
 from motet.evaluation.part import score_part
 from motet.evaluation.predict import predict_split, predict_split_distinct
@@ -23,7 +23,7 @@ from motet.evaluation.throughput import score_distinct, throughput_in_words
 __all__ = [
     "Evaluation",
     "EvaluationCache",
-    "SeedMean",
+    "Measure",
     "SideBySide",
     "evaluate_clean",
     "evaluate_official",

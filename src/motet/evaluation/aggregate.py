@@ -6,12 +6,12 @@ from statistics import fmean, stdev
 from typing import TypeVar
 
 from motet.evaluation.comparison_records import (
+    Measure,
     MethodOOD,
     MethodSelective,
     MethodUnderShift,
     OODComparison,
     OODMeans,
-    SeedMean,
     SelectiveComparison,
     SelectiveCurves,
     ShiftComparison,
@@ -160,7 +160,7 @@ def _ood_means(sections: Sequence[OODSection]) -> dict[str, OODMeans]:
     }
 
 
-def risks_at_shown(curves: Sequence[Sequence[float | None]]) -> dict[str, SeedMean]:
+def risks_at_shown(curves: Sequence[Sequence[float | None]]) -> dict[str, Measure]:
     """Mean and standard error over `curves`, one a seed, at the coverages of small tables: ``{"0.5": ..., ...}``.
 
     Args:
@@ -182,14 +182,14 @@ def selective_comparison(groups: Sequence[tuple[str, str, Sequence[Sequence[floa
     return SelectiveComparison(coverage=COVERAGES, methods=methods) if methods else None
 
 
-def mean_over_seeds(values: Sequence[float | None]) -> SeedMean:
+def mean_over_seeds(values: Sequence[float | None]) -> Measure:
     """Mean and standard error of `values`, one a seed; NaN where a value is missing or not finite.
 
     >>> mean_over_seeds([1.0, 3.0])
-    SeedMean(mean=2.0, standard_error=1.0)
+    Measure(mean=2.0, standard_error=1.0)
     """
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known or len(known) < len(values):
-        return SeedMean(mean=math.nan, standard_error=math.nan)
+        return Measure(mean=math.nan, standard_error=math.nan)
     error = stdev(known) / math.sqrt(len(known)) if len(known) > 1 else math.nan
-    return SeedMean(mean=fmean(known), standard_error=error)
+    return Measure(mean=fmean(known), standard_error=error)

@@ -44,7 +44,9 @@ class EvaluationCache:
         self._own: list[Path] = []
 
     @classmethod
-    def for_ensemble(cls, folder: str | Path, ensemble: Ensemble, dataset: Dataset, *, about: object) -> "EvaluationCache":
+    def for_ensemble(
+        cls, folder: str | Path, ensemble: Ensemble, dataset: Dataset, *, about: object
+    ) -> "EvaluationCache":
         """A cache whose results depend on the ensemble's weights, the data, the device, torch, and motet's own code.
 
         Args:

@@ -1,5 +1,6 @@
 """What evaluations found of several methods, side by side, as records: what report and command line show."""
 
+import math
 from typing import Annotated, Literal, final
 
 from pydantic import Field
@@ -10,11 +11,26 @@ from motet.evaluation.shift_records import Coverages, Risks, Severity, SeverityP
 
 @final
 @record
-class SeedMean:
-    """Mean and standard error over seeds: NaN where a value is missing, or with one seed for the error."""
+class Measure:
+    """A number over seeds.
+
+    Attributes:
+        mean: its mean; NaN where it is missing for some seed.
+        standard_error: of that mean; NaN with one seed.
+    """
 
     mean: Number
     standard_error: Amount
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a mean."""
+        return math.isfinite(self.mean)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether there is a mean with a standard error."""
+        return self.known and math.isfinite(self.standard_error)
 
 
 @final
@@ -23,7 +39,7 @@ class SelectiveCurves:
     """Risk-coverage curves of one method, one a seed, and their mean `at` the coverages of small tables ("0.5")."""
 
     curves: tuple[Risks, ...]
-    at: dict[str, SeedMean]
+    at: dict[str, Measure]
 
 
 @final
@@ -34,7 +50,7 @@ class MethodSelective:
     key: str
     label: str
     curves: tuple[Risks, ...]
-    at: dict[str, SeedMean]
+    at: dict[str, Measure]
 
     @property
     def risks(self) -> SelectiveCurves:
@@ -77,10 +93,10 @@ class MethodUnderShift:
 
     key: str
     label: str
-    clean: dict[str, SeedMean]
-    mean: dict[str, SeedMean]
+    clean: dict[str, Measure]
+    mean: dict[str, Measure]
     reference: str | None
-    corruptions: dict[str, dict[str, SeedMean]]
+    corruptions: dict[str, dict[str, Measure]]
     curves: tuple[tuple[SeverityPoint, ...], ...]
     selective: ShiftSelective | None = absent()
 
@@ -105,8 +121,8 @@ class ShiftComparison:
 class OODMeans:
     """`motet.evaluation.records.OODScores` over seeds."""
 
-    auroc: SeedMean
-    fpr95: SeedMean
+    auroc: Measure
+    fpr95: Measure
 
 
 @final

@@ -1,7 +1,8 @@
 """What evaluations of a run find, as one record: the content of its ``evaluation.json``."""
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 from pydantic import Field
 
@@ -103,8 +104,6 @@ class Evaluation:
 def read_evaluation(path: Path) -> Evaluation | None:
     """The record at `path`; None if there is no file, or a damaged one that the next evaluation replaces.
 
-    Files of before there was a schema version have the same layout.
-
     Raises:
         InputError: for a JSON file with other content, naming the file and the field.
     """
@@ -112,9 +111,15 @@ def read_evaluation(path: Path) -> Evaluation | None:
         content = read_plain(path)
     except (OSError, InputError):
         return None
-    return from_plain(content, Evaluation, where=str(path))
+    return from_plain(content, Evaluation, where=str(path), upgrade=_upgrade)
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write the record, whole or not at all."""
     write_record(path, evaluation)
+
+
+def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
+    """Records of before there was a schema version: the first ones say less of the data, the rest is as today."""
+    known = dict.fromkeys(item.name for item in fields(DataDescription)) | {"class_names": []}
+    return old | {"data": known | dict(old["data"])}

@@ -24,6 +24,13 @@ def _in_range(scores: dict[str, float]) -> dict[str, float]:
     return scores
 
 
+def _each_in_range(by_severity: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
+    for name, values in by_severity.items():
+        for value in values.values():
+            _in_range({name: value})
+    return by_severity
+
+
 def _is_coverages(coverage: tuple[float, ...]) -> tuple[float, ...]:
     if coverage != COVERAGES:
         raise ValueError("the coverages 0.01, 0.02, ..., 1")
@@ -44,6 +51,8 @@ Scores = Annotated[dict[str, Number], AfterValidator(_in_range)]
 """Numbers by the name of their metric."""
 Severity = Annotated[int, Field(ge=1, le=5)]
 Size = Annotated[int, Field(ge=1, le=2**63 - 1)]
+BySeverity = Annotated[dict[str, dict[Severity, Number]], AfterValidator(_each_in_range)]
+"""Numbers by the name of their metric and by severity."""
 Coverages = Annotated[tuple[float, ...], AfterValidator(_is_coverages)]
 Risks = Annotated[tuple[Share, ...], AfterValidator(_one_a_coverage)]
 """Error rates at `motet.metrics.COVERAGES`."""
@@ -147,7 +156,7 @@ class ShiftSection:
     rows: Annotated[tuple[ShiftRow, ...], Field(min_length=1)]
     averaged: Annotated[tuple[str, ...], Field(min_length=1)]
     mean: Scores
-    by_severity: dict[str, dict[Severity, Number]]
+    by_severity: BySeverity
     severities: Annotated[tuple[Severity, ...], Field(min_length=1)]
     risk_coverage: ShiftRisks | None = absent()
     reference: str | None = absent()

@@ -1,5 +1,6 @@
 """What the evaluations of a comparison's runs found, side by side."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from motet.evaluation.aggregate import selective_comparison, side_by_side
 from motet.evaluation.comparison_records import SideBySide
+from motet.evaluation.records import Evaluation
 from motet.experiments.evaluate_runs import load_previous_evaluation
 from motet.metrics import COVERAGES, risk_coverage_of
 from motet.prediction import Prediction
@@ -29,19 +31,19 @@ def gather(folder: Path, record: Mapping[str, Any]) -> SideBySide:
     for row in record.get("rows") or []:
         key, label = str(row.get("key") or row.get("method")), str(row.get("label"))
         runs = [folder / name for name in row.get("runs") or []]
-        groups.append((key, label, [load_previous_evaluation(run) for run in runs]))
-        of_runs = row.get("risk_coverage") or [_risks_of(run) for run in runs]
+        evaluations = [load_previous_evaluation(run) for run in runs]
+        groups.append((key, label, evaluations))
+        of_runs = row.get("risk_coverage") or list(map(_risks_of, runs, evaluations))
         if of_runs and all(map(_is_curve, of_runs)):
             curves.append((key, label, of_runs))
     return replace(side_by_side(groups), selective=selective_comparison(curves))
 
 
-def _risks_of(folder: Path) -> Sequence[float] | None:
+def _risks_of(folder: Path, evaluation: Evaluation | None) -> Sequence[float] | None:
     file = folder / "predictions.safetensors"
     if file.is_file():
         curve = risk_coverage_of(Prediction.load(file))
         return None if curve is None else curve.at().tolist()
-    evaluation = load_previous_evaluation(folder)
     if evaluation is None or evaluation.ensemble is None or evaluation.ensemble.risk_coverage is None:
         return None
     return evaluation.ensemble.risk_coverage.risk
@@ -51,5 +53,5 @@ def _is_curve(curve: object) -> bool:
     return (
         isinstance(curve, list | tuple)
         and len(curve) == len(COVERAGES)
-        and all(isinstance(risk, float | int) for risk in curve)
+        and all(isinstance(risk, float | int) and (0 <= risk <= 1 or math.isnan(risk)) for risk in curve)
     )

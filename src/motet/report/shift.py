@@ -7,10 +7,10 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from motet.evaluation.comparison_records import (
+    Measure,
     MethodOOD,
     MethodUnderShift,
     OODComparison,
-    SeedMean,
     ShiftComparison,
     SideBySide,
 )
@@ -195,7 +195,7 @@ def _other(found: OODComparison, comparison: Comparison) -> Other:
     return Other(name=found.dataset, about=about, table=build_table(comparison, columns, rows))
 
 
-def _ood_scores(row: Row, method: MethodOOD) -> dict[str, SeedMean]:
+def _ood_scores(row: Row, method: MethodOOD) -> dict[str, Measure]:
     return {
         f"{metric}_{name}": value
         for name, values in method.scores.items()
@@ -210,6 +210,6 @@ def _rows(methods: Sequence[Method], comparison: Comparison) -> list[tuple[Row, 
     return [(row, found[row.key]) for row in comparison.rows if row.key in found]
 
 
-def _with(row: Row, values: Mapping[str, SeedMean]) -> Row:
+def _with(row: Row, values: Mapping[str, Measure]) -> Row:
     """The row with other measures, for a table of its own."""
     return replace(row, measures={key: measure(value) for key, value in values.items()})
