@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # with torch, for which --help does not wait
     from motet.evaluation.comparison_records import (
         Measure,
+        MethodUnderShift,
         OODComparison,
         ShiftComparison,
         SideBySide,
@@ -47,22 +48,31 @@ def robustness_lines(gathered: "SideBySide", *, shift: str | None, ood: Sequence
 
 
 def _shift(found: "ShiftComparison") -> list[str]:
-    methods = found.methods
     severities = ", ".join(map(str, found.severities))
     title = f"{found.name}: severit{'y' if len(found.severities) == 1 else 'ies'} {severities}"
-    lines = [f"{title}; {found.rows:,} rows each", *_means(found), *_selective(found)]
-    metrics = [metric for metric in _SHOWN if metric in methods[0].clean]
-    if len(methods) == 1:
-        (method,) = methods
-        rows = [["mean over severities", *(HEADS[metric] for metric in metrics)]]
-        for name, scores in method.corruptions.items():
-            rows.append([name, *(number(scores[metric]) for metric in metrics)])
-        return [*lines, "", *aligned(rows)]
+    metrics = [metric for metric in _SHOWN if metric in found.methods[0].clean]
+    by_corruption = _by_metric if len(found.methods) == 1 else _by_method
+    means = [*_means(found), *_selective(found)]
+    return [f"{title}; {found.rows:,} rows each", *means, *by_corruption(found, metrics)]
+
+
+def _by_metric(found: "ShiftComparison", metrics: Sequence[str]) -> list[str]:
+    """One method: a line for each corruption, a column for each metric."""
+    (method,) = found.methods
+    rows = [["mean over severities", *(HEADS[metric] for metric in metrics)]]
+    for name, scores in method.corruptions.items():
+        rows.append([name, *(number(scores[metric]) for metric in metrics)])
+    return ["", *aligned(rows)]
+
+
+def _by_method(found: "ShiftComparison", metrics: Sequence[str]) -> list[str]:
+    """Several methods: a table for each metric, a line for each corruption, a column for each method."""
+    lines: list[str] = []
     for metric in metrics:
-        rows = [[f"{HEADS[metric]}, mean over severities", *(method.label for method in methods)]]
-        rows.append(["unshifted", *(number(method.clean[metric]) for method in methods)])
+        rows = [[f"{HEADS[metric]}, mean over severities", *(method.label for method in found.methods)]]
+        rows.append(["unshifted", *(number(method.clean[metric]) for method in found.methods)])
         for name in found.corruptions:
-            rows.append([name, *(number(method.corruptions[name][metric]) for method in methods)])
+            rows.append([name, *(number(method.corruptions[name][metric]) for method in found.methods)])
         lines += ["", *aligned(rows)]
     return lines
 
@@ -72,16 +82,12 @@ def _means(found: "ShiftComparison") -> list[str]:
     methods = found.methods
     metrics = [metric for metric in HEADS if metric in methods[0].clean]
     related = any("mce" in method.mean for method in methods)
-    rows = [["", *(HEADS[metric] for metric in metrics), *(["mCE"] if related else [])]]
+    rows = [["", *(HEADS[metric] for metric in metrics), *["mCE"] * related]]
     for method in methods:
-        before, label = ("", "") if len(methods) == 1 else (f"{method.label}, ", method.label)
-        rows.append([f"{before}unshifted", *(number(method.clean[metric]) for metric in metrics)])
-        if related:
-            rows[-1].append("")
-        over = f"mean over {len(found.averaged)}"
-        rows.append([f"{label}, {over}".removeprefix(", "), *(number(method.mean[metric]) for metric in metrics)])
-        if related:
-            rows[-1].append(number(method.mean.get("mce"), places=1))
+        unshifted, mean = _row_names(found, method)
+        rows.append([unshifted, *(number(method.clean[metric]) for metric in metrics), *[""] * related])
+        rows.append([mean, *(number(method.mean[metric]) for metric in metrics)])
+        rows[-1] += [number(method.mean.get("mce"), places=1)] * related
     lines = aligned(rows)
     if related:
         names = dict.fromkeys(method.reference for method in methods if method.reference)
@@ -89,15 +95,19 @@ def _means(found: "ShiftComparison") -> list[str]:
     return lines
 
 
+def _row_names(found: "ShiftComparison", method: "MethodUnderShift") -> tuple[str, str]:
+    """Names of a method's two rows: on the data as they are, and on average under shift."""
+    over = f"mean over {len(found.averaged)}"
+    return ("unshifted", over) if len(found.methods) == 1 else (f"{method.label}, unshifted", f"{method.label}, {over}")
+
+
 def _selective(found: "ShiftComparison") -> list[str]:
     """The error rate among the predictions that are kept, by how many are kept."""
     rows = []
     for method in found.methods:
-        before, label = ("", "") if len(found.methods) == 1 else (f"{method.label}, ", method.label)
-        over = f"mean over {len(found.averaged)}"
         if method.selective is not None:
-            rows.append((f"{before}unshifted", method.selective.clean.at))
-            rows.append((f"{label}, {over}".removeprefix(", "), method.selective.mean.at))
+            unshifted, mean = _row_names(found, method)
+            rows += [(unshifted, method.selective.clean.at), (mean, method.selective.mean.at)]
     return ["", *risk_lines(rows)] if rows else []
 
 

@@ -1,7 +1,7 @@
 """What the evaluations of several methods found, side by side: means over the seeds of each method."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TypeVar
 
@@ -52,14 +52,16 @@ def _named(
     """By a section's name, the groups whose every run has that section, with these sections."""
     held = [(key, label, [{} if run is None else sections_of(run) for run in runs]) for key, label, runs in groups]
     names = dict.fromkeys(name for _, _, runs in held for sections in runs for name in sections)
-    return {
-        name: [
-            (key, label, [sections[name] for sections in runs])
-            for key, label, runs in held
-            if runs and all(name in sections for sections in runs)
-        ]
-        for name in names
-    }
+    return {name: _complete(name, held) for name in names}
+
+
+def _complete(name: str, held: Sequence[tuple[str, str, list[dict[str, S]]]]) -> list[tuple[str, str, list[S]]]:
+    """The groups whose every run has a section of that name."""
+    return [
+        (key, label, [sections[name] for sections in runs])
+        for key, label, runs in held
+        if runs and all(name in sections for sections in runs)
+    ]
 
 
 def _shift_comparison(name: str, complete: list[tuple[str, str, list[ShiftSection]]]) -> ShiftComparison | None:
@@ -91,19 +93,17 @@ def _under_shift(key: str, label: str, sections: Sequence[ShiftSection]) -> Meth
     metrics = list(sections[0].clean.scores)
     references = {section.reference for section in sections}
     reference = references.pop() if len(references) == 1 else None
-    mean = {metric: mean_over_seeds([section.mean[metric] for section in sections]) for metric in metrics}
+    mean = _over_seeds([section.mean for section in sections], metrics)
     if reference is not None:
         mean["mce"] = mean_over_seeds([section.mce for section in sections])
     return MethodUnderShift(
         key=key,
         label=label,
-        clean={metric: mean_over_seeds([section.clean.scores[metric] for section in sections]) for metric in metrics},
+        clean=_over_seeds([section.clean.scores for section in sections], metrics),
         mean=mean,
         reference=reference,
         corruptions={
-            name: {
-                metric: mean_over_seeds([_mean(section, name, metric) for section in sections]) for metric in metrics
-            }
+            name: _over_seeds([_corruption_means(section, name) for section in sections], metrics)
             for name in sections[0].corruptions
         },
         curves=tuple(_curve(section, metrics) for section in sections),
@@ -111,9 +111,15 @@ def _under_shift(key: str, label: str, sections: Sequence[ShiftSection]) -> Meth
     )
 
 
-def _mean(section: ShiftSection, name: str, metric: str) -> float:
-    """Over severities; NaN where one is not finite."""
-    return mean_over_seeds([row.scores[metric] for row in section.rows if row.corruption == name]).mean
+def _over_seeds(scores: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> dict[str, Measure]:
+    """Each metric over seeds, of each seed's scores."""
+    return {metric: mean_over_seeds([each[metric] for each in scores]) for metric in metrics}
+
+
+def _corruption_means(section: ShiftSection, name: str) -> dict[str, float]:
+    """Each metric's mean over severities under one corruption; NaN where one is not finite."""
+    scores = [row.scores for row in section.rows if row.corruption == name]
+    return {metric: measure.mean for metric, measure in _over_seeds(scores, list(scores[0])).items()}
 
 
 def _curve(section: ShiftSection, metrics: Sequence[str]) -> tuple[SeverityPoint, ...]:

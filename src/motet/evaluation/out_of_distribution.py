@@ -98,16 +98,15 @@ def ood_sections(
     known: dict[str, Tensor] | None = None
     sections = {}
     for name, other in others.items():
-        key = {} if subject.cache is None else {"ood": other.digest, "batch_size": batch_size}
-        result = None if subject.cache is None else subject.cache.find(OODResult, **key)
+        key = None if subject.cache is None else {"ood": other.digest, "batch_size": batch_size}
+        result = subject.find(OODResult, key)
         if result is None:
             if known is None:
                 known = uncertainty_scores(subject.ensemble, dataset, dataset.test, batch_size=batch_size)
             unknown = uncertainty_scores(subject.ensemble, dataset, other.split, batch_size=batch_size)
             scores = ood_scores(known, unknown)
             result = OODResult(scores={score: OODScores(**values) for score, values in scores.items()})
-            if subject.cache is not None:
-                subject.cache.keep(result, **key)
+            subject.keep(result, key)
         sections[name] = OODSection(rows=len(other.split), dropped=other.dropped, scores=result.scores)
     return sections
 

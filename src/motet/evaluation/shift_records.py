@@ -1,6 +1,7 @@
 """What evaluations under shift find, as records, and the types of fields that all evaluations' records share."""
 
 import math
+from itertools import product
 from typing import Annotated, Any, Literal, final
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -174,20 +175,26 @@ class ShiftSection:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together, as a ValueError that pydantic turns into its own."""
-        metrics, severities = set(self.clean.scores), set(self.severities)
+        self._check_rows()
+        self._check_means()
+        if self.risk_coverage is not None and set(self.risk_coverage.corruptions) != set(self.corruptions):
+            raise ValueError("a section whose risk_coverage has the corruptions of its rows")
+
+    def _check_rows(self) -> None:
         measured = [(row.corruption, row.severity) for row in self.rows]
-        if sorted(measured) != sorted((name, at) for name in self.corruptions for at in severities):
+        if sorted(measured) != sorted(product(self.corruptions, set(self.severities))):
             raise ValueError("a section whose rows hold each corruption once at each of its severities")
-        if any(set(row.scores) != metrics for row in self.rows):
+        if any(set(row.scores) != set(self.clean.scores) for row in self.rows):
             raise ValueError("a section whose rows have the metrics of the row named clean")
         if not set(self.averaged) <= set(self.corruptions):
             raise ValueError("a section whose averaged are among the corruptions of its rows")
+
+    def _check_means(self) -> None:
+        metrics = set(self.clean.scores)
         if set(self.mean) != metrics or set(self.by_severity) != metrics:
             raise ValueError("a section whose mean and by_severity have the metrics of its rows")
-        if any(set(each) != severities for each in self.by_severity.values()):
+        if any(set(each) != set(self.severities) for each in self.by_severity.values()):
             raise ValueError("a section whose by_severity has each of its severities")
-        if self.risk_coverage is not None and set(self.risk_coverage.corruptions) != set(self.corruptions):
-            raise ValueError("a section whose risk_coverage has the corruptions of its rows")
 
 
 @final

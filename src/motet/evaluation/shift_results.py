@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 from motet.data import Dataset
 from motet.data.batches import in_order
@@ -13,6 +13,8 @@ from motet.evaluation.shift_source import ShiftSettings, ShiftSource
 from motet.evaluation.shifted_rows import Batches, Shifted
 from motet.metrics.running import RunningScores
 
+T = TypeVar("T")
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,6 +23,15 @@ class Subject:
 
     ensemble: Ensemble
     cache: EvaluationCache | None = None
+
+    def find(self, kind: type[T], key: Mapping[str, object] | None) -> T | None:
+        """The result that is in the cache under `key`; None if there is none, no cache, or no key."""
+        return None if self.cache is None or key is None else self.cache.find(kind, **key)
+
+    def keep(self, found: object, key: Mapping[str, object] | None) -> None:
+        """Keep a result in the cache under `key`, if there are both."""
+        if self.cache is not None and key is not None:
+            self.cache.keep(found, **key)
 
 
 def shift_results(
@@ -56,19 +67,14 @@ def score_shifted(
 ) -> list[ShiftResult]:
     """The result of each ensemble on some rows: found in its cache under `key`, or scored and kept there."""
     name, severity, batches = shifted
-    results: dict[int, ShiftResult] = {}
-    for index, subject in enumerate(subjects):
-        if key is not None and subject.cache is not None and (found := subject.cache.find(ShiftResult, **key)):
-            results[index] = found
-    missing = [index for index in range(len(subjects)) if index not in results]
+    results = [subject.find(ShiftResult, key) for subject in subjects]
+    missing = [index for index, result in enumerate(results) if result is None]
     if missing:
         scored = score_batches([subjects[index].ensemble for index in missing], dataset, batches)
         for index, scores in zip(missing, scored, strict=True):
             results[index] = result_of(name, severity, scores)
-            cache = subjects[index].cache
-            if key is not None and cache is not None:
-                cache.keep(results[index], **key)
-    return [results[index] for index in range(len(subjects))]
+            subjects[index].keep(results[index], key)
+    return [result for result in results if result is not None]
 
 
 def score_batches(ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches) -> list[RunningScores]:

@@ -144,20 +144,23 @@ class ShiftSource:
             )
         if self.kind != "table":
             spec.to_bytes(dataset.test.inputs[:1])
-        if spec.task != "classification" and self.files is not None:
+        if self.files is not None:
+            self._check_classes(self.files, spec)
+            self._check_files(self.files, spec)
+
+    def _check_classes(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
+        if spec.task != "classification":
             raise InputError(
                 "official corrupted sets hold classes, and need a run that classifies",
                 got=f"a regression of {spec.name}",
                 fix="Choose a generated shift",
             )
-        if isinstance(self.files, ImageNetC) and len(self.files.classes) != spec.outputs:
+        if isinstance(files, ImageNetC) and len(files.classes) != spec.outputs:
             raise InputError(
                 "an ImageNet-C folder must have the run's classes",
-                got=f"{len(self.files.classes)} class folders for {spec.outputs} classes of {spec.name}",
+                got=f"{len(files.classes)} class folders for {spec.outputs} classes of {spec.name}",
                 fix="Pass the set that was made from the run's data",
             )
-        if self.files is not None:
-            self._check_files(self.files, spec)
 
     def _check_files(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
         """Every file that can be, before the first is evaluated."""
@@ -219,18 +222,20 @@ def find_shift(text: str) -> ShiftSource:
             got=repr(text),
             fix=nearest(text, [*SETS, TABLES, *TABLE_SHIFTS, *CORRUPTIONS]),
         )
-    files: CifarC | ImageNetC
-    if any(folder.glob("*.npy")):
-        files = CifarC(folder)
-    elif any(folder.glob("*/1/*/")) or any(folder.glob("*/*/1/*/")):
-        files = ImageNetC(folder)
-    else:
-        raise InputError(
-            "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
-            "(<corruption>/<severity>/<class>)",
-            got=f"{folder} with neither",
-            fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
-        )
+    files = _official_files(folder)
     # Names in the papers' order, others behind them.
     names = [*(name for name in CORRUPTIONS if name in files.names), *(n for n in files.names if n not in CORRUPTIONS)]
     return ShiftSource(name=f"{folder.resolve().name} (files)", kind="files", names=tuple(names), files=files)
+
+
+def _official_files(folder: Path) -> CifarC | ImageNetC:
+    if any(folder.glob("*.npy")):
+        return CifarC(folder)
+    if any(folder.glob("*/1/*/")) or any(folder.glob("*/*/1/*/")):
+        return ImageNetC(folder)
+    raise InputError(
+        "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
+        "(<corruption>/<severity>/<class>)",
+        got=f"{folder} with neither",
+        fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
+    )

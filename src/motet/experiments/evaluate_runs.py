@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import motet
 from motet._internal.typed_records import to_plain
@@ -19,6 +20,8 @@ from motet.experiments.provenance import source_of
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.threads import run_threads
 from motet.training import resolve_device
+
+S = TypeVar("S")
 
 EVALUATION = "evaluation.json"
 """An evaluation's record in the run's folder."""
@@ -113,13 +116,18 @@ def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
             ensemble=found.ensemble or before.ensemble,
             distinct=found.distinct or before.distinct,
             part=found.part or before.part,
-            shifts={**(before.shifts or {}), **(found.shifts or {})} or None,
-            ood={**(before.ood or {}), **(found.ood or {})} or None,
+            shifts=_joined(before.shifts, found.shifts),
+            ood=_joined(before.ood, found.ood),
         )
     write_evaluation(run.folder / EVALUATION, found)
     written = load_previous_evaluation(run.folder)
     assert written is not None
     return written
+
+
+def _joined(before: dict[str, S] | None, found: dict[str, S] | None) -> dict[str, S] | None:
+    """Sections by name, those that were found again replaced."""
+    return before if found is None else {**(before or {}), **found}
 
 
 def evaluation_metadata(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> Evaluation:

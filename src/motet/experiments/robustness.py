@@ -86,18 +86,11 @@ def evaluate_robustness(
         if source is not None:
             settings = ShiftSettings(severities=severities, seed=SEED)
             sections = shift_sections(subjects, dataset, source, settings, say=say)
-            sections = _related(sections, reference, every, say)
-            found = [
-                replace(each, shifts={source.name: section}) for each, section in zip(found, sections, strict=True)
-            ]
+            found = _with_shift(found, source.name, _related(sections, reference, every, say))
         if others:
-            for index, run in enumerate(runs):
-                say(f"out of distribution: {run.folder.name}")
-                found[index] = replace(found[index], ood=ood_sections(subjects[index], dataset, others))
+            found = _with_ood(found, runs, subjects, dataset, others, say=say)
     kept = [keep_evaluation(run, each) for run, each in zip(every, found, strict=True)]
-    for subject in subjects:
-        if subject.cache is not None:
-            subject.cache.clear()
+    _clear_caches(subjects)
     return kept[: len(runs)]
 
 
@@ -157,6 +150,33 @@ def _subject(run: Run, dataset: Dataset, device: torch.device) -> Subject:
     ensemble = load_ensemble(run, dataset).to(device)
     cache = EvaluationCache.for_ensemble(run.folder / CACHE_FOLDER, ensemble, dataset, about=run.record["settings"])
     return Subject(ensemble=ensemble, cache=cache)
+
+
+def _with_shift(found: list[Evaluation], name: str, sections: list[ShiftSection]) -> list[Evaluation]:
+    return [replace(each, shifts={name: section}) for each, section in zip(found, sections, strict=True)]
+
+
+def _with_ood(
+    found: list[Evaluation],
+    runs: Sequence[Run],
+    subjects: Sequence[Subject],
+    dataset: Dataset,
+    others: dict[str, OODSplit],
+    *,
+    say: Callable[[str], None],
+) -> list[Evaluation]:
+    """With each run's sections of the other data sets; a reference run beside them is not asked."""
+    asked = []
+    for run, subject, each in zip(runs, subjects, found, strict=False):
+        say(f"out of distribution: {run.folder.name}")
+        asked.append(replace(each, ood=ood_sections(subject, dataset, others)))
+    return [*asked, *found[len(runs) :]]
+
+
+def _clear_caches(subjects: Sequence[Subject]) -> None:
+    for subject in subjects:
+        if subject.cache is not None:
+            subject.cache.clear()
 
 
 def _related(
