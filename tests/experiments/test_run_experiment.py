@@ -263,7 +263,7 @@ def test_a_full_disk_at_any_write(
     expected = run_experiment(experiment(), tmp_path / "whole")
     folder, left = tmp_path / "run", survivors
     real = files.write_atomically
-    monkeypatch.setattr(sys.modules["motet.training.fit"], "_CHECKPOINT_SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr(sys.modules["motet.training.run_folder"], "_CHECKPOINT_SHARE", math.inf)  # after every epoch
 
     def write(path: Path, fill: Callable[[Path], object]) -> None:
         nonlocal left

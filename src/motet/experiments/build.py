@@ -19,10 +19,12 @@ def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None)
     spec = dataset.spec
     likelihood = likelihood_for(experiment.likelihood, spec)
     needed = outputs_for(likelihood, spec)
+    # On the CPU, as the models are made there; the data may be on another device already.
+    example = dataset.prepare(dataset.train.inputs[:2]).cpu()
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
         lambda: _build_model(experiment.model, dataset, needed),
-        example=dataset.prepare(dataset.train.inputs[:2]),
+        example=example,
         likelihood=likelihood,
         objective=experiment.objective,
         first=experiment.first,
@@ -30,7 +32,7 @@ def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None)
         grid=grid,
     )
     with torch.no_grad():
-        outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]
+        outputs = ensemble.predict(example[:1]).outputs_BMC.shape[-1]
     if outputs != needed:
         raise InputError(
             f"the model must have {needed} outputs for {spec.name}",

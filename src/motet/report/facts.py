@@ -1,35 +1,30 @@
 """How a comparison was run, in words."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from motet.report.record import Comparison
 
+_MOST_CLASSES = 20
+
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """How it was run, as pairs of a name and a value; what the record does not say is left out."""
+    """How the comparison was run, as pairs of a name and a value. What the record does not say is left out."""
     about, data, hardware = comparison.about, comparison.data, comparison.hardware
-    sizes = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
-    task = str(data.get("task") or "")
-    if task and (data.get("classes") or 1) > 1:  # the number of outputs
-        task += f", {data['classes']} {'classes' if task == 'classification' else 'targets'}"
-    machine = [hardware.get("processor"), hardware.get("device")]
-    threads = hardware.get("threads")
-    classes = [str(name) for name in data.get("class_names") or []]
-    versions = [f"motet {about['motet']}" if about.get("motet") else "", _version("torch", hardware.get("torch"))]
     pairs = [
-        ("Data", _joined([data.get("name"), task])),
-        ("Examples", _joined(sizes)),
-        ("Split", str(data.get("split") or "")),
-        ("Note", "; ".join(str(note) for note in data.get("notes") or [])),
-        ("Classes", _joined([*classes[:20], "…"] if len(classes) > 20 else classes)),
-        ("Model", str(about.get("model") or "")),
-        ("Likelihood", str(about.get("likelihood") or "")),
-        ("Members", str(about.get("members") or "")),
-        ("Seeds", _joined([str(seed) for seed in comparison.seeds])),
-        ("Hardware", _joined([*machine, f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""])),
-        ("Versions", _joined(versions)),
-        ("Commit", str(about.get("commit") or "not recorded")),
+        ("Data", _joined([data.get("name"), _task(data)])),
+        ("Examples", _joined(_sizes(data))),
+        ("Split", _text(data.get("split"))),
+        ("Note", "; ".join(map(str, data.get("notes") or []))),
+        ("Classes", _class_names(data)),
+        ("Model", _text(about.get("model"))),
+        ("Likelihood", _text(about.get("likelihood"))),
+        ("Members", _text(about.get("members"))),
+        ("Seeds", _joined(map(str, comparison.seeds))),
+        ("Hardware", _joined([hardware.get("processor"), hardware.get("device"), _threads(hardware)])),
+        ("Versions", _joined([_version("motet", about.get("motet")), _version("torch", hardware.get("torch"))])),
+        ("Commit", _text(about.get("commit")) or "not recorded"),
         ("Date", _date(about.get("created"))),
     ]
     return [(name, value) for name, value in pairs if value]
@@ -42,14 +37,9 @@ def training_facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
-    """A setting as people write it; of settings within a setting, those that are not off."""
+    """A setting in words: "yes", "no" or "none" rather than Python's True, False and None."""
     if isinstance(value, dict):
-        # Shares and ways of an augmentation that is off say nothing.
-        held = {name: each for name, each in value.items() if name not in ("type", "padding", "mix_probability")}
-        if not any(held.values()):
-            return "none"
-        on = {name: each for name, each in value.items() if name != "type" and each}
-        return ", ".join(f"{name.replace('_', ' ')} {_plain(each)}" for name, each in on.items())
+        return _switched_on(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -57,11 +47,48 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def _switched_on(settings: Mapping[str, Any]) -> str:
+    """The settings inside a setting (the augmentation) that are not off, or "none"."""
+    on = {name: value for name, value in settings.items() if name != "type" and value}
+    # These two only refine an augmentation, so that without one they say nothing.
+    if not on.keys() - {"padding", "mix_probability"}:
+        return "none"
+    return ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in on.items())
+
+
+def _task(data: Mapping[str, Any]) -> str:
+    """The task with the number of the network's outputs where there are several: "classification, 10 classes"."""
+    task, outputs = _text(data.get("task")), data.get("classes") or 1
+    if not task or outputs <= 1:
+        return task
+    return f"{task}, {outputs} {'classes' if task == 'classification' else 'targets'}"
+
+
+def _sizes(data: Mapping[str, Any]) -> list[str]:
+    return [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
+
+
+def _class_names(data: Mapping[str, Any]) -> str:
+    names = [str(name) for name in data.get("class_names") or []]
+    return _joined([*names[:_MOST_CLASSES], "…"] if len(names) > _MOST_CLASSES else names)
+
+
+def _threads(hardware: Mapping[str, Any]) -> str:
+    threads = hardware.get("threads")
+    return f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
+
+
 def _version(name: str, version: Any) -> str:
     return f"{name} {version}" if version else ""
 
 
-def _joined(parts: list[Any]) -> str:
+def _text(value: Any) -> str:
+    """A value of the record as text, "" where there is none."""
+    return str(value or "")
+
+
+def _joined(parts: Iterable[Any]) -> str:
+    """The parts that are not empty, separated by commas."""
     return ", ".join(str(part) for part in parts if part)
 
 
