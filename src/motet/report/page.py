@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from motet._internal.files import write_text
+from motet.evaluation import SideBySide
 from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
@@ -22,7 +23,7 @@ from motet.report.selective import selective
 from motet.report.table import build_table
 
 
-def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None = None) -> str:
+def render(comparison: Mapping[str, Any], robustness: SideBySide | None = None) -> str:
     """The page as HTML.
 
     Args:
@@ -55,11 +56,11 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             quality_cost=[Markup(text) for text in figures.quality_cost(read)],
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),
-            selective=selective(read, robustness or {}, sizes=figures.SIZES),
+            selective=selective(read, None if robustness is None else robustness.selective, sizes=figures.SIZES),
             coverage=figures.coverage(read),
             disagreement=figures.disagreement(read),
-            shifts=shift.shifts(read, robustness or {}),
-            others=shift.others(read, robustness or {}),
+            shifts=shift.shifts(read, robustness),
+            others=shift.others(read, robustness),
             facts=facts(read),
             training=training_facts(read),
             light=LIGHT,
@@ -70,7 +71,7 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
     )
 
 
-def write_report(comparison: Mapping[str, Any], path: str | Path, robustness: Mapping[str, Any] | None = None) -> None:
+def write_report(comparison: Mapping[str, Any], path: str | Path, robustness: SideBySide | None = None) -> None:
     """Write the page of `render` to `path`, whole or not at all. Raises what `render` raises."""
     write_text(Path(path), render(comparison, robustness))
 

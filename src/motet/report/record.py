@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from motet.errors import InputError
+from motet.evaluation import comparison_records
 from motet.plots.tables import number
 
 
@@ -168,7 +169,9 @@ def _row(index: int, row: Mapping[str, Any]) -> Row:
 
 
 def measure(value: Any) -> Measure:
-    """A number of the record: alone, or a mapping of ``mean`` and ``standard_error``."""
+    """A number of the record: alone, or a mapping of ``mean`` and ``standard_error``, or a record of them."""
+    if isinstance(value, comparison_records.Measure):
+        return Measure(mean=number(value.mean), error=number(value.standard_error))
     if isinstance(value, Mapping):
         return Measure(mean=number(value.get("mean")), error=number(value.get("standard_error")))
     return Measure(mean=number(value))

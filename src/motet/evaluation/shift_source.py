@@ -1,21 +1,49 @@
 """What a user may name as a shift: a set of corruptions, one of them, shifts of tables, a folder of official files."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, final
 
 import torch
 
-from motet.data import Dataset, DataSpec
+from motet.data import Dataset, DataSpec, Split
 from motet.errors import InputError, nearest
-from motet.evaluation import shifted_files, shifted_images, shifted_table
-from motet.evaluation.shifted_rows import Shifted
-from motet.experiments.parts import digest, stamp
-from motet.shifts import CORRUPTIONS, SETS, TABLE_SHIFTS, CifarC, ImageNetC
+from motet.evaluation.cache import digest, digest_of_rows, stamp
+from motet.evaluation.shifted_rows import Shifted, shifted_files, shifted_images, shifted_table
+from motet.shifts import (
+    CORRUPTIONS,
+    SETS,
+    SEVERITIES,
+    TABLE_SHIFTS,
+    CifarC,
+    Constants,
+    Corruption,
+    ImageNetC,
+    corruptions,
+)
 
 TABLES = "tables"
 """All shifts of tables."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShiftSettings:
+    """How rows are shifted, see `motet.evaluation.evaluate_shift`. `split` is None for the data set's test rows."""
+
+    split: Split | None = None
+    severities: Sequence[int] = SEVERITIES
+    seed: int = 0
+    batch_size: int = 512
+    constants: Constants | None = None
+
+    @cached_property
+    def key(self) -> dict[str, object]:
+        """What a result under one corruption at one severity depends on, as plain data."""
+        rows = None if self.split is None else digest_of_rows(self.split)
+        return {"rows": rows, "seed": self.seed, "batch_size": self.batch_size, "constants": self.constants}
 
 
 @final
@@ -28,12 +56,32 @@ class ShiftSource:
         kind: whether images are corrupted, a table is shifted, or files are read.
         names: the corruptions.
         files: an official set.
+        custom: corruptions that motet does not have, by name.
     """
 
     name: str
     kind: Literal["images", "table", "files"]
     names: tuple[str, ...]
     files: CifarC | ImageNetC | None = None
+    custom: Mapping[str, Corruption] = field(default_factory=dict)
+
+    @classmethod
+    def of_images(cls, shifts: str | Sequence[str | Corruption]) -> "ShiftSource":
+        """A set of corruptions, a corruption's name, or several corruptions.
+
+        Raises:
+            InputError: for an unknown name, with the nearest.
+        """
+        chosen = [
+            each
+            for item in ([shifts] if isinstance(shifts, str) else shifts)
+            for each in (corruptions(item) if isinstance(item, str) else (item,))
+        ]
+        names = tuple(each.name for each in chosen)
+        custom = {each.name: each for each in chosen if CORRUPTIONS.get(each.name) is not each}
+        return cls(
+            name=shifts if isinstance(shifts, str) else ", ".join(names), kind="images", names=names, custom=custom
+        )
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -52,10 +100,26 @@ class ShiftSource:
             f"not {', '.join(missing)}",
         )
 
-    def stamp(self, name: str, severity: int) -> str:
-        """Of the files behind a corruption at a severity; another one as soon as one of them was written to."""
-        files = () if self.files is None else self.files.files(name, severity)
-        return digest("\n".join(map(stamp, files)).encode())
+    def key(self, name: str, severity: int, settings: ShiftSettings) -> dict[str, object] | None:
+        """What a result under a corruption at a severity is kept under in a cache; None if it cannot be.
+
+        Results of files depend on the files, which get another key as soon as one of them was written to. What a
+        corruption that motet does not have does is not known.
+        """
+        if name in self.custom:
+            return None
+        key: dict[str, object] = {"shift": self.kind, "corruption": name, "severity": severity}
+        if self.files is not None:
+            stamps = digest("\n".join(map(stamp, self.files.files(name, severity))).encode())
+            return key | {"files": stamps, "batch_size": settings.batch_size}
+        return key | settings.key
+
+    def for_data(self, dataset: Dataset) -> "ShiftSource":
+        """The same with an ImageNet-C folder's classes numbered as the data set's, where those have such names."""
+        names = dataset.spec.class_names
+        if isinstance(self.files, ImageNetC) and set(self.files.classes) <= set(names):
+            return replace(self, files=ImageNetC(self.files.folder, classes=names))
+        return self
 
     def check(self, dataset: Dataset) -> None:
         """Raise `InputError` unless this shift fits the data: images where images are corrupted, tables elsewhere."""
@@ -80,20 +144,23 @@ class ShiftSource:
             )
         if self.kind != "table":
             spec.to_bytes(dataset.test.inputs[:1])
-        if spec.task != "classification" and self.files is not None:
+        if self.files is not None:
+            self._check_classes(self.files, spec)
+            self._check_files(self.files, spec)
+
+    def _check_classes(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
+        if spec.task != "classification":
             raise InputError(
                 "official corrupted sets hold classes, and need a run that classifies",
                 got=f"a regression of {spec.name}",
                 fix="Choose a generated shift",
             )
-        if isinstance(self.files, ImageNetC) and len(self.files.classes) != spec.outputs:
+        if isinstance(files, ImageNetC) and len(files.classes) != spec.outputs:
             raise InputError(
                 "an ImageNet-C folder must have the run's classes",
-                got=f"{len(self.files.classes)} class folders for {spec.outputs} classes of {spec.name}",
+                got=f"{len(files.classes)} class folders for {spec.outputs} classes of {spec.name}",
                 fix="Pass the set that was made from the run's data",
             )
-        if self.files is not None:
-            self._check_files(self.files, spec)
 
     def _check_files(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
         """Every file that can be, before the first is evaluated."""
@@ -112,20 +179,25 @@ class ShiftSource:
                 fix=f"Pass the set that was made from {spec.name}",
             )
 
-    def rows(
-        self, dataset: Dataset, *, severities: Sequence[int], seed: int, device: torch.device, batch_size: int = 512
-    ) -> Iterator[Shifted]:
-        """The data set's test rows, or the files' rows, under each corruption at each severity."""
+    def rows(self, dataset: Dataset, settings: ShiftSettings, device: torch.device | str = "cpu") -> Iterator[Shifted]:
+        """Rows of the data set, or of the files, under each corruption at each severity; corrupted on `device`."""
+        severities, batch_size = settings.severities, settings.batch_size
         if self.files is not None:
-            files = self.files
-            known = set(dataset.spec.class_names)
-            if isinstance(files, ImageNetC) and set(files.classes) <= known:
-                files = ImageNetC(files.folder, classes=dataset.spec.class_names)
-            return shifted_files(dataset, files, self.names, severities=severities, batch_size=batch_size)
+            return shifted_files(dataset, self.files, self.names, severities=severities, batch_size=batch_size)
+        split, seed = settings.split, settings.seed
         if self.kind == "table":
-            return shifted_table(dataset, self.names, severities=severities, seed=seed, batch_size=batch_size)
+            return shifted_table(
+                dataset, self.names, split=split, severities=severities, seed=seed, batch_size=batch_size
+            )
         return shifted_images(
-            dataset, self.names, severities=severities, seed=seed, batch_size=batch_size, device=device
+            dataset,
+            [self.custom.get(name, name) for name in self.names],
+            split=split,
+            severities=severities,
+            seed=seed,
+            batch_size=batch_size,
+            constants=settings.constants,
+            device=device,
         )
 
 
@@ -150,18 +222,20 @@ def find_shift(text: str) -> ShiftSource:
             got=repr(text),
             fix=nearest(text, [*SETS, TABLES, *TABLE_SHIFTS, *CORRUPTIONS]),
         )
-    files: CifarC | ImageNetC
-    if any(folder.glob("*.npy")):
-        files = CifarC(folder)
-    elif any(folder.glob("*/1/*/")) or any(folder.glob("*/*/1/*/")):
-        files = ImageNetC(folder)
-    else:
-        raise InputError(
-            "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
-            "(<corruption>/<severity>/<class>)",
-            got=f"{folder} with neither",
-            fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
-        )
+    files = _official_files(folder)
     # Names in the papers' order, others behind them.
     names = [*(name for name in CORRUPTIONS if name in files.names), *(n for n in files.names if n not in CORRUPTIONS)]
     return ShiftSource(name=f"{folder.resolve().name} (files)", kind="files", names=tuple(names), files=files)
+
+
+def _official_files(folder: Path) -> CifarC | ImageNetC:
+    if any(folder.glob("*.npy")):
+        return CifarC(folder)
+    if any(folder.glob("*/1/*/")) or any(folder.glob("*/*/1/*/")):
+        return ImageNetC(folder)
+    raise InputError(
+        "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
+        "(<corruption>/<severity>/<class>)",
+        got=f"{folder} with neither",
+        fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
+    )

@@ -1,0 +1,71 @@
+"""Finished runs in folders."""
+
+from pathlib import Path
+
+from motet._internal.files import read_json
+from motet.errors import InputError, nearest
+from motet.experiments.compare import RECORD
+from motet.experiments.run import Run, load_run
+
+
+def find_run(folder: Path) -> Run:
+    """The finished run in `folder`.
+
+    Raises:
+        InputError: if there is no such folder, or it holds something else: no run, an unfinished one, a comparison.
+    """
+    if not folder.exists():
+        beside = sorted(item.name for item in folder.parent.glob("*/"))
+        raise InputError(
+            "an evaluation needs the folder of a run",
+            got=f"no folder {folder}",
+            fix=f"{nearest(folder.name, beside)} (in {folder.parent})" if beside else "Pass a folder like runs/mimo",
+        )
+    if not folder.is_dir():
+        above = next((place for place in folder.parents if (place / "run.json").exists()), None)
+        raise InputError(
+            "an evaluation needs the folder of a run",
+            got=f"{folder}, a file",
+            fix=f"Pass {above}" if above else "Pass a folder like runs/mimo",
+        )
+    if not (folder / "run.json").exists():
+        inside = [place.parent for depth in ("*", "*/*") for place in folder.glob(f"{depth}/run.json")]
+        runs = ", ".join(sorted(map(str, inside)))
+        raise InputError(
+            "an evaluation needs the folder of one run",
+            got=f"{'the folder of a comparison' if (folder / RECORD).exists() else 'another folder'}, {folder}",
+            fix=f"Pass one of the runs in it: {runs}" if runs else "Pass one that has a run.json",
+        )
+    run = load_run(folder)
+    if run is None:
+        raise InputError(
+            "a run must be finished to be evaluated",
+            got=f"{folder}, which has no scores.json",
+            fix="Run its command again to finish it",
+        )
+    if not isinstance(run.record, dict) or not isinstance(run.record.get("settings"), dict):
+        raise InputError(
+            f"{folder / 'run.json'} must hold a run's settings",
+            got="something else",
+            fix="Move the run's folder away and run it again",
+        )
+    return run
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """The finished run in `folder`, or all runs of the finished comparison there, method by method.
+
+    Raises:
+        InputError: see `find_run`; and for a comparison that is not finished.
+    """
+    if not (folder / RECORD).is_file():
+        return [find_run(folder)]
+    record = read_json(folder / RECORD)
+    rows = record.get("rows") if isinstance(record, dict) else None
+    if not rows:
+        raise InputError(
+            "a comparison must be finished to be evaluated",
+            got=f"{folder / RECORD} without rows",
+            fix="Run its motet compare command again to finish it",
+        )
+    return [find_run(folder / name) for row in rows for name in row["runs"]]
