@@ -1,9 +1,10 @@
 """What every method is: settings, and the answers to the four questions."""
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, final
 
 import torch
@@ -171,6 +172,37 @@ class Method(ABC):
         share = Share(grid, self.size)
         share.check(objective)
         return share
+
+
+def check_class(kind: type[Method]) -> None:
+    """Check what a method's class must say of itself.
+
+    Raises:
+        InputError: unless it has a `name` that can name a folder, a `label` and a `summary`, each one line of text, and
+            settings that are fields of a dataclass.
+    """
+    for key in ("name", "label", "summary"):
+        value = getattr(kind, key, None)
+        if not isinstance(value, str) or not value.strip() or "\n" in value:
+            raise InputError(
+                f"a method's class must have a {key}, one line of text",
+                got=f"{kind.__name__} {'without one' if value is None else f'with {key} = {value!r}'}",
+                fix=f'Write {key} = "..." in the class',
+            )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", kind.name) or kind.name == "all" or kind.name.endswith("."):
+        raise InputError(
+            "a method's name must be one that can name a folder: letters, digits, hyphens, underscores, points",
+            got=f"{kind.__name__} with name = {kind.name!r}",
+            fix=f'Write name = "{re.sub("[^a-z0-9]+", "-", kind.name.lower()).strip("-") or "mine"}", for example',
+        )
+    declared = [key for key, hint in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
+    known = {item.name for item in fields(kind)}
+    if lost := [key for key in declared if key not in known]:
+        raise InputError(
+            "a method's settings must be the fields of a dataclass",
+            got=f"{kind.__name__} with {lost[0]}, which is none",
+            fix="Write @dataclass(frozen=True, kw_only=True) above the class",
+        )
 
 
 def check_members(members: int) -> None:

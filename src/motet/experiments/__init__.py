@@ -6,7 +6,13 @@ from motet.experiments.evaluate import evaluate, find_run, throughput_in_words
 from motet.experiments.evaluate_part import evaluate_part
 from motet.experiments.experiment import Experiment
 from motet.experiments.gather import gather, side_by_side
-from motet.experiments.likelihood import LIKELIHOODS, LikelihoodName, likelihood_for, likelihood_name
+from motet.experiments.likelihood import (
+    LIKELIHOODS,
+    LikelihoodName,
+    likelihood_for,
+    likelihood_name,
+    likelihood_named,
+)
 from motet.experiments.plan import Plan, make_plan
 from motet.experiments.robustness import evaluate_robustness, find_runs
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
@@ -31,6 +37,7 @@ __all__ = [
     "gather",
     "likelihood_for",
     "likelihood_name",
+    "likelihood_named",
     "load_ensemble",
     "load_run",
     "make_plan",

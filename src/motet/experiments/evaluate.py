@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import motet
 from motet._internal.files import read_json, write_json
+from motet._internal.own_code import changed_file, source_changed
 from motet.data import Dataset, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError, nearest
@@ -31,8 +32,8 @@ _SCORES = (
 )
 
 
-def find_run(folder: Path) -> Run:
-    """The finished run in `folder`.
+def find_run(folder: Path, *, trust_code: bool = False) -> Run:
+    """The finished run in `folder`. See `load_run` for `trust_code`.
 
     Raises:
         InputError: if there is no such folder, or it holds something else: no run, an unfinished one, a comparison.
@@ -59,7 +60,7 @@ def find_run(folder: Path) -> Run:
             got=f"{'the folder of a comparison' if (folder / RECORD).exists() else 'another folder'}, {folder}",
             fix=f"Pass one of the runs in it: {runs}" if runs else "Pass one that has a run.json",
         )
-    run = load_run(folder)
+    run = load_run(folder, trust_code=trust_code)
     if run is None:
         raise InputError(
             "a run must be finished to be evaluated",
@@ -196,7 +197,7 @@ def heading(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> dic
 
 
 def experiment_of(run: Run) -> Experiment:
-    """The run's experiment. Raises `InputError` if it cannot be read, or its model's file was changed since."""
+    """The run's experiment. Raises `InputError` if it cannot be read, or its own files were changed since."""
     experiment = run.experiment
     _check_source(run, experiment)
     return experiment
@@ -214,11 +215,8 @@ def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
 
 
 def _check_source(run: Run, experiment: Experiment) -> None:
-    """The file of the user's own model must be what it was when the run was made."""
-    held, source = run.record.get("source"), source_of(experiment.model)
-    if source is not None and isinstance(held, dict) and held.get("sha256") != source["sha256"]:
-        raise InputError(
-            "a run must be evaluated with its own model",
-            got=f"{source['file']}, which was changed since",
-            fix=f"Bring it back to what stands under source in {run.folder / 'run.json'}",
-        )
+    """The user's own files must be what they were when the run was made."""
+    changed = changed_file(run.record.get("source"), source_of(experiment))
+    if changed is not None:
+        what = "model" if changed_file(run.record.get("source"), source_of(experiment.model)) else "code"
+        raise source_changed(what, changed, run.folder / "run.json")

@@ -21,14 +21,16 @@ from motet.shifts import SEVERITIES, without_overlap
 from motet.training import resolve_device
 
 
-def find_runs(folder: Path) -> list[Run]:
+def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
     """The finished run in `folder`, or all runs of the finished comparison there, method by method.
+
+    See `load_run` for `trust_code`.
 
     Raises:
         InputError: see `find_run`; and for a comparison that is not finished.
     """
     if not (folder / RECORD).is_file():
-        return [find_run(folder)]
+        return [find_run(folder, trust_code=trust_code)]
     record = read_json(folder / RECORD)
     rows = record.get("rows") if isinstance(record, dict) else None
     if not rows:
@@ -37,7 +39,7 @@ def find_runs(folder: Path) -> list[Run]:
             got=f"{folder / RECORD} without rows",
             fix="Run its motet compare command again to finish it",
         )
-    return [find_run(folder / name) for row in rows for name in row["runs"]]
+    return [find_run(folder / name, trust_code=trust_code) for row in rows for name in row["runs"]]
 
 
 def evaluate_robustness(

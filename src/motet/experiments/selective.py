@@ -1,9 +1,11 @@
 """Risk-coverage curves of runs, and of a comparison's methods side by side."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from motet._internal.own_code import UntrustedCodeError
 from motet.experiments.evaluate import earlier
 from motet.experiments.summary import mean_and_error
 from motet.metrics import COVERAGES, risk_coverage_of
@@ -46,6 +48,8 @@ def _whole(curve: object) -> bool:
 def _of_run(folder: Path) -> list[float] | None:
     file = folder / "predictions.safetensors"
     if file.is_file():
-        curve = risk_coverage_of(Prediction.load(file))
-        return None if curve is None else curve.at().tolist()
+        # A report executes no file of a likelihood outside motet: then only an evaluation can tell.
+        with suppress(UntrustedCodeError):
+            curve = risk_coverage_of(Prediction.load(file))
+            return None if curve is None else curve.at().tolist()
     return ((earlier(folder).get("ensemble") or {}).get("risk_coverage") or {}).get("risk")
