@@ -39,6 +39,14 @@ def name_in_record(kind: type) -> str:
     return kind.__name__ if is_own(kind) else reference_to(kind)
 
 
+def shown(kind: type) -> str:
+    """The class as the user may have named it, for errors."""
+    try:
+        return name_in_record(kind)
+    except InputError:
+        return kind.__qualname__.replace(".<locals>", "")
+
+
 def make(kind: type[T], reference: str, what: str) -> T:
     """An instance of a class of settings that was named, with its defaults. Raises `InputError` if it has none."""
     needed = [

@@ -1,6 +1,7 @@
 """Methods by their names, motet's own and others."""
 
 from motet._internal.loading import load_class
+from motet._internal.own_code import shown
 from motet.errors import InputError, nearest
 from motet.method import Method, check_class
 
@@ -43,6 +44,6 @@ def check_name_is_free(kind: type[Method]) -> None:
     if METHODS.get(kind.name, kind) is not kind:
         raise InputError(
             "a method's name must be another than those of motet's methods",
-            got=f"{kind.__module__}.{kind.__name__} with name = {kind.name!r}",
+            got=f"{shown(kind)} with name = {kind.name!r}",
             fix=f'Write name = "my-{kind.name}" in the class, for example',
         )
