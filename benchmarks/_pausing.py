@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from motet.modes import evaluating
 from torch import Tensor, nn
 
+from motet._internal.evaluation_mode import evaluating
 from motet.layers import Exits
-from motet.layers.exits import read_exit
+from motet.layers.exits.exits import read_exit
 
 Depths = tuple[int, ...]
 

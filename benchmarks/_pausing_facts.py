@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
 import motet
-from motet.layers import Exits, exits_in_turn
+from motet.layers import Exits, exits_stepwise
 
 
 class Within(nn.Module):
@@ -135,7 +135,7 @@ def abandoned(way: Any) -> bool:
     return bool(ended)
 
 
-WAYS: dict[str, Any] = {"thread": exits_in_turn, "greenlet": by_greenlet, "cache": by_cache}
+WAYS: dict[str, Any] = {"thread": exits_stepwise, "greenlet": by_greenlet, "cache": by_cache}
 FACTS: dict[str, Callable[[], object]] = {}
 for _name, _way in WAYS.items():
     FACTS |= {

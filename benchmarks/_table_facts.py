@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow
 from _table_ways import Blocks, Columns, Motet, made, one_hot
-from motet.data._features import Features, _Categorical, _Numeric
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from motet.data.sources.table_features import Features, _Categorical, _Numeric
 
 
 def fitted(way: Any, columns: Columns) -> Any:

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-from motet.data._features import Features
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from motet.data.sources.table_features import Features
 
 NUMBERS, MISSING = 8, 2
 WORDS = (3, 10, 50)

@@ -1,6 +1,6 @@
 """Ways to pause a forward pass at exits, so that nothing runs twice: over one pass that reads all exits.
 
-`thread` is motet's `exits_in_turn`; `greenlet` does the same by switching stacks; `cache` ends the pass with an error
+`thread` is motet's `exits_stepwise`; `greenlet` does the same by switching stacks; `cache` ends the pass with an error
 and begins again with the outputs of the modules that had finished; `parts` calls the modules of an nn.Sequential, and
 knows no other network. Skipped where greenlet cannot be imported.
 """
@@ -19,14 +19,14 @@ from _pausing import by_cache, by_greenlet, by_parts
 from torch import Tensor, nn
 
 import motet
-from motet.layers import Exits, exits_in_turn
+from motet.layers import Exits, exits_stepwise
 
 ROUNDS = 61
 # Passes in one timing, so that it lasts long enough to be told from noise.
 PASSES = {"mlp_256_256": 10, "mlp_64_x8": 10, "wrn_16_1_32": 1}
 BATCH = 32
 Way = Callable[[Exits, Tensor, tuple[int, ...]], Iterator[Tensor]]
-WAYS: dict[str, Way] = {"thread": exits_in_turn, "greenlet": by_greenlet, "cache": by_cache, "parts": by_parts}
+WAYS: dict[str, Way] = {"thread": exits_stepwise, "greenlet": by_greenlet, "cache": by_cache, "parts": by_parts}
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ ORDER = [
     "method",
     "methods",
     "models",
+    "testing",
     "data",
     "shifts",
     "metrics",

@@ -8,6 +8,7 @@ from . import grouping as grouping
 from . import inference as inference
 from . import layers as layers
 from . import likelihoods as likelihoods
+from . import method as method
 from . import methods as methods
 from . import metrics as metrics
 from . import models as models
@@ -17,11 +18,13 @@ from . import recipes as recipes
 from . import report as report
 from . import shifts as shifts
 from . import surgery as surgery
+from . import testing as testing
 from . import training as training
 from .data import Dataset as Dataset
 from .ensemble import Ensemble as Ensemble
 from .errors import InputError as InputError
 from .experiments import Experiment as Experiment
+from .grouping import Grouping as Grouping
 from .grouping import Mixed as Mixed
 from .grouping import Permuted as Permuted
 from .grouping import Shared as Shared
@@ -30,6 +33,7 @@ from .likelihoods import Bernoulli as Bernoulli
 from .likelihoods import Categorical as Categorical
 from .likelihoods import Gaussian as Gaussian
 from .likelihoods import HeteroscedasticGaussian as HeteroscedasticGaussian
+from .likelihoods import Likelihood as Likelihood
 from .likelihoods import Poisson as Poisson
 from .method import Method as Method
 from .methods import DUN as DUN
@@ -46,10 +50,12 @@ from .methods import ModularNetwork as ModularNetwork
 from .methods import Multihead as Multihead
 from .methods import Single as Single
 from .methods import TreeNet as TreeNet
+from .objectives import ExitObjective as ExitObjective
 from .objectives import Independent as Independent
 from .objectives import Joint as Joint
 from .objectives import Modular as Modular
 from .objectives import ModularExits as ModularExits
+from .objectives import Objective as Objective
 from .prediction import Prediction as Prediction
 from .training import Training as Training
 from .training import fit as fit

@@ -1,9 +1,15 @@
-"""What every method is: settings, and the answers to the four questions."""
+"""What every method is: settings, and the answers to the four questions; and what a method outside motet needs.
+
+`Method` is the class to derive from, `Given` what its `convert` gets. `instance_of` makes a model that may be changed;
+`motet.surgery` looks at it and changes it, `motet.layers` has layers with a member axis, and
+`motet.testing.check_method` tells whether the result is right. The guide is docs/adding-a-method.md.
+"""
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, final
 
 import torch
@@ -11,6 +17,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.own_code import shown
 from motet.distributed import Grid, Share
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -20,6 +27,8 @@ from motet.likelihoods import Categorical, Combination, Likelihood
 from motet.objectives import ExitObjective, Independent, Objective
 from motet.surgery import Init, LayerNames, looks_trained
 from motet.types import Batch
+
+__all__ = ["Given", "Method", "Model", "check_class", "check_members", "instance_of"]
 
 Model = nn.Module | Callable[[], nn.Module]
 
@@ -95,7 +104,19 @@ class Method(ABC):
 
     @abstractmethod
     def convert(self, model: Model, given: Given) -> nn.Module:
-        """A network that maps rows to rows ``(M B, C)``, member-major, made from a model that is left as it is."""
+        """A network of M members, made from a model that is left as it is.
+
+        Args:
+            model: a module, or a function that makes a new one at each call; start from `instance_of`.
+            given: the example, the layout, the layers that the user named, how to draw initial weights, the likelihood.
+
+        Returns:
+            A module from rows to rows ``(M B, C)``, member-major: first all rows of member 0. An input that all members
+            share enters as ``B`` rows; inputs of the members' own as ``M B`` rows, which `Given.layout` tells.
+
+        Raises:
+            InputError: if the model does not fit, saying what it needs.
+        """
 
     def wrap(
         self,
@@ -144,7 +165,6 @@ class Method(ABC):
             example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood, only=only
         )
         network = self.convert(model, given)
-        implied = objective.combination if isinstance(objective, Objective) else None
         ensemble = Ensemble(
             network,
             members=self.size if share is None else share.held,
@@ -153,7 +173,7 @@ class Method(ABC):
             objective=objective,
             grouping=self.grouping_for(network, example),
             layout=layout,
-            combination=combination or implied or self.combination,
+            combination=combination or objective.combination or self.combination,
             members_in_training=self.size_in_training if share is None else share.held,
             input_axes=example.ndim,
             share=share,
@@ -173,8 +193,46 @@ class Method(ABC):
         return share
 
 
+def check_class(kind: type[Method]) -> None:
+    """Check what a method's class must say of itself.
+
+    Raises:
+        InputError: unless it has a `name` that can name a folder, a `label` and a `summary`, each one line of text, and
+            settings that are fields of a dataclass.
+    """
+    for key in ("name", "label", "summary"):
+        value = getattr(kind, key, None)
+        if not isinstance(value, str) or not value.strip() or "\n" in value:
+            raise InputError(
+                f"a method's class must have a {key}, one line of text",
+                got=f"{shown(kind)} {'without one' if value is None else f'with {key} = {value!r}'}",
+                fix=f'Write {key} = "..." in the class',
+            )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", kind.name) or kind.name == "all" or kind.name.endswith("."):
+        raise InputError(
+            "a method's name must be one that can name a folder: letters, digits, hyphens, underscores, points",
+            got=f"{shown(kind)} with name = {kind.name!r}",
+            fix=f'Write name = "{re.sub("[^a-z0-9]+", "-", kind.name.lower()).strip("-") or "mine"}", for example',
+        )
+    declared = [key for key, hint in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
+    known = {item.name for item in fields(kind)}
+    if lost := [key for key in declared if key not in known]:
+        raise InputError(
+            "a method's settings must be the fields of a dataclass",
+            got=f"{shown(kind)} with {lost[0]}, which is none",
+            fix="Write @dataclass(frozen=True, kw_only=True) above the class",
+        )
+
+
 def check_members(members: int) -> None:
-    """Raise `InputError` unless there is a whole number of members, at least one."""
+    """Check a number of members, in a method's ``__post_init__``.
+
+    Args:
+        members: M.
+
+    Raises:
+        InputError: unless it is a whole number from 1.
+    """
     if not hasattr(members, "__index__"):
         raise InputError(
             "members must be a whole number", got=f"members={members!r}", fix="Pass members=3, for example"
@@ -184,7 +242,17 @@ def check_members(members: int) -> None:
 
 
 def instance_of(model: Model) -> nn.Module:
-    """A model that may be changed: a copy of a module, or what the function makes."""
+    """A model that a conversion may change.
+
+    Args:
+        model: what `Method.convert` is given: a module, or a function that makes one.
+
+    Returns:
+        A deep copy of the module, or what the function makes, which is then used as it is.
+
+    Raises:
+        InputError: for a module that cannot be copied, and a function that makes no module.
+    """
     if isinstance(model, nn.Module):
         try:
             return copy.deepcopy(model)

@@ -9,21 +9,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from motet import likelihoods
 from motet._internal.files import write_atomically
+from motet._internal.own_code import RecordedCode, name_in_record
+from motet._internal.plain_records import from_record, to_record
 from motet.errors import InputError
-from motet.likelihoods import (
-    Bernoulli,
-    Categorical,
-    Combination,
-    Gaussian,
-    HeteroscedasticGaussian,
-    Likelihood,
-    Poisson,
-)
-
-_LIKELIHOODS: dict[str, type[Likelihood]] = {
-    kind.__name__: kind for kind in (Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson)
-}
+from motet.likelihoods import Combination, Likelihood
 
 
 @final
@@ -135,19 +126,32 @@ class Prediction:
         return self.likelihood.combined_nll(self.outputs_BMC, self.targets, self.combination)
 
     def save(self, path: str | Path) -> None:
-        """Write the prediction to a safetensors file, atomically."""
+        """Write the prediction to a safetensors file, atomically.
+
+        Raises:
+            InputError: for a likelihood outside motet that could not be found again, inside a function for example.
+        """
         from safetensors.torch import save_file
 
         tensors = {"outputs": self.outputs_BMC.detach().cpu().contiguous()}
         if self.targets is not None:
             tensors["targets"] = self.targets.detach().cpu().contiguous()
-        about = {"likelihood": type(self.likelihood).__name__, "combination": self.combination}
+        about = {"likelihood": _likelihood_record(self.likelihood), "combination": self.combination}
         metadata = {"motet.prediction": json.dumps(about)}
         write_atomically(Path(path), lambda beside: save_file(tensors, beside, metadata=metadata))
 
     @classmethod
-    def load(cls, path: str | Path) -> "Prediction":
-        """Read a prediction that `save` wrote. Raises `InputError` if the file is not one."""
+    def load(cls, path: str | Path, *, trust_code: bool = False) -> "Prediction":
+        """Read a prediction that `save` wrote.
+
+        Args:
+            path: the file.
+            trust_code: whether the file of a likelihood outside motet may be executed. If it has been imported already
+                it needs no trust.
+
+        Raises:
+            InputError: if the file is none that `save` wrote, or names a likelihood that is not there or not trusted.
+        """
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -156,10 +160,12 @@ class Prediction:
                 names = set(file.keys())
                 return cls(
                     outputs_BMC=file.get_tensor("outputs"),
-                    likelihood=_LIKELIHOODS[about["likelihood"]](),
+                    likelihood=_likelihood_of(about["likelihood"], RecordedCode(trusted=trust_code, where=str(path))),
                     combination=about["combination"],
                     targets=file.get_tensor("targets") if "targets" in names else None,
                 )
+        except InputError:
+            raise
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 "a prediction file must be one that Prediction.save wrote",
@@ -168,12 +174,28 @@ class Prediction:
             ) from error
 
     def _require_classes(self, what: str) -> None:
-        if not isinstance(self.likelihood, Categorical):
+        if self.likelihood.target_kind != "class":
             raise InputError(
                 f"{what} needs class probabilities",
                 got=f"a prediction under {type(self.likelihood).__name__}",
                 fix="Use .mean and .member_means, which every likelihood has",
             )
+
+
+def _likelihood_record(likelihood: Likelihood) -> str | dict[str, object]:
+    """One of motet's by its name, as it has no settings; another with its settings."""
+    record = to_record(likelihood, name=name_in_record)
+    return str(record["type"]) if len(record) == 1 else record
+
+
+def _likelihood_of(held: object, code: RecordedCode) -> Likelihood:
+    known = [kind for name in likelihoods.__all__ if isinstance(kind := getattr(likelihoods, name), type)]
+    found = from_record({"type": held} if isinstance(held, str) else held, known, load=code.load)  # type: ignore[arg-type]
+    if not isinstance(found, Likelihood):
+        raise InputError(
+            "a prediction file must name a likelihood", got=f"a {type(found).__name__}", fix="Evaluate the run again"
+        )
+    return found
 
 
 def check_asked(x: Tensor, targets: Tensor | None, batch_size: int | None) -> None:

@@ -136,7 +136,6 @@ def test_the_sentence() -> None:
     [
         ("out/mimo-sed0", ("no folder out/mimo-sed0", "Did you mean 'mimo-seed0'?", "(in out)")),
         ("nowhere/at/all", ("no folder nowhere/at/all", "Pass a folder like runs/mimo")),
-        ("out", ("the folder of a comparison, out", "one of the runs in it: out/deep-ensemble-seed0, out/mimo-seed0")),
         (".", ("another folder", "Pass one of the runs in it: out/deep-ensemble-seed0")),
         ("out/mimo-seed0/checkpoint", ("another folder", "Pass one that has a run.json")),
         ("out/mimo-seed0/scores.json", ("scores.json, a file", "Pass out/mimo-seed0.")),
@@ -147,6 +146,21 @@ def test_what_is_no_runs_folder(refused: Callable[..., str], folder: str, parts:
     line = refused("evaluate", folder)
     for part in parts:
         assert part in line
+
+
+def test_some_members_are_those_of_one_run(refused: Callable[..., str]) -> None:
+    line = refused("evaluate", "out", "--members", "1")
+    assert "the folder of a comparison, out" in line
+    assert "one of the runs in it: out/deep-ensemble-seed0, out/mimo-seed0" in line
+
+
+def test_all_runs_of_a_comparison(motet: Motet, out: Path) -> None:
+    code, said, err = motet("evaluate", "out")
+    assert (code, "evaluation.json of each run in out" in err) == (0, True)
+    names = [folder.name for folder in out.iterdir() if (folder / "run.json").exists()]
+    assert sorted(line.split()[0] for line in said.splitlines()[1:]) == sorted(names)
+    records = json.loads(motet("evaluate", "out", "--json").out)
+    assert records == {name: json.loads((out / name / "evaluation.json").read_text()) for name in names}
 
 
 def test_methods_without_inputs_of_the_members_own(refused: Callable[..., str]) -> None:

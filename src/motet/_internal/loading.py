@@ -1,7 +1,8 @@
-"""Find a function of the user's by its name: ``package.module:function`` or ``path/to/file.py:function``."""
+"""Find the user's own functions and classes by name: ``package.module:name`` or ``path/to/file.py:name``."""
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from motet.errors import InputError, nearest
+
+T = TypeVar("T")
 
 
 def load_function(reference: str) -> Callable[..., Any]:
@@ -22,14 +25,8 @@ def load_function(reference: str) -> Callable[..., Any]:
     Raises:
         InputError: if the file, the module or the function does not exist, or importing it fails.
     """
-    place, colon, name = reference.rpartition(":")
-    if not colon or not place or not name.isidentifier():
-        raise InputError(
-            "a function is named as module:function or file.py:function",
-            got=repr(reference),
-            fix="Put a colon and the function's name behind the module or file",
-        )
-    module = _load_file(place) if place.endswith(".py") else _load_module(place)
+    place, name = split_reference(reference, "function")
+    module = _load(place, "function")
     if not callable(getattr(module, name, None)):
         functions = (key for key, value in vars(module).items() if _is_own(module, key, value))
         raise InputError(
@@ -39,21 +36,147 @@ def load_function(reference: str) -> Callable[..., Any]:
     return function
 
 
-def _load_file(place: str) -> ModuleType:
+def load_class(reference: str, kind: type[T], what: str) -> type[T]:
+    """The class that `reference` names, of which instances can be made.
+
+    Args:
+        reference: ``module:Class`` or ``file.py:Class``; the current folder is searched first.
+        kind: the class that it must derive from.
+        what: what such a class is called in errors, ``"method"``.
+
+    Raises:
+        InputError: if the file, the module or the class does not exist, importing it fails, the class is of another
+            kind, or it is abstract.
+    """
+    place, name = split_reference(reference, "Class")
+    module = _load(place, "Class")
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = (
+            key for key, value in vars(module).items() if isinstance(value, type) and _is_own(module, key, value)
+        )
+        raise InputError(f"{place} must define the class {name}", got="no such class", fix=nearest(name, classes))
+    if not issubclass(found, kind):
+        raise InputError(
+            f"{reference} must be a {what}",
+            got=f"a class that does not derive from {kind.__module__}.{kind.__qualname__}",
+            fix=f"Derive it: class {name}({kind.__module__}.{kind.__qualname__})",
+        )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
+        raise InputError(
+            f"{reference} must be a complete {what}", got=f"a class without {missing}", fix=f"Define {missing} in it"
+        )
+    return found
+
+
+def split_reference(reference: str, what: str) -> tuple[str, str]:
+    """Place and name. Raises `InputError` unless `reference` is ``module:name`` or ``file.py:name``."""
+    place, colon, name = reference.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise InputError(
+            f"a {what.lower()} is named as module:{what} or file.py:{what}",
+            got=repr(reference),
+            fix=f"Put a colon and the {what.lower()}'s name behind the module or file",
+        )
+    return place, name
+
+
+def reference_to(kind: type) -> str:
+    """The reference by which `load_class` finds a class of the user's in another process.
+
+    By its file where it was loaded from a file, or stands in the script that runs, or beside one of these: relative to
+    the current folder where the file lies in it. By its module otherwise.
+
+    Raises:
+        InputError: for a class that cannot be found so: inside a function or another class, or not in a file.
+    """
+    if "." in kind.__qualname__:
+        raise InputError(
+            "a class that a record names must stand at the top of a file",
+            got=f"{kind.__qualname__.replace('.<locals>', '')} inside a function or class",
+            fix="Move it out of there",
+        )
+    module = sys.modules.get(kind.__module__)
+    held = None if module is None else vars(module).get("__file__")
+    file = None if held is None else Path(held).resolve()
+    if kind.__module__ == "__main__" and file is None:
+        raise InputError(
+            "a class that a record names must stand in a file, where another process finds it",
+            got=f"{kind.__name__}, defined in an interactive session",
+            fix="Put it into a file and import it",
+        )
+    if file is None or not _is_by_file(kind.__module__, file):
+        return f"{kind.__module__}:{kind.__name__}"
+    here = Path.cwd().resolve()
+    shown = file.relative_to(here) if file.is_relative_to(here) else file
+    return f"{shown.as_posix()}:{kind.__name__}"
+
+
+def loaded_module(place: str) -> ModuleType | None:
+    """The module that is `place`, a module's name or a Python file, if it has been imported already."""
+    if not place.endswith(".py"):
+        return sys.modules.get(place)
+    path = Path(place).expanduser().resolve()
+    for module in list(sys.modules.values()):
+        held = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(held, str) and Path(held).name == path.name and Path(held).resolve() == path:
+            return module
+    return None
+
+
+def file_of(place: str) -> Path | None:
+    """The file of `place`, a module's name or a Python file; None where there is none.
+
+    Finding a module that has not been imported imports the packages that it stands in.
+    """
+    if place.endswith(".py"):
+        return Path(place).expanduser()
+    module = loaded_module(place)
+    if module is not None:
+        held = vars(module).get("__file__")
+        return None if held is None else Path(held)
+    with _searched_first(Path.cwd()):
+        try:
+            spec = importlib.util.find_spec(place)
+        except (ImportError, ValueError):
+            return None
+    return None if spec is None or not spec.has_location or spec.origin is None else Path(spec.origin)
+
+
+def _is_by_file(module: str, file: Path) -> bool:
+    if module == "__main__" or module.startswith(_FILE_MODULE):
+        return True
+    main = vars(sys.modules["__main__"]).get("__file__")
+    beside = {*_neighbours, *([] if main is None else [str(Path(main).resolve().parent)])}
+    return "." not in module and str(file.parent) in beside and file.parent != Path.cwd().resolve()
+
+
+def _load(place: str, what: str) -> ModuleType:
+    return _load_file(place, what) if place.endswith(".py") else _load_module(place, what)
+
+
+_FILE_MODULE = "_motet_file_"
+_neighbours: set[str] = set()
+"""Folders of files that were loaded: what these import from there is found there."""
+
+
+def _load_file(place: str, what: str) -> ModuleType:
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         raise InputError(
-            "the file of a function must exist", got=place, fix=f"Check the path: it was looked for at {path}"
+            f"the file of a {what.lower()} must exist", got=place, fix=f"Check the path: it was looked for at {path}"
         )
+    if (known := loaded_module(place)) is not None:
+        return known
     # A name of its own for each file, so that two files called model.py do not share one module.
-    name = f"_motet_file_{path.stem}_{abs(hash(path)):x}"
-    if name in sys.modules:
-        return sys.modules[name]
+    name = f"{_FILE_MODULE}{path.stem}_{abs(hash(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _neighbours.add(str(path.parent))
     try:
         with _searched_first(path.parent):
             spec.loader.exec_module(module)
@@ -65,12 +188,12 @@ def _load_file(place: str) -> ModuleType:
     return module
 
 
-def _load_module(place: str) -> ModuleType:
+def _load_module(place: str, what: str) -> ModuleType:
     try:
         with _searched_first(Path.cwd()):
             return importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise _import_failed(place, error, "Mend the import, or give a file: path/to/file.py:function") from error
+        raise _import_failed(place, error, f"Mend the import, or give a file: path/to/file.py:{what}") from error
 
 
 def _import_failed(place: str, error: BaseException, fix: str) -> InputError:
@@ -83,6 +206,13 @@ def describe_error(error: BaseException) -> str:
     own = [frame for frame in frames if not re.search(_NOT_THE_USERS, Path(frame.filename).as_posix())]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{where}"
+
+
+def is_raised_in(error: BaseException, kind: type) -> bool:
+    """Whether the error came through the file that the class stands in."""
+    module = sys.modules.get(kind.__module__)
+    file = None if module is None else vars(module).get("__file__")
+    return file is not None and any(frame.filename == file for frame in traceback.extract_tb(error.__traceback__))
 
 
 # Installed packages, the standard library's importer, and this package wherever it lies.

@@ -1,50 +1,156 @@
 """Frozen dataclasses of settings as plain data, and back."""
 
-from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
-from typing import Any
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from motet._internal.loading import describe_error
 from motet.errors import InputError, nearest
 
+Name = Callable[[type], str]
+Load = Callable[[str], type]
 
-def to_record(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as plain data for JSON, each dataclass with its type's name under ``"type"``."""
-    record: dict[str, Any] = {"type": type(settings).__name__}
+_FIX = "Bring back the record as motet wrote it, or run again"
+
+
+def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict[str, Any]:
+    """A settings dataclass as plain data for JSON, each dataclass with its type's name under ``"type"``.
+
+    Args:
+        settings: an instance of a dataclass.
+        name: gives the name of a type. A name with a colon is one for `from_record`'s `load`.
+    """
+    record: dict[str, Any] = {"type": name(type(settings))}
     for item in fields(settings):
-        record[item.name] = _plain(getattr(settings, item.name))
+        record[item.name] = _plain(getattr(settings, item.name), name)
     return record
 
 
-def from_record(record: dict[str, Any], known: Iterable[type]) -> Any:
+def from_record(record: dict[str, Any], known: Iterable[type], *, load: Load | None = None) -> Any:
     """The settings that `to_record` made `record` from.
 
     Args:
         record: plain data.
-        known: the dataclasses that may stand in it. Nothing else is ever imported or called.
+        known: the dataclasses that may stand in it, by their names.
+        load: gives the class of a name with a colon, ``module:Class``, or raises `InputError`. Without it there is
+            none, and nothing is ever imported.
 
     Raises:
-        InputError: if a type or a field is unknown.
+        InputError: naming the field, if a type or a field is unknown, a field is missing, or a value has another type
+            than the field or is one that the settings refuse. An int may stand for a float.
     """
-    types = {kind.__name__: kind for kind in known}
+    return _read(record, {kind.__name__: kind for kind in known}, load, (), "a record")
+
+
+def _plain(value: Any, name: Name) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_record(value, name=name)
+    return [_plain(item, name) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read(record: object, types: dict[str, type], load: Load | None, allowed: tuple[type, ...], where: str) -> Any:
     name = record.get("type") if isinstance(record, dict) else None
-    if not isinstance(name, str) or name not in types:
+    if load is not None and isinstance(name, str) and ":" in name:
+        kind = load(name)
+    elif isinstance(name, str) and name in types:
+        kind = types[name]
+    else:
         raise InputError("a record must name a known type", got=repr(name), fix=nearest(str(name), types))
-    values = {key: _rich(value, types.values()) for key, value in record.items() if key != "type"}
+    assert isinstance(record, dict)
+    if allowed and not issubclass(kind, allowed):
+        wanted = " or ".join(each.__name__ for each in allowed)
+        raise InputError(f"{where} must be a {wanted}", got=f"a {name}", fix=_FIX)
+    kinds: dict[str, Field[Any]] = {item.name: item for item in fields(kind) if item.init}
+    given = {key: value for key, value in record.items() if key != "type"}
+    if unknown := [key for key in given if key not in kinds]:
+        raise InputError(f"a record of {name} must have its fields", got=f"the unknown field {unknown[0]}", fix=_NEWER)
+    needed = [key for key, item in kinds.items() if item.default is MISSING and item.default_factory is MISSING]
+    if missing := [key for key in needed if key not in given]:
+        raise InputError(f"a record of {name} must have its fields", got=f"none called {missing[0]}", fix=_NEWER)
+    hints = _hints(kind)
+
+    def read(item: object, hint: Any, where: str) -> Any:
+        return _read(item, types, load, tuple(_classes(hint)), where)
+
+    values = {key: _value(value, hints.get(key, Any), f"{key} of {name}", read) for key, value in given.items()}
     try:
-        return types[name](**values)
-    except TypeError as error:
+        return kind(**values)
+    except InputError:
+        raise
+    except Exception as error:
         raise InputError(
-            f"a record of {name} must have its fields", got=str(error), fix="Use the version of motet that wrote it"
+            f"{name} must accept the settings of its record", got=describe_error(error), fix=_FIX
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return to_record(value)
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+_NEWER = "Use the version of motet that wrote it"
 
 
-def _rich(value: Any, known: Iterable[type]) -> Any:
+def _value(value: Any, hint: Any, where: str, read: Callable[[Any, Any, str], Any]) -> Any:
+    """A field's value: settings in it are read as such; all else must have the field's type, as JSON has it."""
     if isinstance(value, dict):
-        return from_record(value, known)
-    return tuple(_rich(item, known) for item in value) if isinstance(value, list) else value
+        return read(value, hint, where)
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        each = (*get_args(hint), Any)[0]
+        return tuple(_value(item, each, f"{where}, item {number}", read) for number, item in enumerate(value, start=1))
+    return _typed(value, hint, where)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    from pydantic import ValidationError
+
+    adapter = _adapter(hint)
+    if adapter is None:
+        return tuple(value) if isinstance(value, list) else value
+    try:
+        # Through JSON text: strict, it takes lists for tuples and ints for floats, but no text or bool for a number.
+        return adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        wanted = first["msg"].removeprefix("Input should be ")
+        shown = repr(value)
+        raise InputError(
+            f"{where} must be {wanted}", got=shown if len(shown) <= 60 else f"{shown[:57]}...", fix=_FIX
+        ) from error
+
+
+@cache
+def _adapter(hint: Any) -> Any:
+    """What validates values of that type; None where pydantic knows no way."""
+    from pydantic import PydanticUserError, TypeAdapter
+
+    if hint is Any:
+        return None
+    try:
+        return TypeAdapter(_of_plain_data(hint))
+    except (PydanticUserError, TypeError, NameError):
+        return None
+
+
+def _of_plain_data(hint: Any) -> Any:
+    """The type without the settings in it, which are never among plain values: `_read` makes them."""
+    if get_origin(hint) in (Union, UnionType):
+        options = [option for option in get_args(hint) if not is_dataclass(option)]
+        return Union[tuple(options)] if options else None  # noqa: UP007 - of a tuple
+    return None if is_dataclass(hint) else hint
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; none where they cannot be found out."""
+    try:
+        return get_type_hints(kind, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _classes(hint: Any) -> list[type]:
+    """The classes that a nested record may become; none where anything may."""
+    if get_origin(hint) is Annotated:
+        return _classes(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return [kind for option in get_args(hint) for kind in _classes(option)]
+    return [hint] if isinstance(hint, type) and hint is not type(None) else []

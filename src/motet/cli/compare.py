@@ -22,7 +22,8 @@ class Arguments:
     data: Annotated[str, tyro.conf.Positional, shown("DATA")]
     """Data set by name (see: motet data), a folder with a folder of images for each class, or a CSV or Parquet file."""
     methods: Annotated[tuple[str, ...], shown("METHOD ...", "all")] = ("all",)
-    """Methods to compare, or all that fit the model (see: motet methods). METHOD@0.5 takes a model half as wide."""
+    """Methods to compare, or all that fit the model (see: motet methods); your own as module:Class or file.py:Class.
+    METHOD@0.5 takes a model half as wide."""
     members: Annotated[int | None, OMITTABLE, shown("M", "3")] = None
     """Members of every ensemble."""
     model: Annotated[str | None, OMITTABLE, shown("MODEL", "chosen for the data set")] = None
@@ -46,13 +47,9 @@ class Arguments:
         Literal["classification", "regression", "counts"] | None, OMITTABLE, shown("TASK", "told from it; never counts")
     ] = None
     """classification, regression or counts (whole numbers from 0)."""
-    likelihood: Annotated[
-        Literal["categorical", "bernoulli", "gaussian", "heteroscedastic", "poisson"] | None,
-        OMITTABLE,
-        shown("NAME", "the task's"),
-    ] = None
+    likelihood: Annotated[str | None, OMITTABLE, shown("NAME", "the task's")] = None
     """What the network predicts: categorical; bernoulli (two classes); heteroscedastic (mean and variance; for tables);
-    gaussian (unit variance); poisson (counts)."""
+    gaussian (unit variance); poisson (counts); or your own: module:Class or file.py:Class."""
     drop: Annotated[tuple[str, ...], shown("COLUMN ...", "none")] = ()
     """Columns of a table to leave out."""
     image_size: Annotated[int | None, OMITTABLE, shown("PIXELS", "the images' own")] = None

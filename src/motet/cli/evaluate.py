@@ -16,7 +16,7 @@ from motet.cli._show import say, show
 class Arguments:
     """Score a finished run's test split again, also under shift and against other data; keep it in evaluation.json.
 
-    With --shift or --ood, RUN may be a comparison's folder: all its runs are evaluated, methods side by side.
+    RUN may be a comparison's folder: all its runs are evaluated, methods side by side.
     """
 
     run: Annotated[Path, tyro.conf.Positional, shown("RUN")]
@@ -42,6 +42,8 @@ class Arguments:
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the record as JSON instead of the table."""
+    trust_code: bool = False
+    """Execute the files with classes of your own that the run names; asked for where reading it needs that."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,7 +63,9 @@ def _clean(arguments: Arguments) -> int:
     from motet.evaluation import risks_at_shown, throughput_in_words
     from motet.experiments import evaluate, find_run
 
-    run = find_run(arguments.run)
+    if (arguments.run / "compare.json").is_file():
+        return _comparison(arguments)
+    run = find_run(arguments.run, trust_code=arguments.trust_code)
     found = evaluate(run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device)
     if arguments.json:
         show(record_json(found).rstrip())
@@ -77,6 +81,29 @@ def _clean(arguments: Arguments) -> int:
     return 0
 
 
+def _comparison(arguments: Arguments) -> int:
+    """Evaluate all runs of a comparison on the test data as they are."""
+    from motet._internal.files import to_json
+    from motet._internal.typed_records import to_plain
+    from motet.experiments import evaluate, find_runs
+
+    found = {
+        run.folder.name: evaluate(
+            run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device
+        )
+        for run in find_runs(arguments.run, trust_code=arguments.trust_code)
+    }
+    if arguments.json:
+        show(to_json(to_plain(found)).rstrip())
+    else:
+        uses = {name: each.ensemble for name, each in found.items()}
+        if arguments.distinct:
+            uses |= {f"{name}, throughput": each.distinct for name, each in found.items()}
+        _show_lines(score_lines({use: scores for use, scores in uses.items() if scores is not None}))
+    say(f"evaluation: evaluation.json of each run in {arguments.run}")
+    return 0
+
+
 def _part(arguments: Arguments) -> int:
     """Evaluate some of a run's members."""
     from motet._internal.typed_records import record_json
@@ -89,7 +116,7 @@ def _part(arguments: Arguments) -> int:
             got="--members or --lost with --distinct, --shift or --ood",
             fix="Evaluate them one after the other",
         )
-    run = find_run(arguments.run)
+    run = find_run(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_part(
         run,
         members=None if arguments.members is None else _members(arguments.members),
@@ -121,13 +148,15 @@ def _robustness(arguments: Arguments) -> int:
             got="--distinct with --shift or --ood",
             fix="Evaluate them one after the other",
         )
-    runs = find_runs(arguments.run)
+    runs = find_runs(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_robustness(
         runs,
         shift=arguments.shift,
         severities=_severities(arguments.severities),
         ood=arguments.ood,
-        reference=find_run(arguments.reference) if arguments.reference is not None else None,
+        reference=None
+        if arguments.reference is None
+        else find_run(arguments.reference, trust_code=arguments.trust_code),
         data_dir=arguments.data_dir,
         device=arguments.device,
         say=say,

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         out = options.out
         if out is None:
             name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
-            settings, source = experiment.to_record(), source_of(experiment.model)
+            settings, source = experiment.to_record(), source_of(experiment)
             grid.agree({"settings": settings, "source": source})
             out = grid.first(
                 lambda: free_folder(
@@ -148,6 +148,9 @@ def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:
     and nothing that MIMO does not have. Nested settings become classes without checks of their own: what fails is
     then the real settings, with one line, and not the parser, with a page.
     """
+    from motet.experiments import LikelihoodName
+    from motet.likelihoods import Likelihood
+
     found = []
     hints = get_type_hints(type(settings), include_extras=True)
     for item in dataclasses.fields(settings):
@@ -159,16 +162,22 @@ def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:
             )
             # A recipe's bool may be True or False: its setting takes the word.
             kind, value = Annotated[nested, tyro.conf.FlagConversionOff], nested()
+        elif kind == LikelihoodName | Likelihood | None:
+            kind = str | None  # one of motet's, or a class of the user's own
         found.append((item.name, kind, dataclasses.field(default=value)))
     return found
 
 
 def _filled(settings: Any, parsed: Any) -> Any:
     """`settings` with what `parsed`, made by `_unchecked_fields`, holds in their place."""
+    from motet.experiments import likelihood_named
+
     values = {}
     for item in dataclasses.fields(settings):
         before, after = getattr(settings, item.name), getattr(parsed, item.name)
         values[item.name] = _filled(before, after) if dataclasses.is_dataclass(before) else after
+        if item.name == "likelihood" and isinstance(after, str):
+            values[item.name] = likelihood_named(after)
     return dataclasses.replace(settings, **values)
 
 

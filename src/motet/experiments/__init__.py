@@ -7,7 +7,13 @@ from motet.experiments.evaluate_runs import evaluate, evaluate_part
 from motet.experiments.experiment import Experiment
 from motet.experiments.find_runs import find_run, find_runs
 from motet.experiments.gather import gather
-from motet.experiments.likelihood import LIKELIHOODS, LikelihoodName, likelihood_for, likelihood_name
+from motet.experiments.likelihood import (
+    LIKELIHOODS,
+    LikelihoodName,
+    likelihood_for,
+    likelihood_name,
+    likelihood_named,
+)
 from motet.experiments.plan import Plan, make_plan
 from motet.experiments.robustness import evaluate_robustness
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
@@ -29,6 +35,7 @@ __all__ = [
     "gather",
     "likelihood_for",
     "likelihood_name",
+    "likelihood_named",
     "load_ensemble",
     "load_run",
     "make_plan",

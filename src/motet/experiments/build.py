@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from motet._internal.loading import describe_error
+from motet._internal.loading import describe_error, is_raised_in
+from motet._internal.own_code import name_in_record, own_classes
 from motet.data import Dataset
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
@@ -15,7 +16,25 @@ from motet.objectives import ExitObjective
 
 
 def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
-    """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed."""
+    """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed.
+
+    Raises:
+        InputError: if the parts do not fit, and for any error in a class outside motet, with its file and line.
+    """
+    try:
+        return _build(experiment, dataset, grid=grid)
+    except Exception as error:
+        own = [kind for kind in own_classes(experiment) if is_raised_in(error, kind)]
+        if isinstance(error, InputError | MemoryError | torch.OutOfMemoryError) or not own:
+            raise
+        raise InputError(
+            f"{name_in_record(own[0])} must work with the model and the data",
+            got=describe_error(error),
+            fix="Mend the class; motet.testing.check_method tells more of a method",
+        ) from error
+
+
+def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> Ensemble:
     spec = dataset.spec
     likelihood = likelihood_for(experiment.likelihood, spec)
     needed = outputs_for(likelihood, spec)

@@ -40,7 +40,7 @@ def default_folder(plan: Plan, data_dir: Path | None = None) -> Path:
     return free_folder(
         base,
         plan.settings(),
-        source=source_of(plan.model),
+        source=source_of(plan),
         data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options),
         record_name=RECORD,
     )
@@ -67,7 +67,7 @@ def compare(
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     folder = Path(folder)
-    settings, source = plan.settings(), source_of(plan.model)
+    settings, source = plan.settings(), source_of(plan)
     claim = partial(claim_folder, folder, settings, source=source, record_name=RECORD)
     claim()
     record_path = folder / RECORD

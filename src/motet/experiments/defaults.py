@@ -3,9 +3,9 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
+from motet._internal.own_code import make
 from motet.data import Augmentation, Kind
 from motet.methods import (
-    METHODS,
     MIMMO,
     MIMO,
     BatchEnsemble,
@@ -15,6 +15,7 @@ from motet.methods import (
     MixMo,
     MixtureEnsembles,
     ModularNetwork,
+    method_named,
 )
 from motet.models import MLP, ModelSettings, SmallCNN
 from motet.training import Training
@@ -40,8 +41,17 @@ class Defaults:
     tuned: tuple[Method, ...] = ()
 
     def method(self, name: str, members: int | None = None) -> Method:
-        """The method called `name`, with these defaults and the number of members asked for."""
-        method = next((tuned for tuned in self.tuned if tuned.name == name), None) or METHODS[name]()
+        """The method called `name`, with these defaults and the number of members asked for.
+
+        Args:
+            name: see `motet.methods.method_named`.
+            members: M; the data set's default if None.
+
+        Raises:
+            InputError: if there is no such method, or its class cannot be made without arguments.
+        """
+        kind = method_named(name)
+        method = next((tuned for tuned in self.tuned if type(tuned) is kind), None) or make(kind, name, "method")
         # Monte Carlo samples are MC dropout's members: methods are compared at as many of them.
         size = next((item.name for item in fields(method) if item.name in ("members", "samples")), None)
         if size is None:

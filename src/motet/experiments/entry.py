@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import final
 
 from motet.errors import InputError
-from motet.methods import Method
+from motet.method import Method, check_class
+from motet.methods.named import check_name_is_free
 from motet.models import ModelSettings
 
 
@@ -25,6 +26,8 @@ class Entry:
     required: bool = True
 
     def __post_init__(self) -> None:
+        check_class(type(self.method))
+        check_name_is_free(type(self.method))
         if not (math.isfinite(self.width) and self.width > 0):
             raise InputError(
                 "a width factor must be a number above 0",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import motet
+from motet._internal.own_code import changed_file, source_changed
 from motet._internal.typed_records import to_plain
 from motet.data import Dataset, describe, load
 from motet.ensemble import Ensemble
@@ -151,7 +152,7 @@ def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str
 
 
 def experiment_of(run: Run) -> Experiment:
-    """The run's experiment. Raises `InputError` if it cannot be read, or its model's file was changed since."""
+    """The run's experiment. Raises `InputError` if it cannot be read, or its own files were changed since."""
     experiment = run.experiment
     _check_source(run, experiment)
     return experiment
@@ -169,11 +170,8 @@ def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
 
 
 def _check_source(run: Run, experiment: Experiment) -> None:
-    """The file of the user's own model must be what it was when the run was made."""
-    held, source = run.record.get("source"), source_of(experiment.model)
-    if source is not None and isinstance(held, dict) and held.get("sha256") != source["sha256"]:
-        raise InputError(
-            "a run must be evaluated with its own model",
-            got=f"{source['file']}, which was changed since",
-            fix=f"Bring it back to what stands under source in {run.folder / 'run.json'}",
-        )
+    """The user's own files must be what they were when the run was made."""
+    changed = changed_file(run.record.get("source"), source_of(experiment))
+    if changed is not None:
+        what = "model" if changed_file(run.record.get("source"), source_of(experiment.model)) else "code"
+        raise source_changed(what, changed, run.folder / "run.json")

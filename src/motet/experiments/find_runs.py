@@ -8,8 +8,8 @@ from motet.experiments.compare import RECORD
 from motet.experiments.run import Run, load_run
 
 
-def find_run(folder: Path) -> Run:
-    """The finished run in `folder`.
+def find_run(folder: Path, *, trust_code: bool = False) -> Run:
+    """The finished run in `folder`. See `load_run` for `trust_code`.
 
     Raises:
         InputError: if there is no such folder, or it holds something else: no run, an unfinished one, a comparison.
@@ -36,7 +36,7 @@ def find_run(folder: Path) -> Run:
             got=f"{'the folder of a comparison' if (folder / RECORD).exists() else 'another folder'}, {folder}",
             fix=f"Pass one of the runs in it: {runs}" if runs else "Pass one that has a run.json",
         )
-    run = load_run(folder)
+    run = load_run(folder, trust_code=trust_code)
     if run is None:
         raise InputError(
             "a run must be finished to be evaluated",
@@ -52,14 +52,16 @@ def find_run(folder: Path) -> Run:
     return run
 
 
-def find_runs(folder: Path) -> list[Run]:
+def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
     """The finished run in `folder`, or all runs of the finished comparison there, method by method.
+
+    See `load_run` for `trust_code`.
 
     Raises:
         InputError: see `find_run`; and for a comparison that is not finished.
     """
     if not (folder / RECORD).is_file():
-        return [find_run(folder)]
+        return [find_run(folder, trust_code=trust_code)]
     record = read_json(folder / RECORD)
     rows = record.get("rows") if isinstance(record, dict) else None
     if not rows:
@@ -68,4 +70,4 @@ def find_runs(folder: Path) -> list[Run]:
             got=f"{folder / RECORD} without rows",
             fix="Run its motet compare command again to finish it",
         )
-    return [find_run(folder / name) for row in rows for name in row["runs"]]
+    return [find_run(folder / name, trust_code=trust_code) for row in rows for name in row["runs"]]

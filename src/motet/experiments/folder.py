@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motet._internal.files import read_json
+from motet._internal.own_code import Source, changed_file
 from motet.errors import InputError
 
 
@@ -14,7 +15,7 @@ def claim_folder(
     folder: Path,
     settings: dict[str, Any],
     *,
-    source: dict[str, str] | None,
+    source: Source,
     data: Callable[[], str] = str,
     record_name: str = "run.json",
 ) -> None:
@@ -23,7 +24,7 @@ def claim_folder(
     Args:
         folder: the folder.
         settings: of the run.
-        source: the user's file that its model stands in, see `source_of`.
+        source: the user's own files behind it, see `source_of`.
         data: gives the fingerprint of its data, empty if that is not known. Called only where the folder holds a run
             whose data's is; records of older versions have none.
         record_name: the record that holds a run's settings.
@@ -50,10 +51,10 @@ def claim_folder(
                 got=f"another run there, {_difference(held, settings)}",
                 fix=way_out,
             )
-        if source is not None and isinstance(held_source, dict) and held_source.get("sha256") != source["sha256"]:
+        if (changed := changed_file(held_source, source)) is not None:
             raise InputError(
-                f"{folder} must be free, or hold a run of the same model",
-                got=f"a run of {source['file']} as it was before it was changed",
+                f"{folder} must be free, or hold a run of the same model and code",
+                got=f"a run of {changed} as it was before it was changed",
                 fix=way_out,
             )
         if fingerprint and (now := data()) and now != fingerprint:
@@ -70,7 +71,7 @@ def free_folder(
     base: Path,
     settings: dict[str, Any],
     *,
-    source: dict[str, str] | None,
+    source: Source,
     data: Callable[[], str] = str,
     record_name: str = "run.json",
 ) -> Path:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from motet._internal.own_code import UntrustedCodeError
 from motet.evaluation.aggregate import selective_comparison, side_by_side
 from motet.evaluation.comparison_records import SideBySide
 from motet.evaluation.records import Evaluation
@@ -42,8 +44,10 @@ def gather(folder: Path, record: Mapping[str, Any]) -> SideBySide:
 def _risks_of(folder: Path, evaluation: Evaluation | None) -> Sequence[float] | None:
     file = folder / "predictions.safetensors"
     if file.is_file():
-        curve = risk_coverage_of(Prediction.load(file))
-        return None if curve is None else curve.at().tolist()
+        # A report executes no file of a likelihood outside motet: then only an evaluation can tell.
+        with suppress(UntrustedCodeError):
+            curve = risk_coverage_of(Prediction.load(file))
+            return None if curve is None else curve.at().tolist()
     if evaluation is None or evaluation.ensemble is None or evaluation.ensemble.risk_coverage is None:
         return None
     return evaluation.ensemble.risk_coverage.risk

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from motet.data import DataOptions, kind_of
-from motet.errors import InputError, nearest
+from motet.errors import InputError
 from motet.experiments.defaults import Defaults, defaults_for
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
-from motet.experiments.likelihood import LikelihoodName
+from motet.experiments.likelihood import LikelihoodName, likelihood_named
+from motet.likelihoods import Likelihood
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings, model_named
 from motet.training import Training
@@ -31,7 +32,7 @@ class Plan:
     first: tuple[str, ...] | None = None
     last: tuple[str, ...] | None = None
     data_options: DataOptions = field(default_factory=DataOptions)
-    likelihood: LikelihoodName | None = None
+    likelihood: LikelihoodName | Likelihood | None = None
 
     def __post_init__(self) -> None:
         keys = [entry.key for entry in self.entries]
@@ -81,24 +82,27 @@ def make_plan(
     first: tuple[str, ...] | None = None,
     last: tuple[str, ...] | None = None,
     data_options: DataOptions | None = None,
-    likelihood: LikelihoodName | None = None,
+    likelihood: str | Likelihood | None = None,
 ) -> Plan:
     """The plan that `motet compare` follows: the data set's defaults, and what the user said instead.
 
     Args:
         data: name of a data set, a folder of class folders, or a table.
-        methods: names of methods, or ``"all"``, which leaves out what refuses the model; each perhaps with a factor
-            for the model's width, ``"deep-ensemble@0.5"``.
+        methods: names of methods, or ``"all"``, which leaves out what refuses the model; ``"module:Class"`` and
+            ``"file.py:Class"`` for methods outside motet; each perhaps with a factor for the model's width,
+            ``"deep-ensemble@0.5"``.
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
         epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
         seeds: how many seeds, counted from 0; the data set's default if None.
         first, last: the model's input and output layers, where they are ambiguous.
         data_options: how data of the user's own is read.
-        likelihood: what the outputs mean; the data's default if None.
+        likelihood: what the outputs mean: a name, ``"module:Class"`` or ``"file.py:Class"``, or a `Likelihood`; the
+            data's default if None.
 
     Raises:
-        InputError: for an unknown data set, method or model, a number below 1, or a width that the model cannot have.
+        InputError: for an unknown data set, method, model or likelihood, a number below 1, or a width that the model
+            cannot have.
     """
     defaults = defaults_for(data, kind_of(data))
     seeds = defaults.seeds if seeds is None else seeds
@@ -116,7 +120,7 @@ def make_plan(
         first=first,
         last=last,
         data_options=data_options or DataOptions(),
-        likelihood=likelihood,
+        likelihood=likelihood_named(likelihood) if isinstance(likelihood, str) else likelihood,
     )
     plan.experiments()  # raises where the model cannot have a width
     return plan
@@ -126,14 +130,19 @@ def _entries(methods: Sequence[str], defaults: Defaults, members: int | None) ->
     wanted = [part for item in methods for part in item.split(",") if part]
     entries: dict[str, Entry] = {}
     for item in wanted:
-        name, at, factor = item.partition("@")
+        place, colon, last = item.rpartition(":")
+        name, at, factor = last.partition("@")
         width = _factor(factor, item) if at else 1.0
-        folded = name.lower().replace("_", "-")
-        if folded != "all" and folded not in METHODS:
-            raise InputError("the method must be one that motet has", got=repr(name), fix=nearest(name, METHODS))
-        for each in METHODS if folded == "all" else [folded]:
-            entry = Entry(method=defaults.method(each, members), width=width, required=folded != "all")
+        is_all = not colon and name.lower() == "all"
+        for each in METHODS if is_all else [place + colon + name]:
+            entry = Entry(method=defaults.method(each, members), width=width, required=not is_all)
             before = entries.get(entry.key)
+            if before is not None and type(before.method) is not type(entry.method):
+                raise InputError(
+                    "methods that are compared must have different names",
+                    got=f"{each} and another class with name = {entry.method.name!r}",
+                    fix="Change the name in one of the classes",
+                )
             entries[entry.key] = before if before is not None and before.required else entry
     if not entries:
         raise InputError("at least one method must be named", got="none", fix=f"Known: all, {', '.join(METHODS)}")

@@ -1,10 +1,8 @@
 """Where and with what a run was made."""
 
-import hashlib
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +12,8 @@ import torch
 
 import motet
 from motet._internal.loading import load_function
-from motet.models import CustomModel, ModelSettings
+from motet._internal.own_code import Source, name_in_record, own_classes, read_sources
+from motet.models import CustomModel
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -50,22 +49,25 @@ def commit() -> str | None:
         return None
 
 
-def source_of(model: ModelSettings) -> dict[str, str] | None:
-    """The text of the file that the user's own model stands in, and its hash; None for models from packages.
+def source_of(settings: object) -> Source:
+    """The text of the user's own files behind some settings, and their hashes; None where all is from packages.
+
+    Args:
+        settings: an experiment, or anything with settings in it: files of a model of the user's own, and of all classes
+            of the user's own.
+
+    Returns:
+        One file, or a list of several, the model's first.
 
     Raises:
-        InputError: if there is no such file or function.
+        InputError: if a model's file or function does not exist.
     """
-    if not isinstance(model, CustomModel):
-        return None
-    load_function(model.function)  # for its errors, and to have the module
-    place = model.function.rpartition(":")[0]
-    file = Path(place).expanduser() if place.endswith(".py") else Path(sys.modules[place].__file__ or "")
-    if "site-packages" in file.parts or not file.is_file():
-        return None
-    content = file.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return {"file": file.name, "sha256": digest, "text": content.decode("utf-8", errors="replace")}
+    model = getattr(settings, "model", settings)
+    references = [name_in_record(kind) for kind in own_classes(settings)]
+    if isinstance(model, CustomModel):
+        load_function(model.function)  # for its errors, and to have the module
+        references.insert(0, model.function)
+    return read_sources(references)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -46,16 +46,23 @@ class Run:
         folder: where it lies.
         record: the content of ``run.json``.
         scores: the content of ``scores.json``.
+        trust_code: whether files that the record names may be executed, to have the classes in them.
     """
 
     folder: Path
     record: dict[str, Any]
     scores: dict[str, Any]
+    trust_code: bool = False
 
     @property
     def experiment(self) -> Experiment:
         """What was run. Raises `InputError` if that cannot be read."""
-        experiment = Experiment.from_record(self.record["settings"])
+        experiment = Experiment.from_record(
+            self.record["settings"],
+            trust_code=self.trust_code,
+            source=self.record.get("source"),
+            where=str(self.folder / "run.json"),
+        )
         if "likelihood" not in self.record and (self.record.get("data") or {}).get("task") == "regression":
             # Before runs said their likelihood, every regression had unit variance.
             experiment = replace(experiment, likelihood="gaussian")
@@ -69,11 +76,17 @@ class Run:
     @property
     def prediction(self) -> Prediction:
         """Test outputs and targets."""
-        return Prediction.load(self.folder / "predictions.safetensors")
+        return Prediction.load(self.folder / "predictions.safetensors", trust_code=self.trust_code)
 
 
-def load_run(folder: Path) -> Run | None:
-    """The finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged."""
+def load_run(folder: Path, *, trust_code: bool = False) -> Run | None:
+    """The finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged.
+
+    Args:
+        folder: the run's.
+        trust_code: whether files that the run's record names may be executed: those of a method, an objective or a
+            likelihood outside motet. If they have been imported already they need no trust.
+    """
     if not (folder / "scores.json").exists():
         return None
     record, scores = read_json(folder / "run.json"), read_json(folder / "scores.json")
@@ -83,7 +96,7 @@ def load_run(folder: Path) -> Run | None:
             got="something else",
             fix="Remove that file and run again: nothing is trained anew",
         )
-    return Run(folder, record, scores)
+    return Run(folder, record, scores, trust_code)
 
 
 def run_experiment(
@@ -118,7 +131,7 @@ def run_experiment(
         LostRankError: if another of the processes has gone.
     """
     folder = Path(folder)
-    settings, source = experiment.to_record(), source_of(experiment.model)
+    settings, source = experiment.to_record(), source_of(experiment)
     grid = grid or Grid()
     say = say if grid.is_first else lambda _: None
     grid.agree(

@@ -10,7 +10,6 @@ import torch
 from motet.experiments.entry import Entry
 from motet.experiments.run import Run
 from motet.metrics import coverage, disagreement_matrix, reliability, risk_coverage_of
-from motet.metrics.numbers import has_order
 from motet.metrics.scores import as_classes, checked
 from motet.prediction import Prediction
 
@@ -55,7 +54,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *
         "histories": [run.history for run in runs],
         "runs": [run.folder.name for run in runs],
     }
-    if has_order(predictions[0].likelihood):
+    if predictions[0].likelihood.has_order:
         row["coverage"] = covered(predictions)
     else:
         classes = [as_classes(*checked(prediction)) for prediction in predictions]

@@ -6,11 +6,12 @@ as a mixture (mean of the members' distributions) or as a normalised geometric m
 natural parameter).
 """
 
-from motet.likelihoods.base import Combination, Likelihood, NaturalExponentialFamily
+from motet.likelihoods.base import Combination, Likelihood, NaturalExponentialFamily, TargetKind
 from motet.likelihoods.bernoulli import Bernoulli
 from motet.likelihoods.categorical import Categorical
 from motet.likelihoods.gaussian import Gaussian
 from motet.likelihoods.heteroscedastic import HeteroscedasticGaussian
+from motet.likelihoods.normal_mixtures import gaussian_crps
 from motet.likelihoods.poisson import Poisson
 
 __all__ = [
@@ -22,4 +23,6 @@ __all__ = [
     "Likelihood",
     "NaturalExponentialFamily",
     "Poisson",
+    "TargetKind",
+    "gaussian_crps",
 ]

@@ -3,15 +3,18 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 
 from motet.errors import InputError
+from motet.likelihoods import numerical
 
 Combination = Literal["mixture", "geometric"]
+TargetKind = Literal["class", "binary", "real", "count"]
+"""What targets are: one of several classes, labels in {0, 1}, real numbers, whole numbers from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,18 @@ class Likelihood(ABC):
     """What the outputs of a network mean. Every method takes leading axes of any number.
 
     ``out`` are the network's outputs, ``target`` the targets of a row: of one number except where `outputs` says more.
+
+    A likelihood outside motet derives from this class, or from `NaturalExponentialFamily`. Scores are computed by what
+    `target_kind` says of its targets: of classes from `mean`, of numbers also from `cdf`, which it must then define.
     """
+
+    target_kind: ClassVar[TargetKind | None] = None
+    """What its targets are; decides the data that it fits and how predictions are scored. None: it is not scored."""
+
+    @property
+    def has_order(self) -> bool:
+        """Whether targets are numbers, with quantiles and intervals."""
+        return self.target_kind in ("real", "count")
 
     def outputs(self, targets: int) -> int:
         """How many outputs of the network `targets` targets, or classes, take."""
@@ -115,6 +129,34 @@ class Likelihood(ABC):
             return self.cdf(self.geometric(eta_BMC), y)
         members = eta_BMC.shape[1]
         return self.cdf(eta_BMC, y.unsqueeze(1).expand(-1, members, *y.shape[1:])).mean(dim=1)
+
+    def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
+        """Quantiles of the equally weighted mixture, target by target; of counts the smallest that reaches `at`.
+
+        Found numerically from `cdf`, unless a likelihood has something faster. Raises `InputError` for classes.
+        """
+        find = numerical.count_quantile if self.target_kind == "count" else numerical.quantile
+        return find(*self._mixture(eta_BMC), torch.tensor(at, dtype=eta_BMC.dtype))
+
+    def mixture_crps(
+        self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target"]:
+        """Continuous ranked probability score of the equally weighted mixture, target by target.
+
+        Found numerically from `cdf`, unless a likelihood has something exact. Raises `InputError` for classes.
+        """
+        find = numerical.count_crps if self.target_kind == "count" else numerical.crps
+        return find(*self._mixture(eta_BMC), y_BK)
+
+    def _mixture(self, eta_BMC: Tensor) -> tuple[numerical.Distribution, Tensor, Tensor]:
+        """The mixture's distribution function, and about where it lies and how far it spreads."""
+
+        def distribution(y_BK: Tensor) -> Tensor:
+            return self.combined_cdf(eta_BMC, y_BK, "mixture")
+
+        means_BMK = self.mean(eta_BMC)
+        spread_BK = self.variance(eta_BMC).sqrt().amax(dim=1) + means_BMK.amax(dim=1) - means_BMK.amin(dim=1)
+        return distribution, means_BMK.mean(dim=1), spread_BK
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Yes or no: independent binary labels."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods.base import NaturalExponentialFamily, check_width, matched
+from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_width, matched
 
 
 @final
@@ -23,6 +23,8 @@ class Bernoulli(NaturalExponentialFamily):
     >>> Bernoulli().mean(torch.tensor([0.0]))
     tensor([0.5000])
     """
+
+    target_kind: ClassVar[TargetKind | None] = "binary"
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
@@ -64,6 +66,17 @@ class Bernoulli(NaturalExponentialFamily):
             return eta.squeeze(-2)
         weights = log_weights.unsqueeze(-1)
         return torch.logsumexp(weights - _softplus(-eta), dim=-2) - torch.logsumexp(weights - _softplus(eta), dim=-2)
+
+    def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
+        """0 or 1."""
+        one: Tensor = 1 - self.mixture(eta_BMC) < at
+        return one.to(eta_BMC)
+
+    def mixture_crps(
+        self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target"]:
+        """``(p - y)^2``."""
+        return (self.mixture(eta_BMC) - y_BK).square()
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Labels must be 0 or 1, `outputs` a row; of booleans, integers or floating-point numbers."""

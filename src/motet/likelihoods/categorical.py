@@ -1,7 +1,7 @@
 """Classification: logits over classes."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods.base import NaturalExponentialFamily, require_shape
+from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, require_shape
 
 # torch's cross-entropy takes the label -100 for "ignore this row"; here it is out of range, like any other such label.
 _NO_LABEL = torch.iinfo(torch.long).min
@@ -29,6 +29,8 @@ class Categorical(NaturalExponentialFamily):
     >>> Categorical().mean(torch.tensor([[0.0, 0.0]]))
     tensor([[0.5000, 0.5000]])
     """
+
+    target_kind: ClassVar[TargetKind | None] = "class"
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True

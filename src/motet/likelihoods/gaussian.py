@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 
 from motet.errors import InputError
-from motet.likelihoods.base import NaturalExponentialFamily, check_finite, check_width, matched
+from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 
 
 @final
@@ -19,6 +20,8 @@ class Gaussian(NaturalExponentialFamily):
 
     ``NLL = (y - eta)^2 / 2 + log(2 pi) / 2``, summed over the C targets.
     """
+
+    target_kind: ClassVar[TargetKind | None] = "real"
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
@@ -56,6 +59,16 @@ class Gaussian(NaturalExponentialFamily):
     ) -> Float[Tensor, "*axes out"]:
         """Weighted mean of the outputs."""
         return (eta * log_weights.exp().unsqueeze(-1)).sum(dim=-2)
+
+    def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
+        """Quantiles of the mixture of normal distributions, by bisection."""
+        return gaussian_quantile(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), at)
+
+    def mixture_crps(
+        self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target"]:
+        """In closed form, see `gaussian_crps`."""
+        return gaussian_crps(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), y_BK)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Targets must be finite floating-point numbers, `outputs` a row."""

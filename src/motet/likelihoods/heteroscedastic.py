@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods.base import Likelihood, check_finite, check_width, matched
+from motet.likelihoods.base import Likelihood, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 
 VARIANCE_FLOOR = 1e-6
 """Added to every variance. Deep ensembles (Lakshminarayanan et al. 2017, section 2.2.1) have the same."""
@@ -32,6 +33,8 @@ class HeteroscedasticGaussian(Likelihood):
     >>> normal.outputs(3), normal.variance(torch.tensor([0.0, 0.0]))
     (6, tensor([0.6931]))
     """
+
+    target_kind: ClassVar[TargetKind | None] = "real"
 
     def outputs(self, targets: int) -> int:
         """A mean and a raw scale for each target."""
@@ -84,6 +87,16 @@ class HeteroscedasticGaussian(Likelihood):
         mean = (weights * means).sum(dim=-2)
         variance = (weights * (variances + (means - mean.unsqueeze(-2)).square())).sum(dim=-2)
         return _outputs(mean, variance)
+
+    def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
+        """Quantiles of the mixture of normal distributions, by bisection."""
+        return gaussian_quantile(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), at)
+
+    def mixture_crps(
+        self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target"]:
+        """In closed form, see `gaussian_crps`."""
+        return gaussian_crps(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), y_BK)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Targets must be finite floating-point numbers, half as many as there are outputs."""

@@ -1,14 +1,16 @@
 """Counts."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 
 from motet.errors import InputError
-from motet.likelihoods.base import NaturalExponentialFamily, check_finite, check_width, matched
+from motet.likelihoods._counts import count_crps, count_quantiles
+from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.normal_mixtures import gaussian_crps
 
 
 @final
@@ -22,6 +24,8 @@ class Poisson(NaturalExponentialFamily):
     >>> Poisson().mean(torch.tensor([0.0]))
     tensor([1.])
     """
+
+    target_kind: ClassVar[TargetKind | None] = "count"
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
@@ -63,6 +67,18 @@ class Poisson(NaturalExponentialFamily):
     ) -> Float[Tensor, "*axes out"]:
         """Log of the weighted mean rate."""
         return torch.logsumexp(eta + log_weights.unsqueeze(-1), dim=-2)
+
+    def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
+        """The smallest counts that the mixture exceeds with probability ``1 - at`` or less."""
+        return count_quantiles(self.mean(eta_BMC), at)
+
+    def mixture_crps(
+        self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target"]:
+        """The sum over whole numbers; of large rates as of the normal distribution of that mean and variance."""
+        rate = self.mean(eta_BMC)
+        normal = gaussian_crps(rate, rate.sqrt().clamp_min(1e-3), y_BK)
+        return count_crps(rate, y_BK, beyond=normal)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
         """Counts must be whole numbers from 0 on, `outputs` a row; of integers or floating-point numbers."""

@@ -17,10 +17,16 @@ from motet.methods.datamux import DataMUX
 from motet.methods.early_exit import EarlyExit
 from motet.methods.dun import DUN
 from motet.methods.mimmo import MIMMO
+
+from motet.methods.named import method_named
 # isort: on
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in Method.__subclasses__()}
-"""Every method by its name."""
+METHODS: dict[str, type[Method]] = {
+    kind.name: kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Method) and kind is not Method
+}
+"""Every method of motet's own by its name, in the order of the imports above."""
 
 __all__ = [
     "DUN",
@@ -40,4 +46,5 @@ __all__ = [
     "Multihead",
     "Single",
     "TreeNet",
+    "method_named",
 ]

@@ -11,8 +11,7 @@ from motet.grouping import Grouping, Permuted
 from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.multiplexed import Kind, pixels, random_rotations
 from motet.method import Given, Method, Model, check_members, instance_of
-from motet.methods.mimo import with_member_ends
-from motet.methods.multihead import heads
+from motet.methods.member_layers import member_heads, with_member_inputs_and_heads
 from motet.surgery import Probe, output_layers, probe, replace_module
 
 Transform = Literal["learned", "gaussian", "orthogonal", "identity"]
@@ -101,14 +100,14 @@ class DataMUX(Method):
         probed = probe(network, example)
         axes = _axes(network, probed, example)
         if self.transform == "learned":
-            network = with_member_ends(self, lambda: network, given, ConcatenatedInput)
+            network = with_member_inputs_and_heads(self, lambda: network, given, ConcatenatedInput)
             features = example.shape[1 if axes else -1]
             transforms: LearnedTransforms | SummedTransforms = LearnedTransforms(
                 features, self.members, axes=axes, norm=self.norm, layout=given.layout, like=example
             )
         else:
             for layer in output_layers(network, probed, given.last):
-                network = replace_module(network, layer, heads(layer, self.members, given.init))
+                network = replace_module(network, layer, member_heads(layer, self.members, given.init))
             kind, weights = self._fixed(example, axes)
             transforms = SummedTransforms(kind, weights, axes=axes, layout=given.layout)
         return Multiplexed(transforms, network, layout=given.layout)

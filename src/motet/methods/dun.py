@@ -7,7 +7,7 @@ from torch import nn
 
 from motet.errors import InputError
 from motet.method import Given, Method, Model, instance_of
-from motet.methods._exits import check_exits, plan_exits
+from motet.methods.exits import check_exits, plan_exits
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO, DepthMarginalLikelihood
 from motet.surgery import probe

@@ -8,8 +8,8 @@ from torch import nn
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
 from motet.method import Given, Method, Model, check_members, instance_of
-from motet.methods._exits import check_exits, plan_exits
-from motet.methods.mimo import replace_ends
+from motet.methods.exits import check_exits, plan_exits
+from motet.methods.member_layers import replace_inputs_and_heads
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO
 from motet.surgery import probe
@@ -80,7 +80,7 @@ class MIMMO(Method):
         network = instance_of(model)
         probed = probe(network, given.example)
         plan = plan_exits(network, given, probed, self.exits)
-        network = replace_ends(
+        network = replace_inputs_and_heads(
             self, network, probed, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
         )
         return plan.exits(network, given, members=self.members, learned=self.learn_depth)

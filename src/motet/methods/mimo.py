@@ -1,17 +1,14 @@
 """MIMO: Training independent subnetworks for robust prediction (Havasi et al., ICLR 2021)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import nn
 
-from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
-from motet.layers import MultiInput, Ordinary
-from motet.method import Given, Method, Model, check_members, instance_of
-from motet.methods.multihead import heads
-from motet.surgery import Probe, input_layers, output_layers, probe, replace_module, split_kernel
+from motet.layers import MultiInput
+from motet.method import Given, Method, Model, check_members
+from motet.methods.member_layers import with_member_inputs_and_heads
 
 
 @final
@@ -62,44 +59,6 @@ class MIMO(Method):
 
     def convert(self, model: Model, given: Given) -> nn.Module:
         """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
-        return with_member_ends(
+        return with_member_inputs_and_heads(
             self, model, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
         )
-
-
-def with_member_ends(
-    method: Method, model: Model, given: Given, input_layer: Callable[[Ordinary, Tensor], nn.Module]
-) -> nn.Module:
-    """The model with M heads in place of its output layer, and new input layers.
-
-    Args:
-        method: the method, for its number of members and its name in errors.
-        model: the model, which is left as it is.
-        given: what the conversion is given.
-        input_layer: makes the layer for M inputs from the model's own and the members' kernels.
-    """
-    network = instance_of(model)
-    return replace_ends(method, network, probe(network, given.example), given, input_layer)
-
-
-def replace_ends(
-    method: Method,
-    network: nn.Module,
-    probed: Probe,
-    given: Given,
-    input_layer: Callable[[Ordinary, Tensor], nn.Module],
-) -> nn.Module:
-    """As `with_member_ends`, of a network that was probed and is changed."""
-    readers = input_layers(network, probed, given.first)
-    makers = output_layers(network, probed, given.last)
-    if any(reader is maker for reader in readers for maker in makers):
-        raise InputError(
-            f"{method.label} needs a body between the input layer and the output layer",
-            got="a model whose input layer is also its output layer",
-            fix="Use a model with at least two layers",
-        )
-    for layer in readers:
-        network = replace_module(network, layer, input_layer(layer, split_kernel(layer.weight, method.size)))
-    for layer in makers:
-        network = replace_module(network, layer, heads(layer, method.size, given.init))
-    return network

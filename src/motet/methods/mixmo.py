@@ -11,7 +11,7 @@ from motet.grouping.mixed import Mixed
 from motet.layers import MultiInput, Ordinary
 from motet.likelihoods import Combination
 from motet.method import Given, Method, Model, check_members
-from motet.methods.mimo import with_member_ends
+from motet.methods.member_layers import with_member_inputs_and_heads
 
 Mixing = Literal["auto", "cut", "linear"]
 
@@ -111,7 +111,7 @@ class MixMo(Method):
                 )
             return MultiInput(layer, kernels, layout=given.layout, scale=self.test_scale)
 
-        return with_member_ends(self, model, given, multi_input)
+        return with_member_inputs_and_heads(self, model, given, multi_input)
 
     def _mixed(self, *, cut: bool) -> Mixed:
         return Mixed(

@@ -5,9 +5,9 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.layers import MultiHead, Ordinary
 from motet.method import Given, Method, Model, check_members, instance_of
-from motet.surgery import Init, head_stack, member_stack, output_layers, probe, replace_module
+from motet.methods.member_layers import member_heads
+from motet.surgery import output_layers, probe, replace_module
 
 
 @final
@@ -47,11 +47,5 @@ class Multihead(Method):
         """The model with M heads in place of its output layer."""
         network = instance_of(model)
         for layer in output_layers(network, probe(network, given.example), given.last):
-            network = replace_module(network, layer, heads(layer, self.members, given.init))
+            network = replace_module(network, layer, member_heads(layer, self.members, given.init))
         return network
-
-
-def heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
-    """M heads like `layer`: fresh ones, the first with its weights, or all of them near it."""
-    biases = None if layer.bias is None else member_stack(layer.bias, members, init)
-    return MultiHead(layer, head_stack(layer.weight, members, init), biases)

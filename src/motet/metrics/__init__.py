@@ -1,5 +1,6 @@
 """How good, how calibrated, how diverse and how costly: pure functions of predictions, and measures of networks."""
 
+from motet.likelihoods import gaussian_crps
 from motet.metrics.calibration import Reliability, ece, reliability
 from motet.metrics.classification import accuracy, brier, member_accuracy, member_nll, nll
 from motet.metrics.cost import Latency, flops, latency_ratios, parameters
@@ -10,7 +11,7 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
-from motet.metrics.numbers import coverage, coverage_error, crps, deviance, gaussian_crps, interval_width, pit
+from motet.metrics.numbers import coverage, coverage_error, crps, deviance, interval_width, pit
 from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
 from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
 from motet.metrics.calibration import ece_of, reliability_of
-from motet.metrics.numbers import crps, has_order
+from motet.metrics.numbers import crps
 from motet.metrics.scores import as_classes, checked
 from motet.metrics.selective import RiskCoverage, aurc, risk_coverage
 from motet.prediction import Prediction
@@ -45,7 +45,7 @@ class RunningScores:
         self.rows += rows
         # Double precision does not exist on every device; sums of a batch do not need it, sums of batches do.
         self._sums["nll"] += float(prediction.nll().sum())
-        self._classes = not has_order(prediction.likelihood)
+        self._classes = not prediction.likelihood.has_order
         if self._classes:
             prediction, y = as_classes(prediction, y)
             mean_BC = prediction.mean

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Bernoulli, Categorical, Poisson
+from motet.likelihoods import Bernoulli, Categorical
 from motet.metrics._checks import check_filled, check_labels, check_logits, check_not_nan, check_probs, widen
 from motet.metrics.calibration import ece
-from motet.metrics.classification import accuracy, brier, member_accuracy, member_nll
+from motet.metrics.classification import accuracy, brier, member_accuracy
 from motet.metrics.diversity import disagreement, disagreement_over_error, pairwise_kl
-from motet.metrics.numbers import LEVELS, coverage, coverage_error, crps, deviance, has_order, interval_width
+from motet.metrics.numbers import LEVELS, coverage, coverage_error, crps, deviance, interval_width
 from motet.metrics.regression import check_shape, member_rmse, rmse
 from motet.prediction import Prediction
 
@@ -40,7 +40,7 @@ def score(prediction: Prediction) -> dict[str, float]:
     """
     prediction, y = checked(prediction)
     nll, own_nll = prediction.nll().mean(), _own_nll(prediction, y)
-    if not has_order(prediction.likelihood):
+    if not prediction.likelihood.has_order:
         prediction, y = as_classes(prediction, y)
         outputs_BMC = prediction.outputs_BMC
         scores = {
@@ -59,7 +59,7 @@ def score(prediction: Prediction) -> dict[str, float]:
         scores = {
             "rmse": rmse(prediction.mean, y),
             "nll": nll,
-            **({"deviance": deviance(prediction.mean, y)} if isinstance(prediction.likelihood, Poisson) else {}),
+            **({"deviance": deviance(prediction.mean, y)} if prediction.likelihood.target_kind == "count" else {}),
             "crps": crps(prediction),
             **{f"coverage_{100 * level:.0f}": share for level, share in zip(LEVELS, covered, strict=True)},
             "coverage_error": coverage_error(covered),
@@ -86,7 +86,7 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     """
     prediction, y = checked(prediction)
     own_nll = _own_nll(prediction, y).tolist()
-    if not has_order(prediction.likelihood):
+    if not prediction.likelihood.has_order:
         prediction, y = as_classes(prediction, y)
         probs_by_member = prediction.member_means.unbind(dim=1)
         return {
@@ -114,16 +114,17 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
         )
     outputs_BMC, y = widen(prediction.outputs_BMC.detach()), prediction.targets
     rows, _, outputs = outputs_BMC.shape
-    if isinstance(prediction.likelihood, Categorical):
-        check_logits(outputs_BMC)
-        check_labels(y, rows=rows, classes=outputs)
-        y = y.long()  # what torch's cross-entropy takes
-    elif not isinstance(prediction.likelihood, Bernoulli) and not has_order(prediction.likelihood):
+    kind = prediction.likelihood.target_kind
+    if kind is None:
         raise InputError(
-            "only predictions under a likelihood of motet's can be scored",
-            got=f"a prediction under {type(prediction.likelihood).__name__}",
-            fix="Use prediction.nll(), which every likelihood has",
+            "a likelihood must say what its targets are for its predictions to be scored",
+            got=f"a prediction under {type(prediction.likelihood).__name__}, which does not",
+            fix='Define target_kind = "class", "binary", "real" or "count" in it; prediction.nll() needs none',
         )
+    if kind == "class":
+        check_logits(outputs_BMC)
+        check_labels(y, rows=rows, classes=prediction.likelihood.mean(outputs_BMC[:1, 0]).shape[-1])
+        y = y.long()  # what torch's cross-entropy takes
     else:
         check_filled(outputs_BMC)
         check_not_nan(outputs_BMC)
@@ -132,17 +133,26 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
         prediction.likelihood.check_targets(y, outputs=outputs)
         y = y.reshape(rows, targets).to(outputs_BMC.dtype)
     prediction = replace(prediction, outputs_BMC=outputs_BMC, targets=y)
-    if isinstance(prediction.likelihood, Categorical):
+    if kind == "class":
         # Members that rule out each other's classes (-inf) leave their geometric mean with no class at all.
         check_probs(prediction.mean)
     return prediction, y
 
 
 def as_classes(prediction: Prediction, y: Tensor) -> tuple[Prediction, Tensor]:
-    """A prediction of binary labels as one of two classes, each label a row of its own; one of classes as it is."""
-    if not isinstance(prediction.likelihood, Bernoulli):
+    """A prediction of classes or labels in terms of logits over classes.
+
+    Of binary labels each becomes a row of its own, one of two classes. Of classes under a likelihood outside motet the
+    logits are the logarithms of the members' probabilities.
+    """
+    if prediction.likelihood == Categorical():
         return prediction, y
+    if prediction.likelihood.target_kind == "class":
+        log_probs_BMC = prediction.member_means.log()
+        return replace(prediction, outputs_BMC=log_probs_BMC, likelihood=Categorical()), y
     eta_NM = prediction.outputs_BMC.transpose(1, 2).flatten(0, 1)
+    if prediction.likelihood != Bernoulli():
+        eta_NM = prediction.member_means.transpose(1, 2).flatten(0, 1).logit()
     logits_NMC = torch.stack([torch.zeros_like(eta_NM), eta_NM], dim=-1)
     labels_N = y.reshape(-1).long()
     return replace(prediction, outputs_BMC=logits_NMC, targets=labels_N, likelihood=Categorical()), labels_N
@@ -155,8 +165,6 @@ def _alone(prediction: Prediction) -> list[Prediction]:
 
 def _own_nll(prediction: Prediction, y: Tensor) -> Tensor:
     """Each member's NLL, ``(M,)``."""
-    if isinstance(prediction.likelihood, Categorical):
-        return member_nll(prediction.outputs_BMC, y)
     members = prediction.members
     y_BM = y.unsqueeze(1).expand(-1, members, *y.shape[1:])
     return prediction.likelihood.nll(prediction.outputs_BMC, y_BM).mean(dim=0)

@@ -9,7 +9,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Categorical
 from motet.prediction import Prediction
 
 COVERAGES = tuple(percent / 100 for percent in range(1, 101))
@@ -100,7 +99,7 @@ def risk_coverage_of(prediction: Prediction) -> RiskCoverage | None:
     Raises:
         InputError: no targets, no rows, or NaN.
     """
-    if not isinstance(prediction.likelihood, Categorical):
+    if prediction.likelihood.target_kind != "class":
         return None
     if prediction.targets is None:
         raise InputError(

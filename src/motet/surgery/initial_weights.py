@@ -36,7 +36,15 @@ def fresh_stack(tensor: Tensor, members: int) -> Tensor:
 
 
 def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
-    """Initial weights of M members for one tensor of the model, ``(M, *tensor.shape)``.
+    """Initial weights of M members for one tensor of the model.
+
+    Args:
+        tensor: a parameter of the model.
+        members: M.
+        init: `motet.method.Given.init`.
+
+    Returns:
+        ``(M, *tensor.shape)``, not connected to the graph.
 
     ``"fresh"``: see `fresh_stack`. ``"keep"``: the tensor plus a tenth of `fresh_like` draws, which add up to zero over
     the members: their mean is the tensor, and so is that of whatever is linear in it (the logits of M heads).
@@ -47,7 +55,15 @@ def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
 
 @torch.no_grad()
 def head_stack(weight: Tensor, members: int, init: Init) -> Tensor:
-    """Initial weights of M output layers on the same features, ``(M, *weight.shape)``, which differ in any case.
+    """Initial weights of M output layers on the same features, which differ in any case.
+
+    Args:
+        weight: of the model's output layer.
+        members: M.
+        init: `motet.method.Given.init`.
+
+    Returns:
+        ``(M, *weight.shape)``, not connected to the graph.
 
     As `member_stack`; but heads that all start from one constant (zeros, in torchvision's vision transformers) would
     get the same gradients from the same batch, and stay one head for ever. They start a tenth of torch's own uniform
@@ -62,7 +78,14 @@ def head_stack(weight: Tensor, members: int, init: Init) -> Tensor:
 
 
 def split_kernel(weight: Tensor, members: int) -> Tensor:
-    """Initial kernels for M inputs from a layer's weight for one, ``(M, *weight.shape)``; they add up to `weight`.
+    """Initial kernels for M inputs from a layer's weight for one; they add up to `weight`.
+
+    Args:
+        weight: of the layer that reads the model's input.
+        members: M.
+
+    Returns:
+        ``(M, *weight.shape)``, not connected to the graph.
 
     So an input that goes to all members gives what the layer gave before, and a trained model stays trained. Each
     kernel is ``W / M + (G_m - mean G) / sqrt(M)`` with `fresh_like` draws G. For independent Gaussian entries this is

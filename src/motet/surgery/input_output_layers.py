@@ -16,6 +16,14 @@ LayerNames = str | Sequence[str] | None
 def input_layers(model: nn.Module, probed: Probe, first: LayerNames = None) -> list[Ordinary]:
     """The layers that read the model's input, as `first` names them or as the probe found them.
 
+    Args:
+        model: the model, from `motet.method.instance_of`.
+        probed: what `motet.surgery.probe` found of it.
+        first: `motet.method.Given.first`: name or names that the user gave; None takes what was found.
+
+    Returns:
+        Linear or convolution layers, each running once; their weights belong to no other layer.
+
     Raises:
         InputError: if there is none or more than one and `first` does not settle it, or if it cannot be replaced.
     """
@@ -24,6 +32,14 @@ def input_layers(model: nn.Module, probed: Probe, first: LayerNames = None) -> l
 
 def output_layers(model: nn.Module, probed: Probe, last: LayerNames = None) -> list[Ordinary]:
     """The layers that make the model's output, as `last` names them or as the probe found them.
+
+    Args:
+        model: the model, from `motet.method.instance_of`.
+        probed: what `motet.surgery.probe` found of it.
+        last: `motet.method.Given.last`: name or names that the user gave; None takes what was found.
+
+    Returns:
+        Linear or convolution layers without groups, each running once; their weights belong to no other layer.
 
     Raises:
         InputError: if there is none or more than one and `last` does not settle it, or if it cannot be replaced.

@@ -4,7 +4,15 @@ from torch import nn
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """`model` with `new` wherever it held `old`, under however many names; `new` itself if `old` is the model.
+    """`model` with `new` wherever it held `old`, under however many names.
+
+    Args:
+        model: the network that is changed.
+        old: a module in it, or the model itself.
+        new: what takes its place.
+
+    Returns:
+        The model; `new` if `old` is the model. Go on with what is returned.
 
     A ``nn.TransformerEncoderLayer`` that holds `new` no longer takes torch's fused kernel in evaluation: that reads the
     weights of the layer's parts and goes past what any part but torch's own does with them.

@@ -7,6 +7,8 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from motet.layers import (
@@ -75,6 +77,7 @@ def stack(
     if at_most is not None and entries * len(networks) > at_most:
         raise CannotStackError("has convolutions so large that a loop is faster")
     widening = entries * len(networks) / max(1, entries_in)
+    _check_no_branches(networks[0], example)
     generator = torch.Generator().manual_seed(0)
     strangers = [_with_random_weights(network, generator) for network in networks]
     _check_same(
@@ -137,6 +140,33 @@ def _check_no_sharing(name: str, module: nn.Module, owners: dict[int, str]) -> N
 def _own_tensors(module: nn.Module) -> list[Tensor]:
     """Parameters and buffers of the module, without those of the modules in it."""
     return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+
+
+@torch.no_grad()
+def _check_no_branches(network: nn.Module, example: Tensor) -> None:
+    """Refuse a model that chooses by values what it computes: stacked members would all follow one choice.
+
+    ``torch.vmap`` raises an error where a value decides. A comparison of outputs cannot find that out: members' values
+    may happen to lead to the same choice.
+    """
+    for training in (False, True):
+        twin = copy.deepcopy(network).train(training)
+        for module in twin.modules():
+            if isinstance(module, _BatchNorm) and module.momentum is None:
+                module.momentum = 0.1  # a cumulative average reads its count of batches, which changes no output
+        state = {name: tensor.unsqueeze(0) for name, tensor in (*twin.named_parameters(), *twin.named_buffers())}
+
+        def run(state: dict[str, Tensor], x: Tensor, twin: nn.Module = twin) -> Tensor:
+            out: Tensor = functional_call(twin, state, (x,))
+            return out
+
+        rows = torch.cat([example[:1], example[:1]]).detach().clone()  # batch norm needs two in training
+        try:
+            with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
+                torch.vmap(run, randomness="different")(state, rows.unsqueeze(0))
+        except (RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CannotStackError(f"may choose by values what it computes: vmap cannot run it ({reason})") from error
 
 
 @torch.no_grad()

@@ -1,0 +1,10 @@
+"""Check a method outside motet by the laws that motet's own methods keep, as scikit-learn's `check_estimator` does.
+
+`check_method` runs them all. `LAWS` and `run_law` are for test suites that check one law at a time.
+"""
+
+from motet.testing._check import check_method, run_law
+from motet.testing._law import LAWS, Law, Subject
+from motet.testing.models import MODELS, Case
+
+__all__ = ["LAWS", "MODELS", "Case", "Law", "Subject", "check_method", "run_law"]

@@ -1,0 +1,147 @@
+"""Check a method against the laws."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+# isort: off
+# In the order in which the laws are checked.
+from motet.testing import _forward_laws, _training_laws, _input_laws  # noqa: F401
+
+# isort: on
+from motet.ensemble import Ensemble
+from motet.errors import InputError, nearest
+from motet.method import Method, Model
+from motet.testing._law import LAWS, Law, Subject
+from motet.testing.models import MODELS, case_of
+
+Check = tuple[str, Callable[[], None]]
+
+
+@overload
+def check_method(
+    method: Method,
+    model: Model | None = None,
+    example: Tensor | None = None,
+    *,
+    generate_only: Literal[False] = False,
+    expected_failures: Mapping[str, str] | None = None,
+    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] | None = None,
+) -> None: ...
+
+
+@overload
+def check_method(
+    method: Method,
+    model: Model | None = None,
+    example: Tensor | None = None,
+    *,
+    generate_only: Literal[True],
+    expected_failures: Mapping[str, str] | None = None,
+    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] | None = None,
+) -> Iterator[Check]: ...
+
+
+def check_method(
+    method: Method,
+    model: Model | None = None,
+    example: Tensor | None = None,
+    *,
+    generate_only: bool = False,
+    expected_failures: Mapping[str, str] | None = None,
+    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] | None = None,
+) -> Iterator[Check] | None:
+    """Check that a method keeps the laws that all of motet's methods keep.
+
+    Shapes, gradients, determinism, folding, copies, the loss against a slow loop, the grouping, weight decay, frozen
+    parameters, errors for wrong input, settings as a record. On motet's own small models (see `MODELS`), or on one of
+    yours. Takes some seconds on a CPU. Torch's random numbers are left as they were.
+
+    Args:
+        method: an instance. Random draws in a training pass (dropout masks, say) break laws of one training step: check
+            it with settings that switch them off, or declare those laws in `expected_failures`.
+        model: a model to check it on, or a function that makes one; motet's models if None. Laws that need a model with
+            other numbers of outputs are then left out.
+        example: an input batch for `model`, one row or more.
+        generate_only: yield the checks instead of running them.
+        expected_failures: names of laws that do not apply to the method, each with the reason. They are not checked. Of
+            a law on one model alone: ``"law[model]"``.
+        new_parameters: gives those parameters of an ensemble that the method adds to the model, and which are therefore
+            trained where the whole model is frozen.
+
+    Returns:
+        None; with `generate_only`, an iterator over pairs of a check's name, ``"law[model]"``, and a function that runs
+        it, as `pytest.mark.parametrize` takes them.
+
+    Raises:
+        AssertionError: for the first law that does not hold, with its name and what was found.
+        InputError: for a model without an example, and for names in `expected_failures` that are no laws.
+
+    >>> import motet
+    >>> motet.testing.check_method(motet.Multihead(members=2), expected_failures={
+    ...     "rows_of_the_members_own_agree_with_shared_rows": "members have one input"})
+    """
+    checks = _checks(method, model, example, dict(expected_failures or {}), new_parameters)
+    if generate_only:
+        return checks
+    for _, check in checks:
+        check()
+    return None
+
+
+def _checks(
+    method: Method,
+    model: Model | None,
+    example: Tensor | None,
+    left_out: dict[str, str],
+    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] | None,
+) -> Iterator[Check]:
+    if (model is None) != (example is None):
+        raise InputError(
+            "a model and an example go together",
+            got="a model alone" if example is None else "an example alone",
+            fix="Pass both, or neither for motet's own models",
+        )
+    cases = MODELS if model is None or example is None else {"model": case_of(model, example)}
+    known = [each.name for each in LAWS]
+    for name in left_out:
+        if name.partition("[")[0] not in known:
+            raise InputError("expected_failures must name laws", got=repr(name), fix=nearest(name, known))
+    for each in LAWS:
+        for place, case in cases.items():
+            subject = Subject(method=method, case=case)
+            if new_parameters is not None:
+                subject = Subject(method=method, case=case, new_parameters=new_parameters)
+            name = f"{each.name}[{place}]"
+            wanted = model is not None or not each.models or place in each.models
+            if wanted and each.applies(subject) and not {each.name, name} & left_out.keys():
+                yield name, _runner(each, subject, name)
+
+
+def _runner(each: Law, subject: Subject, name: str) -> Callable[[], None]:
+    def run() -> None:
+        run_law(each, subject, name)
+
+    return run
+
+
+def run_law(each: Law, subject: Subject, name: str) -> None:
+    """Check one law, from seed 0.
+
+    Args:
+        each: the law.
+        subject: the method on a model.
+        name: what the check is called in errors.
+
+    Raises:
+        AssertionError: if it does not hold, or if the method fails.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            each.check(subject)
+        except Exception as error:
+            found = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            raise AssertionError(f"{subject.method} breaks the law {name}: {found}") from error

@@ -1,0 +1,189 @@
+"""Laws of what an ensemble puts out."""
+
+import copy
+import pickle
+
+import torch
+from torch import nn
+
+from motet.ensemble import Ensemble
+from motet.errors import InputError
+from motet.testing._law import Subject, close, count, law, refused, require, require_same, require_state, state
+from motet.types import Batch
+
+
+@law()
+def forward_gives_every_member_an_output_row(subject: Subject) -> None:
+    """``(B, M, C)``, finite, in the model's type, in training and in evaluation."""
+    members = subject.method.size
+    for training in (True, False):
+        ensemble = subject.wrap().train(training)
+        require(ensemble.members == members, f"{ensemble.members} members instead of {members}")
+        outputs_BMC = ensemble(subject.data(6)[0])
+        expected = (6, members, subject.case.classes)
+        require(outputs_BMC.shape == expected, f"outputs of shape {tuple(outputs_BMC.shape)} instead of {expected}")
+        require(outputs_BMC.dtype == torch.float64, f"outputs in {outputs_BMC.dtype} of a model in torch.float64")
+        require(outputs_BMC.isfinite().all(), "outputs that are not finite")
+
+
+@law()
+def evaluation_is_deterministic_and_row_by_row(subject: Subject) -> None:
+    """The same rows give the same outputs, whatever stands beside them."""
+    ensemble = subject.wrap().eval()
+    x, _ = subject.data()
+    whole = ensemble(x)
+    close(ensemble(x), whole, "the same batch a second time", rtol=0.0, atol=0.0)
+    close(ensemble(x[2:3]), whole[2:3], "a row alone and among others")
+    close(ensemble(x.flip(0)), whole.flip(0), "the rows in another order")
+
+
+@law()
+def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
+    """Probabilities that add up to 1; modes, weights and random numbers stay as they were."""
+    ensemble = subject.wrap().train()
+    children = [*ensemble.network.children()]
+    if children:
+        children[0].eval()  # a mode of the user's own must survive
+    x, y = subject.data()
+    modes, before, random = [part.training for part in ensemble.modules()], state(ensemble), torch.get_rng_state()
+    prediction = ensemble.predict(x, targets=y)
+    ones = torch.ones(len(x), dtype=torch.float64)
+    close(prediction.probs.sum(dim=-1), ones, "the sum of the probabilities", rtol=1e-7, atol=1e-7)
+    own = prediction.member_probs.sum(dim=-1)
+    every = ones.unsqueeze(1).expand(-1, subject.method.size)
+    close(own, every, "the sum of each member's probabilities", rtol=1e-7, atol=1e-7)
+    if subject.method.combination == "mixture":
+        combined = prediction.member_probs.mean(dim=1)
+    else:
+        combined = prediction.outputs_BMC.mean(dim=1).softmax(dim=-1)
+    close(prediction.probs, combined, f"the {subject.method.combination} of the members", rtol=1e-7, atol=1e-7)
+    require((prediction.probs >= 0).all(), "negative probabilities")
+    require(not prediction.outputs_BMC.requires_grad, "a prediction that is connected to the graph")
+    require(prediction.targets is y, "targets that are not those given")
+    for batch_size in (1, 4, 100):
+        in_parts = ensemble.predict(x, batch_size=batch_size)
+        close(in_parts.outputs_BMC, prediction.outputs_BMC, f"predicting {batch_size} at a time")
+    require_same([part.training for part in ensemble.modules()], modes, "training modes after predicting")
+    require_state(ensemble, before, "predicting")
+    require(torch.equal(torch.get_rng_state(), random), "predicting drew random numbers")
+
+
+@law()
+def state_goes_from_one_ensemble_to_another(subject: Subject) -> None:
+    """What an ensemble predicts is in its ``state_dict``; it can be copied."""
+    one, other = subject.wrap(), subject.wrap()
+    x, _ = subject.data()
+    other.load_state_dict(one.state_dict())
+    for twin, what in ((other, "an ensemble with the state of another"), (copy.deepcopy(one), "a deep copy")):
+        close(twin.predict(x).outputs_BMC, one.predict(x).outputs_BMC, what, rtol=0.0, atol=0.0)
+
+
+@law("mlp")
+def an_ensemble_survives_pickling(subject: Subject) -> None:
+    """The twin puts out the same and has the same loss."""
+    ensemble = subject.wrap()
+    x, y = subject.data()
+    twin = pickle.loads(pickle.dumps(ensemble))
+    close(twin(x), ensemble(x), "outputs of the twin", rtol=0.0, atol=0.0)
+    losses = [each.loss(x, y, generator=torch.Generator().manual_seed(1)) for each in (twin, ensemble)]
+    close(losses[0], losses[1], "the loss of the twin", rtol=0.0, atol=0.0)
+
+
+@law()
+def fold_equals_forward(subject: Subject) -> None:
+    """`Ensemble.fold` gives another ensemble, for inference, with the same outputs."""
+    ensemble, folded, x = _folded(subject)
+    before = state(ensemble)
+    close(folded(x), ensemble.predict(x).outputs_BMC, "outputs of the fold", rtol=1e-5, atol=1e-6)
+    close(folded.fold()(x), folded(x), "outputs of the fold's fold", rtol=1.3e-6, atol=1e-5)
+    require(not folded.training, "a fold in training mode")
+    require(not any(value.requires_grad for value in folded.parameters()), "a fold with trainable parameters")
+    require(ensemble.training, "folding changed the ensemble's mode")
+    require(all(value.requires_grad for value in ensemble.parameters()), "folding froze the ensemble")
+    require_state(ensemble, before, "folding")
+
+
+@law()
+def a_fold_is_no_larger(subject: Subject) -> None:
+    """A fold holds no more parameters than the ensemble."""
+    ensemble, folded, _ = _folded(subject)
+    require(count(folded) <= count(ensemble), f"{count(folded)} parameters in the fold, {count(ensemble)} before")
+
+
+def _folded(subject: Subject) -> tuple[Ensemble, Ensemble, torch.Tensor]:
+    ensemble = subject.wrap(torch.float32).train()
+    with torch.no_grad():  # running statistics other than the initial ones
+        ensemble(subject.case.inputs(16, torch.float32))
+    return ensemble, ensemble.fold(), subject.case.inputs(6, torch.float32)
+
+
+@law("mlp")
+def a_folded_ensemble_cannot_be_trained(subject: Subject) -> None:
+    """A fold refuses a loss and a dealt batch, and says that it is one."""
+    folded = subject.wrap().fold()
+    x, y = subject.data()
+    with refused(InputError, r"loss needs the ensemble as it was trained.*fold\(\)", "the loss of a fold"):
+        folded.loss(x, y)
+    own = Batch(inputs=x.unsqueeze(1), targets_BM=y.unsqueeze(1), distinct=True)
+    with refused(InputError, "folded", "a dealt batch for a fold"):
+        folded.forward_batch(own)
+    require("folded" in repr(folded), f"a fold that is shown as {folded!r}")
+
+
+@law(needs_one_member=True)
+def one_member_is_the_single_network(subject: Subject) -> None:
+    """With one member an ensemble puts out what the model does, has its loss and as many parameters."""
+    model, (x, y) = subject.case.model().eval(), subject.data()
+    ensemble = subject.method.wrap(model, example=x[:1]).eval()
+    close(ensemble(x)[:, 0], model(x), "outputs", rtol=1e-12, atol=1e-12)
+    close(ensemble.fold()(x)[:, 0], model(x), "outputs of the fold", rtol=1e-12, atol=1e-12)
+    # Batch repetition repeats every example equally often, so that the mean over rows is the same.
+    expected = nn.functional.cross_entropy(model(x), y)
+    close(ensemble.loss(x, y), expected, "the loss", rtol=1e-12, atol=1e-12)
+    require(count(ensemble) == count(model), f"{count(ensemble)} parameters instead of {count(model)}")
+
+
+@law()
+def rows_of_the_members_own_agree_with_shared_rows(subject: Subject) -> None:
+    """The same input given to each member by itself makes what it makes when they share it."""
+    ensemble = subject.wrap().eval()
+    x, y = subject.data()
+    tiled = Batch(
+        inputs=x.unsqueeze(1).expand(-1, subject.method.size, *subject.case.shape),
+        targets_BM=y.unsqueeze(1).expand(-1, subject.method.size),
+        distinct=True,
+    )
+    close(ensemble.forward_batch(tiled), ensemble(x), "outputs of members with inputs of their own")
+    require(not ensemble.layout.distinct, "a layout that stays distinct")
+
+
+@law("mlp", needs_other_outputs=True)
+def one_class_is_certain(subject: Subject) -> None:
+    """With one class the loss and the entropy are 0."""
+    ensemble = subject.method.wrap(subject.case.make(1), example=subject.case.inputs(1, torch.float32))
+    x, y = subject.case.inputs(7, torch.float32), torch.zeros(7, dtype=torch.long)
+    loss = ensemble.loss(x, y).item()
+    require(loss == 0, f"a loss of {loss}")
+    prediction = ensemble.predict(x)
+    require(torch.equal(prediction.probs, torch.ones(7, 1)), "probabilities other than 1")
+    require(torch.equal(prediction.entropy, torch.zeros(7)), "an entropy other than 0")
+
+
+@law("mlp")
+def autocast_gives_single_precision_outputs(subject: Subject) -> None:
+    """Under autocast losses and outputs are in single precision, near those without."""
+    ensemble = subject.wrap(torch.float32)
+    x, y = subject.case.inputs(6, torch.float32), subject.case.labels(6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, outputs_BMC = ensemble.loss(x, y), ensemble(x)
+    require(loss.dtype == outputs_BMC.dtype == torch.float32, f"{loss.dtype} and {outputs_BMC.dtype}")
+    loss.backward()
+    # bfloat16 keeps 8 bits, three layers of it.
+    close(outputs_BMC, ensemble(x), "outputs under autocast", rtol=0.05, atol=0.05)
+
+
+@law("mlp")
+def half_precision_outputs_become_single(subject: Subject) -> None:
+    """A model in bfloat16 has outputs in single precision."""
+    outputs_BMC = subject.wrap(torch.bfloat16)(subject.case.inputs(5, torch.bfloat16))
+    require(outputs_BMC.dtype == torch.float32, f"outputs in {outputs_BMC.dtype}")
