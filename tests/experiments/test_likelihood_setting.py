@@ -192,7 +192,7 @@ def test_compare_from_the_table_to_the_report(
     assert run.record["likelihood"] == record["likelihood"]
     assert run.history[-1].keys() >= {"validation_nll"}
     again = evaluate(run, distinct=True)
-    scores = again["ensemble"]["scores"]
+    scores = again.ensemble.scores
     assert scores == pytest.approx({name: run.scores["test"][name] for name in scores}, rel=1e-4)
     assert compare(plan, tmp_path, command="motet compare", progress=False)["rows"] == record["rows"]
 
@@ -213,7 +213,7 @@ def test_regressions_of_before_had_unit_variance(tables: Path, tmp_path: Path) -
     old = load_run(run.folder)
     assert old is not None
     assert old.experiment.likelihood == "gaussian"
-    assert evaluate(old)["ensemble"]["scores"]["rmse"] == pytest.approx(run.scores["test"]["rmse"])
+    assert evaluate(old).ensemble.scores["rmse"] == pytest.approx(run.scores["test"]["rmse"])
 
 
 def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(tables: Path) -> None:

@@ -2,10 +2,9 @@
 
 from motet.evaluation.aggregate import risks_at_shown, selective_comparison, side_by_side
 from motet.evaluation.cache import EvaluationCache
-from motet.evaluation.clean import score_clean
+from motet.evaluation.clean import score_clean, score_part
 from motet.evaluation.comparison_records import Measure, SideBySide
 from motet.evaluation.out_of_distribution import evaluate_ood, load_ood
-from motet.evaluation.part import score_part
 from motet.evaluation.predict import predict_split, predict_split_distinct
 from motet.evaluation.records import Evaluation, read_evaluation
 from motet.evaluation.shift_source import find_shift

@@ -1,9 +1,14 @@
-"""Scores of the test split as it is, in ensemble use: all members on each example."""
+"""Scores of the test split as it is, in ensemble use: all members, or some of them, on each example."""
+
+from collections.abc import Sequence
+
+import torch
 
 from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.evaluation.predict import predict_split
-from motet.evaluation.records import CleanScores, RiskCurve
+from motet.evaluation.records import CleanScores, PartScores, RiskCurve
+from motet.inference.subset import chosen_members, surviving_members
 from motet.metrics import COVERAGES, flops, risk_coverage_of, score
 from motet.prediction import Prediction
 
@@ -12,6 +17,7 @@ SCORES = (
     *("ece", "brier"),
 )
 """Those of `motet.metrics.score` that evaluations keep."""
+_PART_SCORES = ("accuracy", "rmse", "nll", "ece", "brier")
 
 
 def score_clean(ensemble: Ensemble, dataset: Dataset) -> CleanScores:
@@ -25,6 +31,36 @@ def score_clean(ensemble: Ensemble, dataset: Dataset) -> CleanScores:
     """
     example = dataset.prepare(dataset.test.inputs[:1])
     return clean_scores(predict_split(ensemble, dataset, dataset.test), dataset, flops=flops(ensemble.fold(), example))
+
+
+def score_part(
+    ensemble: Ensemble,
+    dataset: Dataset,
+    *,
+    members: int | Sequence[int] | None = None,
+    lost: float | Sequence[int] | None = None,
+    seed: int = 0,
+) -> PartScores:
+    """Score the members that run and are not lost: their scores, and the operations that one example takes.
+
+    Args:
+        ensemble: on any device.
+        dataset: on the same device; its test split is scored.
+        members, lost: see `motet.Ensemble.predict`; who is lost at random is drawn once, for all examples.
+        seed: of who is lost.
+
+    Raises:
+        InputError: for members that are none, repeated or not there.
+    """
+    chosen = tuple(range(ensemble.members)) if members is None else chosen_members(members, ensemble.members)
+    if lost is not None:
+        chosen = surviving_members(lost, chosen, ensemble.members, generator=torch.Generator().manual_seed(seed))
+    part = ensemble.subset(chosen)
+    return PartScores(
+        members=chosen,
+        scores=in_own_units(predict_split(part, dataset, dataset.test), dataset, _PART_SCORES),
+        flops=flops(part.fold(), dataset.prepare(dataset.test.inputs[:1])),
+    )
 
 
 def clean_scores(prediction: Prediction, dataset: Dataset, *, flops: int, seed: int | None = None) -> CleanScores:

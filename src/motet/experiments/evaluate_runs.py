@@ -12,8 +12,7 @@ from motet._internal.typed_records import to_plain
 from motet.data import Dataset, describe, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.evaluation.clean import score_clean
-from motet.evaluation.part import score_part
+from motet.evaluation.clean import score_clean, score_part
 from motet.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from motet.evaluation.throughput import score_distinct
 from motet.experiments.experiment import Experiment
