@@ -22,7 +22,7 @@ from motet.experiments import (
     make_plan,
     run_experiment,
 )
-from motet.experiments.build import build
+from motet.experiments.build import Builder, build
 from motet.experiments.fitting import fitting
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
 from motet.methods import MIMO, DeepEnsemble, EarlyExit
@@ -224,12 +224,12 @@ def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(ta
         made = make_plan(path, methods=methods, members=2, epochs=1, data_options=options)
         return replace(made, model=MLP(hidden=(8, 8)))
 
-    entries, left_out = fitting(plan("all"), dataset)
+    entries, left_out = fitting(plan("all"), Builder(dataset))
     assert {entry.key for entry in entries} >= {"single", "mimo", "mixmo", "dun", "mimmo", "early-exit"}
     assert [each["method"] for each in left_out] == ["modular-network"]
     assert "needs a natural exponential family" in left_out[0]["reason"]
     with pytest.raises(InputError, match="needs a natural exponential family"):
-        fitting(plan("modular-network"), dataset)
+        fitting(plan("modular-network"), Builder(dataset))
     with_beta = replace(plan("single"), methods=(EarlyExit(beta=0.1),))
     with pytest.raises(InputError, match="needs class probabilities"):
         build(with_beta.experiment(with_beta.entries[0], seed=0), dataset)

@@ -11,11 +11,11 @@ import torch
 import motet
 from motet._internal.files import read_json, write_json
 from motet._internal.plain_records import to_record
-from motet.data import DATASETS, Dataset, fingerprint, load
+from motet.data import DATASETS, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
-from motet.experiments.build import build
+from motet.experiments.build import Builder
 from motet.experiments.fitting import alone, check_left_out, fitting
 from motet.experiments.folder import abandon, claim_folder, free_folder
 from motet.experiments.likelihood import likelihood_name
@@ -83,14 +83,21 @@ def compare(
     for note in dataset.notes:
         say(f"note: {note}")
     steps_per_epoch(dataset.train, plan.training.batch_size)
-    entries, left_out = fitting(plan, dataset)
+    builder = Builder(dataset)
+    entries, left_out = fitting(plan, builder)
     for refused in left_out:
         say(f"{refused['label']} is left out: {refused['reason']}")
     write_json(record_path, {"settings": settings, "source": source, "data": describe(dataset), "rows": None})
     # Latency is measured with the threads of the widest model's runs; each run takes its own number again.
     widest = max(entries, key=lambda entry: entry.width)
-    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), dataset, place):
+    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), builder, place):
         runs: dict[str, list[Run]] = {entry.key: [] for entry in entries}
+        folded: dict[str, Ensemble] = {}
+
+        def keep_folded(ensemble: Ensemble, key: str) -> None:
+            if key not in folded:
+                folded[key] = ensemble.fold().cpu()
+
         for done, (entry, seed) in enumerate(product(entries, plan.seeds), start=1):
             what = f"[{done}/{len(entries) * len(plan.seeds)}] {entry.label}, seed {seed}"
             where = folder / entry.folder(seed)
@@ -106,6 +113,8 @@ def compare(
                     progress=progress,
                     label=what,
                     dataset=dataset,
+                    builder=builder,
+                    trained=partial(keep_folded, key=entry.key),
                 )
             except Exception as error:
                 if not any((folder / other / "run.json").exists() for other in settings):
@@ -117,7 +126,7 @@ def compare(
             seconds = run.scores["cost"]["train_seconds"]
             took = f"{seconds:.1f} s" if seconds >= 0.1 else "less than 0.1 s"
             say(f"{what}: {'kept; it was trained' if finished else 'trained'} in {took}")
-        latencies = measure_latencies(plan, runs, dataset, place)
+        latencies = measure_latencies(plan, runs, folded, builder, place)
         record = {
             "settings": settings,
             "source": source,
@@ -142,16 +151,29 @@ def compare(
 
 
 def measure_latencies(
-    plan: Plan, runs: Mapping[str, Sequence[Run]], dataset: Dataset, device: torch.device
+    plan: Plan,
+    runs: Mapping[str, Sequence[Run]],
+    folded: Mapping[str, Ensemble],
+    builder: Builder,
+    device: torch.device,
 ) -> dict[str, dict[str, float]]:
-    """Forward time of every row's folded network over the single network's, measured in turn, batch 32."""
-    baseline = Single().name
-    folded: dict[str, Ensemble] = {
-        name: load_ensemble(of_row[0], dataset).fold().to(device) for name, of_row in runs.items()
+    """Forward time of every row's folded network over the single network's, measured in turn, batch 32.
+
+    Args:
+        plan: what is compared.
+        runs: each row's runs, by its key.
+        folded: folded ensembles of rows that were trained just now, by key; the others are loaded.
+        builder: builds the single network where it is not among the rows.
+        device: where to measure.
+    """
+    baseline, dataset = Single().name, builder.dataset
+    networks = {
+        key: (folded[key] if key in folded else load_ensemble(of_row[0], dataset).fold()).to(device)
+        for key, of_row in runs.items()
     }
-    if baseline not in folded:
-        folded[baseline] = build(alone(plan), dataset).fold().to(device)
+    if baseline not in networks:
+        networks[baseline] = builder.take(alone(plan)).fold().to(device)
     inputs = dataset.test.inputs
     example = dataset.prepare(inputs[torch.arange(LATENCY_BATCH) % len(inputs)].to(device))
-    measured = latency_ratios(folded, example, baseline=baseline, seconds=0.75 * len(folded))
+    measured = latency_ratios(networks, example, baseline=baseline, seconds=0.75 * len(networks))
     return {name: vars(latency) for name, latency in measured.items()}

@@ -15,6 +15,7 @@ from motet.errors import InputError
 from motet.evaluation.clean import score_clean, score_part
 from motet.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from motet.evaluation.throughput import score_distinct
+from motet.experiments.build import Builder
 from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import source_of
 from motet.experiments.run import Run, load_ensemble
@@ -147,7 +148,7 @@ def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str
     load_previous_evaluation(run.folder)  # one that cannot be kept is found before anything is evaluated
     dataset = load(experiment.data, data_dir, options=experiment.data_options)
     check_data(run, experiment, dataset)
-    with run_threads(experiment, dataset, place):
+    with run_threads(experiment, Builder(dataset), place):
         yield load_ensemble(run, dataset).to(place), dataset.to(place)
 
 

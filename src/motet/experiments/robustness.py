@@ -15,6 +15,7 @@ from motet.evaluation.shift_records import ShiftSection
 from motet.evaluation.shift_results import Subject
 from motet.evaluation.shift_sections import relate, shift_sections
 from motet.evaluation.shift_source import ShiftSettings, ShiftSource, find_shift
+from motet.experiments.build import Builder
 from motet.experiments.evaluate_runs import (
     check_data,
     evaluation_metadata,
@@ -76,7 +77,7 @@ def evaluate_robustness(
     _check_alike(every, experiments, dataset)
     source = _checked_source(source, reference, dataset, say)
     others = _other_data(ood, dataset, data_dir)
-    with run_threads(experiments[0], dataset, place):
+    with run_threads(experiments[0], Builder(dataset), place):
         subjects = [_subject(run, dataset, place) for run in every]
         dataset = dataset.to(place)
         found = [

@@ -19,7 +19,7 @@ from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.evaluation import predict_split
-from motet.experiments.build import build
+from motet.experiments.build import Builder, build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import abandon, claim_folder
 from motet.experiments.likelihood import likelihood_name
@@ -110,6 +110,8 @@ def run_experiment(
     dataset: Dataset | None = None,
     say: Callable[[str], None] = lambda _: None,
     grid: Grid | None = None,
+    builder: Builder | None = None,
+    trained: Callable[[Ensemble], object] | None = None,
 ) -> Run:
     """Run `experiment` in `folder`, go on where it was stopped, or return it if it is finished.
 
@@ -123,6 +125,8 @@ def run_experiment(
         dataset: the experiment's data, where the caller has loaded it already.
         say: told what happens, a line at a time.
         grid: the processes that run it together, from `motet.distributed.start`; each makes the same call.
+        builder: builds the ensemble, or has done so already; it must be made for the same data.
+        trained: called with the trained ensemble, unless the run was finished before.
 
     Raises:
         InputError: for bad settings or data, or a folder that holds another run.
@@ -158,8 +162,9 @@ def run_experiment(
     known = dataset.fingerprint
     grid.first(partial(claim, data=lambda: known))
     steps_per_epoch(dataset.train, experiment.training.batch_size)
-    with run_threads(experiment, dataset, place):
-        ensemble = build(experiment, dataset, grid=grid).to(place)
+    builder = builder or Builder(dataset)
+    with run_threads(experiment, builder, place):
+        ensemble = builder.take(experiment, grid=grid).to(place)
         # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
         if grid.is_first and not (folder / "run.json").exists():
             where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
@@ -189,6 +194,8 @@ def run_experiment(
         scores = _finish(ensemble, dataset, folder, history)
         if grid.is_first:
             write_json(folder / "scores.json", scores)
+        if trained is not None:
+            trained(ensemble)
         grid.everyone.barrier()
     return _read(folder)
 
