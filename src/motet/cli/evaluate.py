@@ -129,9 +129,10 @@ def _part(arguments: Arguments) -> int:
 
 def _robustness(arguments: Arguments) -> int:
     """Evaluate a run, or all of a comparison, under shift and against other data."""
-    from motet._internal.files import read_json, to_json
+    from motet._internal.files import to_json
     from motet.errors import InputError
     from motet.experiments import evaluate_robustness, find_run, find_runs, find_shift, gather, side_by_side
+    from motet.experiments.records import as_comparison
 
     if arguments.distinct:
         raise InputError(
@@ -154,7 +155,7 @@ def _robustness(arguments: Arguments) -> int:
     comparison = arguments.run / "compare.json"
     compared = comparison.is_file()
     if compared:
-        gathered = gather(arguments.run, read_json(comparison))
+        gathered = gather(arguments.run, as_comparison(comparison))
     else:
         gathered = side_by_side([("run", records[0]["method"], records)])
     if arguments.json:

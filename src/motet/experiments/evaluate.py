@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 import motet
 from motet._internal.files import read_json, write_json
+from motet._internal.typed_records import to_plain
 from motet.data import Dataset, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError, nearest
 from motet.evaluation import predict_split, predict_split_distinct
 from motet.experiments.compare import RECORD
 from motet.experiments.experiment import Experiment
-from motet.experiments.provenance import source_of
-from motet.experiments.run import Run, describe, load_ensemble, load_run
+from motet.experiments.provenance import changed_source, describe, source_of
+from motet.experiments.run import Run, load_ensemble, load_run
 from motet.experiments.threads import run_threads
 from motet.metrics import COVERAGES, flops, risk_coverage_of, score
 from motet.prediction import Prediction
@@ -65,12 +66,6 @@ def find_run(folder: Path) -> Run:
             "a run must be finished to be evaluated",
             got=f"{folder}, which has no scores.json",
             fix="Run its command again to finish it",
-        )
-    if not isinstance(run.record, dict) or not isinstance(run.record.get("settings"), dict):
-        raise InputError(
-            f"{folder / 'run.json'} must hold a run's settings",
-            got="something else",
-            fix="Move the run's folder away and run it again",
         )
     return run
 
@@ -190,7 +185,7 @@ def heading(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> dic
     return {
         "method": str(experiment.method),
         "members": ensemble.members,
-        "data": describe(dataset),
+        "data": to_plain(describe(dataset)),
         "motet": motet.__version__,
     }
 
@@ -204,8 +199,9 @@ def experiment_of(run: Run) -> Experiment:
 
 def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     """Raise `InputError` unless this is the data that the run was made with, as far as the record tells."""
-    described, held = describe(dataset), run.record.get("data") or {}
-    if any(described.get(key) != value for key, value in held.items()):
+    described = to_plain(describe(dataset))
+    held = {} if run.record.data is None else to_plain(run.record.data)
+    if any(described[key] != value for key, value in held.items() if value is not None):  # what it recorded
         raise InputError(
             "a run must be evaluated on its own data",
             got=f"other data called {experiment.data}: {described['test']} test rows of {described['input_shape']}",
@@ -215,10 +211,9 @@ def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
 
 def _check_source(run: Run, experiment: Experiment) -> None:
     """The file of the user's own model must be what it was when the run was made."""
-    held, source = run.record.get("source"), source_of(experiment.model)
-    if source is not None and isinstance(held, dict) and held.get("sha256") != source["sha256"]:
+    if changed := changed_source(run.record.source, source_of(experiment.model)):
         raise InputError(
             "a run must be evaluated with its own model",
-            got=f"{source['file']}, which was changed since",
+            got=f"{changed.file}, which was changed since",
             fix=f"Bring it back to what stands under source in {run.folder / 'run.json'}",
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.experiments.evaluate import earlier
+from motet.experiments.records import Comparison, as_comparison
 from motet.experiments.selective import risks_at_shown, side_by_side_selective
 from motet.experiments.summary import mean_and_error
 from motet.metrics import COVERAGES
@@ -14,18 +15,16 @@ Group = tuple[str, str, Sequence[Mapping[str, Any]]]
 _NOT_SCORES = ("corruption", "severity", "rows")
 
 
-def gather(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def gather(folder: Path, record: Comparison | Mapping[str, Any]) -> dict[str, Any]:
     """The evaluations of a comparison's runs: see `side_by_side`; and `side_by_side_selective` as ``selective``.
 
     Args:
         folder: the comparison's.
         record: the comparison's. A method of which some run was not evaluated is left out.
     """
-    groups = []
-    for row in record.get("rows") or []:
-        held = [earlier(folder / name) for name in row.get("runs") or []]
-        groups.append((str(row.get("key") or row.get("method")), str(row.get("label")), held))
-    return side_by_side(groups) | {"selective": side_by_side_selective(folder, record)}
+    comparison = as_comparison(record)
+    groups = [(row.key, row.label, [earlier(folder / name) for name in row.runs]) for row in comparison.rows]
+    return side_by_side(groups) | {"selective": side_by_side_selective(folder, comparison)}
 
 
 def side_by_side(groups: Sequence[Group]) -> dict[str, Any]:

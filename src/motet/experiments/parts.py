@@ -91,7 +91,7 @@ def base_of(run: Run, data: str, device: torch.device) -> dict[str, Any]:
             hashlib.file_digest(file, lambda: digest)
     return {
         "weights": digest.hexdigest(),
-        "settings": run.record["settings"],
+        "settings": run.record.settings,
         "data": data,
         "motet": motet.__version__,
         "code": _code(),

@@ -13,6 +13,7 @@ from motet.experiments.evaluate import EVALUATION, check_data, earlier, experime
 from motet.experiments.experiment import Experiment
 from motet.experiments.ood_sets import check_ood, load_ood
 from motet.experiments.parts import Parts, base_of, digest_of_data, digest_of_rows
+from motet.experiments.records import Comparison, read_comparison
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.sections import Evaluated, Strange, averaged, ood_section, shift_sections
 from motet.experiments.shift_source import ShiftSource, find_shift
@@ -29,15 +30,14 @@ def find_runs(folder: Path) -> list[Run]:
     """
     if not (folder / RECORD).is_file():
         return [find_run(folder)]
-    record = read_json(folder / RECORD)
-    rows = record.get("rows") if isinstance(record, dict) else None
-    if not rows:
+    record = read_comparison(folder / RECORD)
+    if not isinstance(record, Comparison):
         raise InputError(
             "a comparison must be finished to be evaluated",
             got=f"{folder / RECORD} without rows",
             fix="Run its motet compare command again to finish it",
         )
-    return [find_run(folder / name) for row in rows for name in row["runs"]]
+    return [find_run(folder / name) for row in record.rows for name in row.runs]
 
 
 def evaluate_robustness(

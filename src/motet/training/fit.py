@@ -19,7 +19,7 @@ from motet.metrics import accuracy, rmse
 from motet.metrics.scores import as_classes
 from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
-from motet.training.history import Row, write_history
+from motet.training.history import HistoryRow, write_history
 from motet.training.member_checkpoint import POINTER, drop_members, restore, save_members
 from motet.training.optimizers import make_optimizer, set_learning_rate, warm_up
 from motet.training.progress import ProgressBar
@@ -45,7 +45,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     label: str = "training",
-) -> list[Row]:
+) -> list[HistoryRow]:
     """Train `ensemble` in place and return its history, one row an epoch.
 
     With a `folder` the run keeps ``history.csv`` and ``checkpoint/last.safetensors`` there. Called again with the same
@@ -67,7 +67,7 @@ def fit(
         label: what the bar calls the run.
 
     Returns:
-        Rows with the keys epoch, step, learning_rate, train_loss (mean over the epoch's steps), validation_nll,
+        Rows with epoch, step, learning_rate, train_loss (mean over the epoch's steps), validation_nll,
         validation_accuracy or validation_rmse, and seconds (of training steps, in this epoch).
 
     Raises:
@@ -267,7 +267,7 @@ class _Fit:
         nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
         if not math.isfinite(nll):
             raise self.diverged("validation loss", nll, self.steps_done - 1)
-        score: dict[str, Any]
+        score: dict[str, float]
         if spec.task == "classification":
             classes, labels = as_classes(prediction, prediction.targets)
             score = {"validation_accuracy": float(accuracy(classes.probs, labels))}
@@ -277,15 +277,15 @@ class _Fit:
         nll, score[key] = self.ranks.as_first(nll, score[key])
         last_rate = learning_rate(self.training, step=self.steps_done - 1, steps_per_epoch=self.steps_per_epoch)
         position.history.append(
-            {
-                "epoch": position.epoch + 1,
-                "step": self.steps_done,
-                "learning_rate": last_rate,
-                "train_loss": position.loss_sum / self.steps_per_epoch,
-                "validation_nll": nll,
+            HistoryRow(
+                epoch=position.epoch + 1,
+                step=self.steps_done,
+                learning_rate=last_rate,
+                train_loss=position.loss_sum / self.steps_per_epoch,
+                validation_nll=nll,
+                seconds=position.epoch_seconds,
                 **score,
-                "seconds": position.epoch_seconds,
-            }
+            )
         )
         position.epoch += 1
         position.step_in_epoch, position.loss_sum, position.epoch_seconds = 0, 0.0, 0.0
@@ -324,7 +324,7 @@ class _Fit:
         if self.folder is not None and self.ranks.is_first:
             write_history(self.folder / "history.csv", self.position.history)
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[HistoryRow]:
         if self.best:
             self.ensemble.load_state_dict(self.best)
         return self.position.history
