@@ -13,6 +13,7 @@ import torch
 from motet.data import Dataset, DataSpec, ImageFiles, Split
 from motet.experiments import Run
 from motet.experiments.parts import PARTS, Parts, base_of, digest_of_data, digest_of_rows, stamp
+from motet.experiments.records import Cost, Hardware, RunRecord, Scores
 
 BASE: dict[str, Any] = {"weights": "a", "settings": {"seed": 0, "first": ("x",)}}
 
@@ -109,7 +110,20 @@ def test_other_weights_are_another_base(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     file = tmp_path / "checkpoint" / "last.safetensors"
     file.write_bytes(b"weights")
-    run = Run(folder=tmp_path, record={"settings": {"seed": 1}}, scores={})
+    hardware = Hardware(device="cpu", processor="", cores=None, threads=1, system="", torch="")
+    record = RunRecord(
+        settings={"seed": 1},
+        created="",
+        commit=None,
+        versions={},
+        hardware=hardware,
+        precision=None,
+        data=None,
+        likelihood=None,
+        source=(),
+    )
+    cost = Cost(parameters=1, flops=1, train_seconds=0.0)
+    run = Run(tmp_path, record, Scores(test={}, test_members={}, validation={}, cost=cost, epochs=0))
     base = base_of(run, "data", torch.device("cpu"))
     assert base == base_of(run, "data", torch.device("cpu"))
     assert {"motet", "code", "torch", "device"} <= base.keys()
