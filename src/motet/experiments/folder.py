@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from motet._internal.typed_records import short
 from motet.errors import InputError
 from motet.experiments.provenance import changed_source
 from motet.experiments.records import (
@@ -137,4 +138,4 @@ def _difference(held: object, wanted: object, path: str = "") -> str:
                 return _difference(held.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
     if isinstance(held, dict) != isinstance(wanted, dict):  # settings that only one of the two has
         return f"with {path}, which this one has not" if isinstance(held, dict) else f"without {path}"
-    return f"with {path}={held!r} where this one has {wanted!r}"
+    return f"with {path}={short(held)} where this one has {short(wanted)}"

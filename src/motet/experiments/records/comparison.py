@@ -11,6 +11,7 @@ from motet._internal.typed_records import Amount, Count, Number, Share, from_pla
 from motet.errors import InputError
 from motet.experiments.records.older import upgrade_comparison
 from motet.experiments.records.run import DataDescription, Hardware, Settings, Sources, sources
+from motet.metrics import COVERAGES
 from motet.training import HistoryRow
 
 
@@ -127,6 +128,8 @@ class ComparisonRow:
         matrix = self.disagreement_matrix or ()
         if any(len(line) != len(matrix) for line in matrix):
             raise ValueError("a row whose disagreement_matrix has as many columns as lines")
+        if any(len(curve) != len(COVERAGES) for curve in self.risk_coverage or ()):
+            raise ValueError(f"a row whose risk_coverage has {len(COVERAGES)} values for each seed")
         for history in self.histories:
             if any(row.keys() != history[0].keys() for row in history):
                 raise ValueError("a row whose histories have the same columns in each epoch")

@@ -36,7 +36,9 @@ def _listed(value: object) -> object:
     """Sources as a list: JSON has null for none, an object for one, and a list for more."""
     if value is None:
         return ()
-    return (value,) if isinstance(value, Mapping | Source) else value
+    if isinstance(value, Mapping | Source):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _unlisted(sources: tuple[Source, ...]) -> object:
