@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from motet._internal.files import write_json
+from motet._internal.typed_records import to_plain
 from motet.experiments.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,7 +51,7 @@ def record(name: str, settings: dict[str, Any], result: dict[str, Any], *, bound
         verdict = "FAILED" if key in failed else "ok"
         print(f"{verdict:>6}  {key}: {check['measured']:.3f} (at most {check['at_most']})")
     if not arguments.no_record:
-        about = provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        about = to_plain(provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
         content = {"benchmark": name, **about, "settings": settings, "result": result, "bounds": checks}
         write_json(RESULTS / f"{name}.json", content)
         print(f"recorded in {RESULTS / f'{name}.json'}", file=sys.stderr)

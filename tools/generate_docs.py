@@ -19,6 +19,7 @@ from zoo_table import zoo_table
 
 from motet._internal.files import read_json, write_text
 from motet.cli._show import comparison_text
+from motet.experiments.records import as_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
@@ -64,19 +65,19 @@ def generate(text: str) -> str:
 
 def table_of(path: Path) -> str:
     """The table that a comparison printed."""
-    return f"```\n{comparison_text(read_json(path)).rstrip()}\n```"
+    return f"```\n{comparison_text(as_comparison(path)).rstrip()}\n```"
 
 
 def protocol_of(path: Path) -> str:
     """How a comparison was run."""
-    record = read_json(path)
-    data, hardware, training = record["data"], record["hardware"], record["training"]
-    seeds = len(record["seeds"])
+    record = as_comparison(path)
+    data, hardware = record.data, record.hardware
+    assert data is not None
     return (
-        f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']}, "
-        f"CPU threads used: {hardware['threads']}: `{record['model']}`, {training['epochs']} epochs, "
-        f"{data['train']} training, {data['validation']} validation and {data['test']} test images. "
-        f"Means over {seeds} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
+        f"`{record.command}` on {record.created[:10]}, commit {record.commit}, {hardware.processor}, "
+        f"CPU threads used: {hardware.threads}: `{record.model}`, {record.training['epochs']} epochs, "
+        f"{data.train} training, {data.validation} validation and {data.test} test images. "
+        f"Means over {len(record.seeds)} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
     )
 
 

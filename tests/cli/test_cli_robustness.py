@@ -265,7 +265,7 @@ def test_a_comparison_has_curves_without_being_evaluated(out: Path) -> None:
     assert held is not None
     (single, mimo) = held.methods
     assert [len(curve) for curve in single.curves + mimo.curves] == [100] * 4
-    errors = [1 - find_run(out / f"mimo-seed{seed}").scores["test"]["accuracy"] for seed in (0, 1)]
+    errors = [1 - find_run(out / f"mimo-seed{seed}").scores.test["accuracy"] for seed in (0, 1)]
     assert mimo.at["1"].mean == pytest.approx(sum(errors) / 2)
     assert mimo.at["1"].standard_error == pytest.approx(abs(errors[0] - errors[1]) / 2)
     for row in content["rows"]:

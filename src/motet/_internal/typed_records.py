@@ -141,15 +141,15 @@ def read_plain(path: Path) -> object:
 def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade | None = None) -> T:
     """The record that `to_plain` made `content` from; `where` names its place in errors. See `read_record`."""
     if not isinstance(content, Mapping):
-        raise InputError(f"{where} must hold a record", got=_short(content), fix=_FIX)
+        raise InputError(f"{where} must hold a record", got=short(content), fix=_FIX)
     content = dict(content)
     version = content.pop("schema_version", 0)
     if type(version) is not int or version < 0:
-        raise InputError(f"schema_version in {where} must be a whole number", got=_short(version), fix=_FIX)
+        raise InputError(f"schema_version in {where} must be a whole number", got=short(version), fix=_FIX)
     if version > SCHEMA_VERSION:
         raise InputError(
             f"schema_version in {where} must be at most {SCHEMA_VERSION}",
-            got=f"{version}, of a newer motet",
+            got=f"{short(version)}, of a newer motet",
             fix="Install the version of motet that wrote it, or a newer one",
         )
     if version == 0 and upgrade is not None:
@@ -165,6 +165,7 @@ def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade |
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{where} must hold plain data, as JSON has it", got=str(error), fix=_FIX) from error
+    _check_text(content, where)
     try:
         # Through JSON text: its strict mode takes lists for tuples, and text for paths, but no text for numbers.
         found: T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
@@ -181,6 +182,24 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
+def _check_text(value: object, where: str, place: str = "") -> None:
+    """Raise `InputError` for lone surrogates: JSON can hold them, but no file in UTF-8."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{place} in {where} must hold whole characters", got=short(ascii(value)), fix=_FIX
+            ) from error
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_text(str(key), where, place or "the fields")
+            _check_text(inner, where, f"{place}.{key}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _check_text(inner, where, f"{place}.{index}")
+
+
 def _as_input_error(error: ValidationError, where: str) -> InputError:
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"])) or "the record"
@@ -192,9 +211,10 @@ def _as_input_error(error: ValidationError, where: str) -> InputError:
         return InputError(f"{where} must hold text of whole characters", got=first["msg"], fix=_FIX)
     # pydantic says "Input should be a valid number", "Tuple should have at least 1 item", "Value error, ...".
     requirement = re.sub(r"^\w+ should ", "", re.sub(r"^Value error, ", "be ", first["msg"]))
-    return InputError(f"{place} in {where} must {requirement}", got=_short(first["input"]), fix=_FIX)
+    return InputError(f"{place} in {where} must {requirement}", got=short(first["input"]), fix=_FIX)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as Python writes it, cut so that it fits into an error message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -136,11 +136,12 @@ def _part(arguments: Arguments) -> int:
 
 def _robustness(arguments: Arguments) -> int:
     """Evaluate a run, or all of a comparison, under shift and against other data."""
-    from motet._internal.files import read_json, to_json
+    from motet._internal.files import to_json
     from motet._internal.typed_records import record_json, to_plain
     from motet.errors import InputError
     from motet.evaluation import find_shift, side_by_side
     from motet.experiments import evaluate_robustness, find_run, find_runs, gather
+    from motet.experiments.records import as_comparison
 
     if arguments.distinct:
         raise InputError(
@@ -164,7 +165,7 @@ def _robustness(arguments: Arguments) -> int:
     name = None if arguments.shift is None else find_shift(arguments.shift).name
     comparison = arguments.run / "compare.json"
     if comparison.is_file():
-        methods = gather(arguments.run, read_json(comparison))
+        methods = gather(arguments.run, as_comparison(comparison))
         text = to_json(to_plain(methods))
         where = f"evaluation.json of each run in {arguments.run}; motet report {arguments.run} draws it"
     else:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
 import motet
 from motet._internal.own_code import changed_file, source_changed
-from motet._internal.typed_records import to_plain
 from motet.data import Dataset, describe, load
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -161,18 +160,21 @@ def experiment_of(run: Run) -> Experiment:
 
 def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     """Raise `InputError` unless this is the data that the run was made with, as far as the record tells."""
-    described, held = to_plain(describe(dataset)), run.record.get("data") or {}
-    if any(described.get(key) != value for key, value in held.items()):
+    described, held = describe(dataset), run.record.data
+    names = [] if held is None else [item.name for item in fields(held)]
+    recorded = {name: value for name in names if (value := getattr(held, name)) is not None}
+    if any(getattr(described, name) != value for name, value in recorded.items()):
         raise InputError(
             "a run must be evaluated on its own data",
-            got=f"other data called {experiment.data}: {described['test']} test rows of {described['input_shape']}",
+            got=f"other data called {experiment.data}: {described.test} test rows of "
+            f"{list(described.input_shape or ())}",
             fix="Pass the --data-dir that it was made with",
         )
 
 
 def _check_source(run: Run, experiment: Experiment) -> None:
     """The user's own files must be what they were when the run was made."""
-    changed = changed_file(run.record.get("source"), source_of(experiment))
+    changed = changed_file(run.record.source, source_of(experiment))
     if changed is not None:
-        what = "model" if changed_file(run.record.get("source"), source_of(experiment.model)) else "code"
+        what = "model" if changed_file(run.record.source, source_of(experiment.model)) else "code"
         raise source_changed(what, changed, run.folder / "run.json")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from motet._internal.files import read_json
 from motet.errors import InputError, nearest
 from motet.experiments.compare import RECORD
+from motet.experiments.records import Comparison, read_comparison
 from motet.experiments.run import Run, load_run
 
 
@@ -43,12 +43,6 @@ def find_run(folder: Path, *, trust_code: bool = False) -> Run:
             got=f"{folder}, which has no scores.json",
             fix="Run its command again to finish it",
         )
-    if not isinstance(run.record, dict) or not isinstance(run.record.get("settings"), dict):
-        raise InputError(
-            f"{folder / 'run.json'} must hold a run's settings",
-            got="something else",
-            fix="Move the run's folder away and run it again",
-        )
     return run
 
 
@@ -62,12 +56,11 @@ def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
     """
     if not (folder / RECORD).is_file():
         return [find_run(folder, trust_code=trust_code)]
-    record = read_json(folder / RECORD)
-    rows = record.get("rows") if isinstance(record, dict) else None
-    if not rows:
+    record = read_comparison(folder / RECORD)
+    if not isinstance(record, Comparison):
         raise InputError(
             "a comparison must be finished to be evaluated",
             got=f"{folder / RECORD} without rows",
             fix="Run its motet compare command again to finish it",
         )
-    return [find_run(folder / name, trust_code=trust_code) for row in rows for name in row["runs"]]
+    return [find_run(folder / name, trust_code=trust_code) for row in record.rows for name in row.runs]

@@ -1,17 +1,15 @@
 """Which methods of a comparison fit its model and data."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from motet.data import Dataset
 from motet.errors import InputError, nearest
 from motet.experiments.build import Builder, single_network_of
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
 from motet.experiments.plan import Plan
+from motet.experiments.records import Comparison, LeftOut
 
 
-def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[dict[str, str]]]:
+def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[LeftOut]]:
     """The rows that can be built; and those that refuse the model and were not asked for by name, with their reasons.
 
     The builder keeps what was built for the rows' first runs.
@@ -24,28 +22,28 @@ def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[dict[str, s
     builder.try_out(alone(plan))
     _check_names(plan, builder.dataset)
     entries: list[Entry] = []
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     for entry in plan.entries:
         try:
             builder.try_out(plan.experiment(entry, seed=plan.seeds[0]))
         except InputError as error:
             if entry.required:
                 raise
-            left_out.append({"method": entry.key, "label": entry.label, "reason": str(error)})
+            left_out.append(LeftOut(method=entry.key, label=entry.label, reason=str(error)))
         else:
             entries.append(entry)
     if not entries:
         raise InputError(
             "at least one method must fit the model and the data",
-            got="; ".join(f"{refused['label']}: {refused['reason']}" for refused in left_out),
+            got="; ".join(f"{refused.label}: {refused.reason}" for refused in left_out),
             fix="Change the model, or take another",
         )
     return entries, left_out
 
 
-def check_left_out(plan: Plan, record: Mapping[str, Any]) -> None:
+def check_left_out(plan: Plan, comparison: Comparison) -> None:
     """Raise `InputError` if a finished comparison left out what is asked for by name now."""
-    reasons = {refused["method"]: refused["reason"] for refused in record.get("left_out") or []}
+    reasons = {refused.method: refused.reason for refused in comparison.left_out}
     for entry in plan.entries:
         if entry.required and entry.key in reasons:
             raise InputError(

@@ -149,7 +149,7 @@ def _other_data(names: Sequence[str], dataset: Dataset, data_dir: Path | None) -
 def _subject(run: Run, dataset: Dataset, device: torch.device) -> Subject:
     """The run's ensemble on the device, with a cache in the run's folder."""
     ensemble = load_ensemble(run, dataset).to(device)
-    cache = EvaluationCache.for_ensemble(run.folder / CACHE_FOLDER, ensemble, dataset, about=run.record["settings"])
+    cache = EvaluationCache.for_ensemble(run.folder / CACHE_FOLDER, ensemble, dataset, about=run.record.settings)
     return Subject(ensemble=ensemble, cache=cache)
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from motet.data import DataDescription
+from motet.experiments.records import Hardware
 from motet.report.record import Comparison
 
 _MOST_CLASSES = 20
@@ -11,34 +12,30 @@ _MOST_CLASSES = 20
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """How the comparison was run, as pairs of a name and a value. What the record does not say is left out."""
-    about, data, hardware = comparison.about, comparison.data, comparison.hardware
+    record = comparison.record
     pairs = [
-        ("Data", _joined([data.get("name"), _task(data)])),
-        ("Examples", _joined(_sizes(data))),
-        ("Split", _text(data.get("split"))),
-        ("Note", "; ".join(map(str, data.get("notes") or []))),
-        ("Classes", _class_names(data)),
-        ("Model", _text(about.get("model"))),
-        ("Likelihood", _text(about.get("likelihood"))),
-        ("Members", _text(about.get("members"))),
-        ("Seeds", _joined(map(str, comparison.seeds))),
-        ("Hardware", _joined([hardware.get("processor"), hardware.get("device"), _threads(hardware)])),
-        ("Versions", _joined([_version("motet", about.get("motet")), _version("torch", hardware.get("torch"))])),
-        ("Commit", _text(about.get("commit")) or "not recorded"),
-        ("Date", _date(about.get("created"))),
+        *(_data_facts(record.data) if record.data is not None else []),
+        ("Model", record.model),
+        ("Likelihood", record.likelihood or ""),
+        ("Members", str(record.members or "")),
+        ("Seeds", _joined(map(str, record.seeds))),
+        ("Hardware", _joined([record.hardware.processor, record.hardware.device, _threads(record.hardware)])),
+        ("Versions", _joined([_version("motet", record.motet), _version("torch", record.hardware.torch)])),
+        ("Commit", record.commit or "not recorded"),
+        ("Date", _date(record.created)),
     ]
     return [(name, value) for name, value in pairs if value]
 
 
 def training_facts(comparison: Comparison) -> list[tuple[str, str]]:
     """The training settings, as pairs of a name and a value."""
-    settings = {name: value for name, value in comparison.training.items() if name != "type"}
+    settings = {name: value for name, value in comparison.record.training.items() if name != "type"}
     return [(name.replace("_", " "), _plain(value)) for name, value in settings.items()]
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A setting in words: "yes", "no" or "none" rather than Python's True, False and None."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return _switched_on(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -47,7 +44,7 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _switched_on(settings: Mapping[str, Any]) -> str:
+def _switched_on(settings: Mapping[str, object]) -> str:
     """The settings inside a setting (the augmentation) that are not off, or "none"."""
     on = {name: value for name, value in settings.items() if name != "type" and value}
     # These two only refine an augmentation, so that without one they say nothing.
@@ -56,47 +53,52 @@ def _switched_on(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in on.items())
 
 
-def _task(data: Mapping[str, Any]) -> str:
+def _data_facts(data: DataDescription) -> list[tuple[str, str]]:
+    return [
+        ("Data", _joined([data.name, _task(data)])),
+        ("Examples", _joined(_sizes(data))),
+        ("Split", data.split or ""),
+        ("Note", "; ".join(data.notes or ())),
+        ("Classes", _class_names(data)),
+    ]
+
+
+def _task(data: DataDescription) -> str:
     """The task with the number of the network's outputs where there are several: "classification, 10 classes"."""
-    task, outputs = _text(data.get("task")), data.get("classes") or 1
-    if not task or outputs <= 1:
-        return task
-    return f"{task}, {outputs} {'classes' if task == 'classification' else 'targets'}"
+    outputs = data.classes or 1
+    if data.task is None or outputs <= 1:
+        return data.task or ""
+    return f"{data.task}, {outputs} {'classes' if data.task == 'classification' else 'targets'}"
 
 
-def _sizes(data: Mapping[str, Any]) -> list[str]:
-    return [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
+def _sizes(data: DataDescription) -> list[str]:
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return [f"{rows:,} {part}" for part, rows in parts.items() if rows is not None]
 
 
-def _class_names(data: Mapping[str, Any]) -> str:
-    names = [str(name) for name in data.get("class_names") or []]
+def _class_names(data: DataDescription) -> str:
+    names = data.class_names
     return _joined([*names[:_MOST_CLASSES], "…"] if len(names) > _MOST_CLASSES else names)
 
 
-def _threads(hardware: Mapping[str, Any]) -> str:
-    threads = hardware.get("threads")
-    return f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
+def _threads(hardware: Hardware) -> str:
+    return f"{hardware.threads} thread{'' if hardware.threads == 1 else 's'}" if hardware.threads else ""
 
 
-def _version(name: str, version: Any) -> str:
+def _version(name: str, version: str) -> str:
     return f"{name} {version}" if version else ""
 
 
-def _text(value: Any) -> str:
-    """A value of the record as text, "" where there is none."""
-    return str(value or "")
-
-
-def _joined(parts: Iterable[Any]) -> str:
+def _joined(parts: Iterable[str]) -> str:
     """The parts that are not empty, separated by commas."""
-    return ", ".join(str(part) for part in parts if part)
+    return ", ".join(part for part in parts if part)
 
 
-def _date(created: Any) -> str:
+def _date(created: str) -> str:
     try:
-        moment = datetime.fromisoformat(str(created))
+        moment = datetime.fromisoformat(created)
     except ValueError:
-        return str(created or "")
+        return created
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
     zone = " UTC" if moment.tzinfo is not None else ""

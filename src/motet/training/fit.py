@@ -9,7 +9,7 @@ from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
-from motet.training.history import Row
+from motet.training.history import HistoryRow
 from motet.training.losses import Divergence, RunningLoss
 from motet.training.optimizers import make_optimizer, warm_up
 from motet.training.progress import ProgressBar
@@ -36,7 +36,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     label: str = "training",
-) -> list[Row]:
+) -> list[HistoryRow]:
     """Train `ensemble` in place and return its history, one row for each epoch.
 
     With a `folder` the run writes ``history.csv`` and ``checkpoint/last.safetensors`` there. Called again with the same
@@ -58,7 +58,7 @@ def fit(
         label: the name of the run in the progress bar.
 
     Returns:
-        Rows with the keys epoch, step, learning_rate, train_loss (mean over the epoch's steps), validation_nll,
+        Rows with epoch, step, learning_rate, train_loss (mean over the epoch's steps), validation_nll,
         validation_accuracy or validation_rmse, and seconds (of training steps, in this epoch).
 
     Raises:
@@ -170,7 +170,7 @@ class _Run:
             return nullcontext(StopRequest())
         return stop_requests(patience=0.0 if self.ensemble.share is None else _SAME_SIGNAL)
 
-    def validate(self) -> Row:
+    def validate(self) -> HistoryRow:
         """Score the validation split and end the epoch. Returns the epoch's row of the history."""
         scores = validate(self.ensemble, self.dataset, self.divergence)
         scores = dict(zip(scores, self.ranks.as_first(*scores.values()), strict=True))

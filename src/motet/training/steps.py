@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from motet.training.checkpoint import Position
-from motet.training.history import Row
+from motet.training.history import HistoryRow
 from motet.training.settings import Training
 from motet.types import Progress
 
@@ -57,17 +57,17 @@ class Steps:
         """The learning rate of a step, counted from 0."""
         return learning_rate(self.training, step=step, steps_per_epoch=self.per_epoch)
 
-    def end_epoch(self, scores: Mapping[str, float]) -> Row:
+    def end_epoch(self, scores: Mapping[str, float]) -> HistoryRow:
         """Add a row with the validation scores to the history, and go on to the next epoch. Returns the row."""
         position = self.position
-        row: Row = {
-            "epoch": position.epoch + 1,
-            "step": self.done,
-            "learning_rate": self.learning_rate(self.done - 1),
-            "train_loss": position.loss_sum / self.per_epoch,
+        row = HistoryRow(
+            epoch=position.epoch + 1,
+            step=self.done,
+            learning_rate=self.learning_rate(self.done - 1),
+            train_loss=position.loss_sum / self.per_epoch,
+            seconds=position.epoch_seconds,
             **scores,
-            "seconds": position.epoch_seconds,
-        }
+        )
         position.history.append(row)
         position.epoch += 1
         position.step_in_epoch, position.loss_sum, position.epoch_seconds = 0, 0.0, 0.0
