@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from test_contract import CLASSES, EVERY_METHOD, MODELS
+from test_contract import CLASSES, EVERY_METHOD
 from torch import Tensor, nn
 
+import motet
 import motet.layers
 from motet.inference.subset import subset_network
 from motet.layers import (
@@ -55,7 +56,11 @@ def features() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 6), *body)
 
 
-MAKE = {"conv2d": (convolutions, (2, 6, 6)), "features": (features, (4,)), "wrn": (MODELS["wrn"].make, (3, 8, 8))}
+def residual() -> nn.Module:
+    return motet.models.wide_resnet(depth=10, width=1, num_classes=CLASSES)
+
+
+MAKE = {"conv2d": (convolutions, (2, 6, 6)), "features": (features, (4,)), "wrn": (residual, (3, 8, 8))}
 
 
 @dataclass(frozen=True, eq=False)
