@@ -97,10 +97,14 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def record_content(value: Any) -> dict[str, Any]:
+    """A record as plain data, with the schema's version first."""
+    return {"schema_version": SCHEMA_VERSION, **to_plain(value)}
+
+
 def record_json(value: Any) -> str:
     """A record as indented JSON, with the schema's version first."""
-    content = {"schema_version": SCHEMA_VERSION, **to_plain(value)}
-    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(record_content(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_record(path: Path, value: Any) -> None:

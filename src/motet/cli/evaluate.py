@@ -84,7 +84,7 @@ def _clean(arguments: Arguments) -> int:
 def _comparison(arguments: Arguments) -> int:
     """Evaluate all runs of a comparison on the test data as they are."""
     from motet._internal.files import to_json
-    from motet._internal.typed_records import SCHEMA_VERSION, to_plain
+    from motet._internal.typed_records import record_content
     from motet.experiments import evaluate, find_runs
 
     found = {
@@ -94,8 +94,7 @@ def _comparison(arguments: Arguments) -> int:
         for run in find_runs(arguments.run, trust_code=arguments.trust_code)
     }
     if arguments.json:
-        records = {name: {"schema_version": SCHEMA_VERSION, **to_plain(each)} for name, each in found.items()}
-        show(to_json(records).rstrip())
+        show(to_json({name: record_content(each) for name, each in found.items()}).rstrip())
     else:
         uses = {name: each.ensemble for name, each in found.items()}
         if arguments.distinct:
