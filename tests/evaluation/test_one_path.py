@@ -112,6 +112,8 @@ def test_a_corruption_that_motet_does_not_have_is_never_kept(
         (row,) = evaluate_shift(ensemble, dataset, [own], severities=(1,), cache=cache)
         assert row["nll"] != kept["nll"]
     assert len(scored) == 3
+    found = list(evaluate_shift(ensemble, dataset, [fog, own], severities=(1,)))
+    assert found == [kept, row], "two of one name"
 
 
 def test_data_sets_out_of_distribution(ensemble: Ensemble, dataset: Dataset, cache: EvaluationCache) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import OMITTABLE, parse, shown
+from motet.cli._arguments import OMITTABLE, lost_of, members_of, parse, severities_of, shown
 from motet.cli._evaluation_tables import risk_lines, robustness_lines, score_lines
 from motet.cli._show import say, show
 
@@ -119,8 +119,8 @@ def _part(arguments: Arguments) -> int:
     run = find_run(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_part(
         run,
-        members=None if arguments.members is None else _members(arguments.members),
-        lost=None if arguments.lost is None else _lost(arguments.lost),
+        members=None if arguments.members is None else members_of(arguments.members),
+        lost=None if arguments.lost is None else lost_of(arguments.lost),
         data_dir=arguments.data_dir,
         device=arguments.device,
     )
@@ -153,7 +153,7 @@ def _robustness(arguments: Arguments) -> int:
     found = evaluate_robustness(
         runs,
         shift=arguments.shift,
-        severities=_severities(arguments.severities),
+        severities=severities_of(arguments.severities),
         ood=arguments.ood,
         reference=None
         if arguments.reference is None
@@ -192,53 +192,6 @@ def _check_no_options_of_shifts(arguments: Arguments, argv: Sequence[str]) -> No
         raise InputError(
             "--reference and --severities belong to a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
         )
-
-
-def _members(text: str) -> int | list[int]:
-    """``2`` is the first two members, ``0,3,5`` are those with these indices, and so is ``3,``."""
-    from motet.errors import InputError
-
-    try:
-        return [int(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
-    except ValueError as error:
-        raise InputError(
-            "--members takes a number of members, or indices with commas",
-            got=repr(text),
-            fix="Pass --members 2 for the first two, or --members 0,3,5",
-        ) from error
-
-
-def _lost(text: str) -> float | list[int]:
-    """``0.3`` is a probability, ``1`` or ``1,4`` are members' indices."""
-    from motet.errors import InputError
-
-    try:
-        return (
-            float(text)
-            if "." in text or "e" in text.lower()
-            else [int(part) for part in text.split(",") if part.strip()]
-        )
-    except ValueError as error:
-        raise InputError(
-            "--lost takes a probability, or indices of members with commas",
-            got=repr(text),
-            fix="Pass --lost 0.3, or --lost 1,4",
-        ) from error
-
-
-def _severities(words: Sequence[str]) -> list[int]:
-    """Whole numbers, with blanks or commas between them."""
-    from motet.errors import InputError
-
-    parts = [part for word in words for part in word.split(",") if part]
-    wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
-    if wrong:
-        raise InputError(
-            "severities must be whole numbers from 1 to 5",
-            got=", ".join(map(repr, wrong)),
-            fix="Pass --severities 1 3 5, or leave it out for all five",
-        )
-    return [int(part) for part in parts]
 
 
 def _show_lines(lines: Sequence[str]) -> None:

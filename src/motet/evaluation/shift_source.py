@@ -1,7 +1,7 @@
 """What a user may name as a shift: a set of corruptions, one of them, shifts of tables, a folder of official files."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, final
@@ -56,14 +56,14 @@ class ShiftSource:
         kind: whether images are corrupted, a table is shifted, or files are read.
         names: the corruptions.
         files: an official set.
-        custom: corruptions that motet does not have, by name.
+        corruptions: of images, those of `names`; the caller's own among them.
     """
 
     name: str
     kind: Literal["images", "table", "files"]
     names: tuple[str, ...]
     files: CifarC | ImageNetC | None = None
-    custom: Mapping[str, Corruption] = field(default_factory=dict)
+    corruptions: tuple[Corruption, ...] = ()
 
     @classmethod
     def of_images(cls, shifts: str | Sequence[str | Corruption]) -> "ShiftSource":
@@ -72,16 +72,11 @@ class ShiftSource:
         Raises:
             InputError: for an unknown name, with the nearest.
         """
-        chosen = [
-            each
-            for item in ([shifts] if isinstance(shifts, str) else shifts)
-            for each in (corruptions(item) if isinstance(item, str) else (item,))
-        ]
+        items = [shifts] if isinstance(shifts, str) else shifts
+        chosen = [each for item in items for each in (corruptions(item) if isinstance(item, str) else (item,))]
         names = tuple(each.name for each in chosen)
-        custom = {each.name: each for each in chosen if CORRUPTIONS.get(each.name) is not each}
-        return cls(
-            name=shifts if isinstance(shifts, str) else ", ".join(names), kind="images", names=names, custom=custom
-        )
+        name = shifts if isinstance(shifts, str) else ", ".join(names)
+        return cls(name=name, kind="images", names=names, corruptions=tuple(chosen))
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -103,15 +98,15 @@ class ShiftSource:
     def key(self, name: str, severity: int, settings: ShiftSettings) -> dict[str, object] | None:
         """What a result under a corruption at a severity is kept under in a cache; None if it cannot be.
 
-        Results of files depend on the files, which get another key as soon as one of them was written to. What a
-        corruption that motet does not have does is not known.
+        Results of files depend on the files, which get another key as soon as one of them was written to, and on how
+        their classes are numbered. What a corruption that motet does not have does is not known.
         """
-        if name in self.custom:
+        if any(each.name == name and CORRUPTIONS.get(name) is not each for each in self.corruptions):
             return None
         key: dict[str, object] = {"shift": self.kind, "corruption": name, "severity": severity}
         if self.files is not None:
             stamps = digest("\n".join(map(stamp, self.files.files(name, severity))).encode())
-            return key | {"files": stamps, "batch_size": settings.batch_size}
+            return key | {"files": stamps, "classes": self.files.classes, "batch_size": settings.batch_size}
         return key | settings.key
 
     def for_data(self, dataset: Dataset) -> "ShiftSource":
@@ -191,7 +186,7 @@ class ShiftSource:
             )
         return shifted_images(
             dataset,
-            [self.custom.get(name, name) for name in self.names],
+            self.corruptions,
             split=split,
             severities=severities,
             seed=seed,
@@ -209,10 +204,8 @@ def find_shift(text: str) -> ShiftSource:
     """
     if not text.strip():
         raise InputError("a shift must have a name", got=repr(text), fix=f"Pass one of {', '.join([*SETS, TABLES])}")
-    if text in SETS:
-        return ShiftSource(name=text, kind="images", names=SETS[text])
-    if text in CORRUPTIONS:
-        return ShiftSource(name=text, kind="images", names=(text,))
+    if text in SETS or text in CORRUPTIONS:
+        return ShiftSource.of_images(text)
     if text == TABLES or text in TABLE_SHIFTS:
         return ShiftSource(name=text, kind="table", names=tuple(TABLE_SHIFTS) if text == TABLES else (text,))
     folder = Path(text).expanduser()
