@@ -19,6 +19,9 @@ from motet.errors import InputError
 SCHEMA_VERSION = 1
 """Version of the layout of all records. It rises when a field changes its meaning or disappears."""
 
+FIX = "Bring back the file as motet wrote it, or move it away and run again"
+"""What to do about a damaged file that a run can make again."""
+
 T = TypeVar("T")
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -112,40 +115,39 @@ def write_record(path: Path, value: Any) -> None:
     write_text(path, record_json(value))
 
 
-def read_record(path: Path, kind: type[T], *, upgrade: Upgrade | None = None) -> T:
+def read_record(path: Path, kind: type[T], *, upgrade: Upgrade | None = None, fix: str = FIX) -> T:
     """The record of type `kind` in the JSON file at `path`.
 
     Args:
         path: the file.
         kind: a class decorated with `record`.
         upgrade: brings the content of a file without a schema version, of before there was one, to today's layout.
+        fix: what errors advise to do.
 
     Raises:
         InputError: naming the file and the field, if the file is no whole JSON object, was written by a newer motet, or
             has a field that is missing, unknown, of another type or out of range.
         OSError: if the file cannot be read.
     """
-    return from_plain(read_plain(path), kind, where=str(path), upgrade=upgrade)
+    return from_plain(read_plain(path, fix=fix), kind, where=str(path), upgrade=upgrade, fix=fix)
 
 
-def read_plain(path: Path) -> object:
+def read_plain(path: Path, *, fix: str = FIX) -> object:
     """What a JSON file holds. Raises `InputError` if it is damaged, and `OSError` if it cannot be read."""
     try:
         return cast(object, json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} must be a whole JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
-        ) from error
+        raise InputError(f"{path} must be a whole JSON file", got=f"a damaged one ({error})", fix=fix) from error
 
 
-def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade | None = None) -> T:
+def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade | None = None, fix: str = FIX) -> T:
     """The record that `to_plain` made `content` from; `where` names its place in errors. See `read_record`."""
     if not isinstance(content, Mapping):
-        raise InputError(f"{where} must hold a record", got=short(content), fix=_FIX)
+        raise InputError(f"{where} must hold a record", got=short(content), fix=fix)
     content = dict(content)
     version = content.pop("schema_version", 0)
     if type(version) is not int or version < 0:
-        raise InputError(f"schema_version in {where} must be a whole number", got=short(version), fix=_FIX)
+        raise InputError(f"schema_version in {where} must be a whole number", got=short(version), fix=fix)
     if version > SCHEMA_VERSION:
         raise InputError(
             f"schema_version in {where} must be at most {SCHEMA_VERSION}",
@@ -159,22 +161,20 @@ def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade |
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{where} must have the fields of a record", got=f"{type(error).__name__}: {error}", fix=_FIX
+                f"{where} must have the fields of a record", got=f"{type(error).__name__}: {error}", fix=fix
             ) from error
     try:
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{where} must hold plain data, as JSON has it", got=str(error), fix=_FIX) from error
-    _check_text(content, where)
+        raise InputError(f"{where} must hold plain data, as JSON has it", got=str(error), fix=fix) from error
+    if "\\ud" in text:  # the beginning of a surrogate's escape
+        _check_text(content, where, fix)
     try:
         # Through JSON text: its strict mode takes lists for tuples, and text for paths, but no text for numbers.
         found: T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:
-        raise _as_input_error(error, where) from error
+        raise _as_input_error(error, where, fix) from error
     return found
-
-
-_FIX = "Bring back the file as motet wrote it, or move it away and run again"
 
 
 @cache
@@ -182,36 +182,36 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
-def _check_text(value: object, where: str, place: str = "") -> None:
+def _check_text(value: object, where: str, fix: str, place: str = "") -> None:
     """Raise `InputError` for lone surrogates: JSON can hold them, but no file in UTF-8."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{place} in {where} must hold whole characters", got=short(ascii(value)), fix=_FIX
+                f"{place} in {where} must hold whole characters", got=short(ascii(value)), fix=fix
             ) from error
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            _check_text(str(key), where, place or "the fields")
-            _check_text(inner, where, f"{place}.{key}".removeprefix("."))
+            _check_text(str(key), where, fix, place or "the fields")
+            _check_text(inner, where, fix, f"{place}.{key}".removeprefix("."))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            _check_text(inner, where, f"{place}.{index}")
+            _check_text(inner, where, fix, f"{place}.{index}")
 
 
-def _as_input_error(error: ValidationError, where: str) -> InputError:
+def _as_input_error(error: ValidationError, where: str, fix: str) -> InputError:
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"])) or "the record"
     if first["type"] == "missing":
-        return InputError(f"{place} must be in {where}", got="no such field", fix=_FIX)
+        return InputError(f"{place} must be in {where}", got="no such field", fix=fix)
     if first["type"].startswith("unexpected"):
-        return InputError(f"{where} must hold known fields only", got=f"the field {place}", fix=_FIX)
+        return InputError(f"{where} must hold known fields only", got=f"the field {place}", fix=fix)
     if first["type"] == "json_invalid":  # lone surrogates: JSON text that no UTF-8 file can hold
-        return InputError(f"{where} must hold text of whole characters", got=first["msg"], fix=_FIX)
+        return InputError(f"{where} must hold text of whole characters", got=first["msg"], fix=fix)
     # pydantic says "Input should be a valid number", "Tuple should have at least 1 item", "Value error, ...".
     requirement = re.sub(r"^\w+ should ", "", re.sub(r"^Value error, ", "be ", first["msg"]))
-    return InputError(f"{place} in {where} must {requirement}", got=short(first["input"]), fix=_FIX)
+    return InputError(f"{place} in {where} must {requirement}", got=short(first["input"]), fix=fix)
 
 
 def short(value: object) -> str:

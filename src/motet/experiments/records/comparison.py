@@ -11,7 +11,7 @@ from motet.data import DataDescription
 from motet.errors import InputError
 from motet.evaluation.comparison_records import Measure
 from motet.experiments.records.older import upgrade_comparison
-from motet.experiments.records.run import Hardware, Settings, Sources, sources
+from motet.experiments.records.run import FOLDER_FIX, Hardware, Settings, Sources, sources
 from motet.metrics import COVERAGES
 from motet.training import HistoryRow
 
@@ -193,7 +193,7 @@ class StartedComparison:
 
 def read_comparison(path: Path) -> Comparison | StartedComparison:
     """The comparison in ``compare.json``, of this version of motet or an older one. Errors: see `read_record`."""
-    return _from_plain(read_plain(path), where=str(path))
+    return _from_plain(read_plain(path, fix=FOLDER_FIX), where=str(path), fix=FOLDER_FIX)
 
 
 def as_comparison(comparison: Comparison | Mapping[str, object] | str | Path) -> Comparison:
@@ -206,23 +206,23 @@ def as_comparison(comparison: Comparison | Mapping[str, object] | str | Path) ->
     if isinstance(comparison, Comparison):
         return comparison
     if isinstance(comparison, str | Path):
-        content, where = read_plain(Path(comparison)), str(comparison)
+        content, where, fix = read_plain(Path(comparison), fix=FOLDER_FIX), str(comparison), FOLDER_FIX
     else:
-        content, where = comparison, "the comparison"
+        content, where, fix = comparison, "the comparison", "Pass what stands in the compare.json that motet wrote"
     if isinstance(content, Mapping) and not content.get("rows"):
         raise InputError(
             "a comparison must have at least one row",
             got=f"none in {where}",
             fix="Run `motet compare` with at least one method, and pass the record it wrote",
         )
-    found = _from_plain(content, where=where)
+    found = _from_plain(content, where=where, fix=fix)
     assert isinstance(found, Comparison)
     return found
 
 
-def _from_plain(content: object, *, where: str) -> Comparison | StartedComparison:
+def _from_plain(content: object, *, where: str, fix: str) -> Comparison | StartedComparison:
     if isinstance(content, Mapping) and content.get("rows", 0 if "schema_version" in content else None) is None:
         names = ("schema_version", "settings", "source", "data", "rows")
         started = {name: content[name] for name in names if name in content}
-        return from_plain(started, StartedComparison, where=where, upgrade=upgrade_comparison)
-    return from_plain(content, Comparison, where=where, upgrade=upgrade_comparison)
+        return from_plain(started, StartedComparison, where=where, upgrade=upgrade_comparison, fix=fix)
+    return from_plain(content, Comparison, where=where, upgrade=upgrade_comparison, fix=fix)

@@ -13,6 +13,9 @@ from motet.data import DataDescription
 from motet.distributed import Communication
 from motet.experiments.records.older import upgrade_run, upgrade_scores
 
+FOLDER_FIX = "Bring back the file as motet wrote it, or move its folder away and run again"
+"""What to do about a damaged file that says whose a folder is."""
+
 Settings = dict[str, object]
 """An experiment's settings, or a part of them, as a JSON object: what `Experiment.to_record` makes."""
 
@@ -156,9 +159,10 @@ class Scores:
 
 def read_run_record(path: Path) -> RunRecord:
     """The record in a run's ``run.json``, of this version of motet or an older one. Errors: see `read_record`."""
-    return read_record(path, RunRecord, upgrade=upgrade_run)
+    return read_record(path, RunRecord, upgrade=upgrade_run, fix=FOLDER_FIX)
 
 
 def read_scores(path: Path) -> Scores:
     """The scores in a run's ``scores.json``. Errors: see `read_record`."""
-    return read_record(path, Scores, upgrade=upgrade_scores)
+    fix = "Bring back the file as motet wrote it, or remove it and run again: nothing is trained anew"
+    return read_record(path, Scores, upgrade=upgrade_scores, fix=fix)

@@ -119,7 +119,7 @@ def test_committed_comparisons_make_the_readmes_table_and_a_page(path: Path) -> 
         assert f"<span>{row.label}" in page
 
 
-def test_reading_a_large_comparison_takes_no_time() -> None:
+def test_reading_a_large_comparison_takes_no_time(unchecked: None) -> None:
     largest = max(COMMITTED, key=lambda path: path.stat().st_size)
     seconds = []
     for _ in range(5):
@@ -175,12 +175,10 @@ def test_layouts_of_before_make_the_same_table(layout: str) -> None:
     expected = comparison_text(as_comparison(content))
     OLDER[layout](content)
     found = as_comparison(content)
-    shown, places = comparison_text(found), 0
-    if layout == "numbers alone":  # without their errors, so the last column is narrower
-        places = expected.index("Latency")
-    assert [line[: places or None] for line in shown.splitlines()] == [
-        line[: places or None] for line in expected.splitlines()
-    ]
+    # Numbers alone have no errors, so that the last column is narrower.
+    end = expected.index("Training") - 10 if layout == "numbers alone" else None
+    shown = comparison_text(found).splitlines()
+    assert [line[:end] for line in shown] == [line[:end] for line in expected.splitlines()]
     assert all(row.key == row.method and row.width == 1 for row in found.rows)
 
 
@@ -228,7 +226,7 @@ def test_a_run_of_before_whose_scores_are_missing_is_scored(before: Path) -> Non
 def test_a_run_of_before_is_evaluated_and_reported(before: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = find_run(before / "mimo-seed0")
     found = evaluate(run, distinct=True)
-    assert found["ensemble"]["scores"]["nll"] == pytest.approx(run.scores.test["nll"], rel=1e-4)
+    assert found.ensemble.scores["nll"] == pytest.approx(run.scores.test["nll"], rel=1e-4)
     assert main(["report", str(before)]) == 0
     assert "MIMO" in capsys.readouterr().out
     assert "motet compare digits --methods single mimo" in (before / "report.html").read_text(encoding="utf-8")
