@@ -41,6 +41,19 @@ run = motet.experiments.run_experiment(experiment, "run", progress=False)
 assert run.experiment == experiment
 assert run.prediction.likelihood == own.Laplace(scale=2.0)
 assert motet.experiments.evaluate(run)["ensemble"]["scores"]["crps"] > 0
+
+plan = motet.experiments.Plan(
+    data="table.csv",
+    model=experiment.model,
+    methods=(experiment.method,),
+    training=experiment.training,
+    seeds=(0,),
+    data_options=experiment.data_options,
+    likelihood=experiment.likelihood,
+)
+record = motet.experiments.compare(plan, "compared", command="as a test", progress=False)
+assert record["rows"][0]["key"] == "rolled-mimo"
+motet.report.write_report(record, "compared/report.html", None)
 """
 ORDERS = {
     "before": "import own\nimport motet\nfrom motet.experiments import Experiment",
@@ -105,6 +118,8 @@ def test_train_record_read_back_and_evaluate_in_both_import_orders(
     code = TRAIN.format(imports=ORDERS[order])
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Rolled MIMO" in (here / "compared" / "report.html").read_text()
+    assert motet("report", "compared")[0] == 0
     record = json.loads((here / "run" / "run.json").read_text())
     settings = record["settings"]
     assert settings["method"] == {
