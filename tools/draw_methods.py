@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
+from motet.methods import METHODS
 from motet.plots.style import LIGHT, style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,22 +290,8 @@ def mimmo(p: Picture) -> None:
     p.text(89, 12, "mean", ha="left")
 
 
-PICTURES: dict[str, Callable[[Picture], None]] = {
-    "single": single,
-    "deep-ensemble": deep_ensemble,
-    "modular-network": modular_network,
-    "multihead": multihead,
-    "tree-net": tree_net,
-    "mc-dropout": mc_dropout,
-    "batch-ensemble": batch_ensemble,
-    "mixture-ensembles": mixture_ensembles,
-    "mimo": mimo,
-    "mixmo": mixmo,
-    "datamux": datamux,
-    "early-exit": early_exit,
-    "dun": dun,
-    "mimmo": mimmo,
-}
+# Each method's function has its name.
+PICTURES: dict[str, Callable[[Picture], None]] = {name: globals()[name.replace("-", "_")] for name in METHODS}
 
 
 def main() -> None:

@@ -6,6 +6,8 @@
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
+import importlib
+import inspect
 import io
 import re
 import sys
@@ -20,11 +22,12 @@ from zoo_table import zoo_table
 from motet._internal.files import read_json, write_text
 from motet.cli._show import comparison_text
 from motet.experiments.records import as_comparison
+from motet.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
-PAGES = ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md")
+PAGES = ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md")
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
@@ -50,6 +53,8 @@ def generate(text: str) -> str:
         "all-table": lambda: table_of(ALL),
         "all-protocol": lambda: protocol_of(ALL),
         "benchmarks": benchmarks,
+        "methods": methods,
+        "method-kit": method_kit,
         "zoo": zoo_table,
         "joint-training-table": joint_training_table,
         "joint-training-protocol": joint_training_protocol,
@@ -61,6 +66,56 @@ def generate(text: str) -> str:
         return f"<!-- generated: {match[1]} -->\n{parts[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- generated: ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def methods() -> str:
+    """A line for each method."""
+    lines = ["| method | who owns which weights, who sees what | what it is |", "|---|---|---|"]
+    for kind in METHODS.values():
+        doc = (inspect.getdoc(sys.modules[kind.__module__]) or "").partition("\n")[0]
+        lines.append(f"| `{kind.__name__}` | {kind.summary} | {doc.rstrip('.')} |")
+    return "\n".join(lines)
+
+
+KIT: dict[str, tuple[str, ...]] = {
+    "motet.method": ("Given", "instance_of", "check_members"),
+    "motet.surgery": (
+        *("probe", "input_layers", "output_layers", "ordinary_layers", "replace_module"),
+        *("cut_points", "check_points", "find_tiling", "member_stack", "head_stack", "split_kernel", "fresh_copy"),
+    ),
+    "motet.layers": ("MultiInput", "MultiHead", "Tile", "WrappedLayer", "Branches", "SeparateNetworks", "Layout"),
+    "motet.methods.member_layers": ("member_heads", "with_member_inputs_and_heads", "replace_inputs_and_heads"),
+    "motet.methods.exits": ("plan_exits",),
+    "motet.methods.deep_ensemble": ("member_networks",),
+    "motet.testing": ("check_method",),
+}
+"""What methods are made of, by the module that offers it."""
+
+
+def method_kit() -> str:
+    """A line for each part of the kit: its arguments and the first line of its docstring."""
+    lines = []
+    for module, names in KIT.items():
+        lines += [f"`{module}`", ""]
+        for name in names:
+            part = getattr(importlib.import_module(module), name)
+            doc = " ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split())
+            lines.append(f"- `{name}({_arguments(part)})`: {doc}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _arguments(part: Any) -> str:
+    """The arguments without their types; keyword-only ones after a star."""
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in inspect.signature(part).parameters.values()]
+    shown = []
+    for each in bare:
+        if each.kind is each.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        plain = isinstance(each.default, str | int | float | bool | None)
+        has_default = each.default is not each.empty
+        shown.append(each.name + ("" if not has_default else f"={each.default!r}" if plain else "=..."))
+    return ", ".join(shown)
 
 
 def table_of(path: Path) -> str:

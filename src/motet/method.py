@@ -186,7 +186,7 @@ class Method(ABC):
             raise InputError(
                 "members on several processes need a method whose members share no parameters",
                 got=f"{self} on {grid.size} processes",
-                fix="Take DeepEnsemble or ModularNetwork, or run it on one process",
+                fix="Take a method whose members are whole networks, as DeepEnsemble's are, or run it on one process",
             )
         share = Share(grid, self.size)
         share.check(objective)

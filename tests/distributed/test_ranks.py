@@ -160,7 +160,7 @@ def test_ranks_that_differ_say_so_at_the_start(ranks: Any, what: str, words: str
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("method", "Take DeepEnsemble or ModularNetwork"),
+        ("method", "Take a method whose members are whole networks"),
         ("members", "an ensemble over 2 ranks must have 2 members or more, but got members=1"),
         ("objective", "Take Independent, Joint or Modular"),
         ("layout", "member_ranks=1 and data_ranks=3 with 2 processes"),

@@ -127,3 +127,17 @@ def test_another_method_brings_its_own_objective() -> None:
     assert first.with_method(MIMO()).objective == Independent()
     asked = Experiment(data="digits", model=models.MLP(), method=MIMO(), objective=Independent(reduction="mean"))
     assert asked.with_method(DeepEnsemble()).objective == Independent(reduction="mean")
+
+
+COMMITTED = sorted((Path(__file__).resolve().parents[2] / "results").rglob("compare.json"))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.parent.name)
+def test_committed_records_are_read(file: Path) -> None:
+    """Records of before classes outside motet could stand in them."""
+    settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
+    assert settings
+    for record in settings.values():
+        experiment = Experiment.from_record(record)
+        again = json.loads(to_json(experiment.to_record()))
+        assert {key: again[key] for key in record} == record

@@ -91,7 +91,7 @@ _NEWER = "Use the version of motet that wrote it"
 
 def _value(value: Any, hint: Any, where: str, read: Callable[[Any, Any, str], Any]) -> Any:
     """A field's value: settings in it are read as such; all else must have the field's type, as JSON has it."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and (_classes(hint) or _adapter(_of_plain_data(hint)) is None):
         return read(value, hint, where)
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         each = (*get_args(hint), Any)[0]
@@ -102,7 +102,13 @@ def _value(value: Any, hint: Any, where: str, read: Callable[[Any, Any, str], An
 def _typed(value: Any, hint: Any, where: str) -> Any:
     from pydantic import ValidationError
 
-    adapter = _adapter(hint)
+    plain = _of_plain_data(hint)
+    shown = repr(value)
+    got = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if not plain:
+        wanted = " or ".join(kind.__name__ for kind in _classes(hint))
+        raise InputError(f"{where} must be a record of {wanted}", got=got, fix=_FIX)
+    adapter = _adapter(plain)
     if adapter is None:
         return tuple(value) if isinstance(value, list) else value
     try:
@@ -110,32 +116,29 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        wanted = first["msg"].removeprefix("Input should be ")
-        shown = repr(value)
-        raise InputError(
-            f"{where} must be {wanted}", got=shown if len(shown) <= 60 else f"{shown[:57]}...", fix=_FIX
-        ) from error
+        wanted = first["msg"].removeprefix("Input should be ").replace("a valid array", "a list")
+        raise InputError(f"{where} must be {wanted}", got=got, fix=_FIX) from error
 
 
 @cache
 def _adapter(hint: Any) -> Any:
     """What validates values of that type; None where pydantic knows no way."""
-    from pydantic import PydanticUserError, TypeAdapter
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
     if hint is Any:
         return None
     try:
-        return TypeAdapter(_of_plain_data(hint))
+        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
     except (PydanticUserError, TypeError, NameError):
         return None
 
 
 def _of_plain_data(hint: Any) -> Any:
-    """The type without the settings in it, which are never among plain values: `_read` makes them."""
+    """The type without the settings in it, which are never among plain values; an empty tuple if nothing is left."""
     if get_origin(hint) in (Union, UnionType):
-        options = [option for option in get_args(hint) if not is_dataclass(option)]
-        return Union[tuple(options)] if options else None  # noqa: UP007 - of a tuple
-    return None if is_dataclass(hint) else hint
+        options = tuple(option for option in get_args(hint) if not is_dataclass(option))
+        return Union[options] if options else ()  # noqa: UP007 - of a tuple
+    return () if is_dataclass(hint) else hint
 
 
 @cache

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import final
 
-from motet import data, grouping, likelihoods, methods, models, objectives
+from motet import grouping, likelihoods, methods, models, objectives
 from motet._internal.own_code import RecordedCode, Source, name_in_record
 from motet._internal.plain_records import from_record, to_record
-from motet.data import DataOptions
+from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
 from motet.experiments.likelihood import LikelihoodName, known_by_name
 from motet.likelihoods import Likelihood
@@ -19,9 +19,15 @@ from motet.training import Training
 
 def _own_types() -> tuple[type, ...]:
     """Every class of settings that motet has, as its packages list them."""
-    packages = (methods, models, objectives, likelihoods, grouping, data)
+    packages = (methods, models, objectives, likelihoods, grouping)
     listed = (getattr(package, name) for package in packages for name in package.__all__)
-    return (Experiment, Training, *(kind for kind in listed if isinstance(kind, type) and is_dataclass(kind)))
+    return (
+        Experiment,
+        Training,
+        Augmentation,
+        DataOptions,
+        *(kind for kind in listed if isinstance(kind, type) and is_dataclass(kind)),
+    )
 
 
 @final
@@ -117,7 +123,12 @@ class Experiment:
                 longer there, that was changed, or that would have to be executed and is not trusted.
         """
         code = RecordedCode(trusted=trust_code, source=source, where=where)
-        experiment = from_record(record, _own_types(), load=code.load)
+        try:
+            experiment = from_record(record, _own_types(), load=code.load)
+        except InputError as error:
+            if where == "this record" or where in str(error):
+                raise
+            raise InputError(error.requirement, got=f"{error.got} in {where}", fix=error.fix) from error
         if not isinstance(experiment, Experiment):
             raise InputError(
                 "a run's settings must be an Experiment",

@@ -1,6 +1,7 @@
 """The CRPS and the quantiles of any distribution of numbers, numerically, from its distribution function alone."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ Distribution = Callable[[Tensor], Tensor]
 
 _HALVINGS = 60
 _DOUBLINGS = 60
-# Nodes of the quadrature on each side of the target: for normal mixtures within 1e-5 of the closed form.
-_NODES = 48
+# Levels below 1/2, and nodes of the quadrature between two quantiles. Mixtures of three normal distributions whose
+# deviations differ by a factor of up to 8 (2,000 drawn at random): within 7e-6 of the closed form, relatively.
+_LEVELS = (1e-12, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+_NODES = 8
 # Counts above the quantile at this distance from 1 add less than it to the CRPS, for each of them.
 _TAIL = 1e-9
 _MOST_COUNTS = 1_000_000
@@ -36,20 +39,20 @@ def quantile(distribution: Distribution, start_BK: Tensor, spread_BK: Tensor, at
 
 
 def crps(distribution: Distribution, start_BK: Tensor, spread_BK: Tensor, y_BK: Tensor) -> Tensor:
-    """``integral (F(x) - 1{x >= y})^2 dx``, from the quantiles: ``2 integral (1{y <= q(t)} - t) (q(t) - y) dt``.
+    """``integral (F(x) - 1{x >= y})^2 dx``, by Gauss-Legendre quadrature between quantiles of many levels and `y_BK`.
 
-    Gauss-Legendre quadrature on both sides of ``F(y)``, where the integrand has a kink. See `quantile` for arguments.
+    See `quantile` for arguments.
     """
+    levels = torch.tensor([*_LEVELS, 0.5, *(1 - level for level in reversed(_LEVELS))], dtype=y_BK.dtype)
+    ends = [quantile(distribution, start_BK, spread_BK, level) for level in levels]
+    edges, _ = torch.stack([*ends, y_BK]).sort(dim=0)
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    below_BK = distribution(y_BK)
-    total = torch.zeros_like(below_BK)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        at = (below_BK * node).clamp(1e-12, 1 - 1e-12)
-        total = total + weight * below_BK * at * (y_BK - quantile(distribution, start_BK, spread_BK, at))
-        at = (below_BK + (1 - below_BK) * node).clamp(1e-12, 1 - 1e-12)
-        beyond = quantile(distribution, start_BK, spread_BK, at) - y_BK
-        total = total + weight * (1 - below_BK) * (1 - at) * beyond
-    return 2 * total
+    total = torch.zeros_like(y_BK)
+    for low, high in pairwise(edges):
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            x = low + (high - low) * node
+            total = total + weight * (high - low) * (distribution(x) - (x >= y_BK).to(y_BK)).square()
+    return total
 
 
 def count_quantile(distribution: Distribution, start_BK: Tensor, spread_BK: Tensor, at: Tensor) -> Tensor:

@@ -2,23 +2,24 @@
 
 # In the order in which tables list them.
 # isort: off
-from motet.method import Method, Model
-from motet.methods.single import Single
-from motet.methods.deep_ensemble import DeepEnsemble
-from motet.methods.modular_network import ModularNetwork
-from motet.methods.mc_dropout import MCDropout
-from motet.methods.tree_net import TreeNet
-from motet.methods.multihead import Multihead
-from motet.methods.batch_ensemble import BatchEnsemble
-from motet.methods.mixture_ensembles import MixtureEnsembles
-from motet.methods.mimo import MIMO
-from motet.methods.mixmo import MixMo
-from motet.methods.datamux import DataMUX
-from motet.methods.early_exit import EarlyExit
-from motet.methods.dun import DUN
-from motet.methods.mimmo import MIMMO
+from motet.method import Method as Method
+from motet.method import Model as Model
+from motet.methods.single import Single as Single
+from motet.methods.deep_ensemble import DeepEnsemble as DeepEnsemble
+from motet.methods.modular_network import ModularNetwork as ModularNetwork
+from motet.methods.mc_dropout import MCDropout as MCDropout
+from motet.methods.tree_net import TreeNet as TreeNet
+from motet.methods.multihead import Multihead as Multihead
+from motet.methods.batch_ensemble import BatchEnsemble as BatchEnsemble
+from motet.methods.mixture_ensembles import MixtureEnsembles as MixtureEnsembles
+from motet.methods.mimo import MIMO as MIMO
+from motet.methods.mixmo import MixMo as MixMo
+from motet.methods.datamux import DataMUX as DataMUX
+from motet.methods.early_exit import EarlyExit as EarlyExit
+from motet.methods.dun import DUN as DUN
+from motet.methods.mimmo import MIMMO as MIMMO
 
-from motet.methods.named import method_named
+from motet.methods.named import method_named as method_named
 # isort: on
 
 METHODS: dict[str, type[Method]] = {
@@ -28,23 +29,5 @@ METHODS: dict[str, type[Method]] = {
 }
 """Every method of motet's own by its name, in the order of the imports above."""
 
-__all__ = [
-    "DUN",
-    "METHODS",
-    "MIMMO",
-    "MIMO",
-    "BatchEnsemble",
-    "DataMUX",
-    "DeepEnsemble",
-    "EarlyExit",
-    "MCDropout",
-    "Method",
-    "MixMo",
-    "MixtureEnsembles",
-    "Model",
-    "ModularNetwork",
-    "Multihead",
-    "Single",
-    "TreeNet",
-    "method_named",
-]
+__all__ = ["METHODS", "Method", "Model", "method_named"]
+__all__ += [kind.__name__ for kind in METHODS.values()]

@@ -108,6 +108,14 @@ def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.M
 
     Where only some are to be held, all are drawn, one after another, so that each is what it is beside all others.
 
+    Args:
+        model: what `Method.convert` is given.
+        given: the same; `Given.only` tells which members are held.
+        members: M.
+
+    Returns:
+        The networks of the members that are held, and what `motet.surgery.probe` found of the first.
+
     Raises:
         InputError: for a model that writes on its input, and for a function that gives one module again and again.
     """

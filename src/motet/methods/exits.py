@@ -82,6 +82,15 @@ class ExitPlan:
 def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> ExitPlan:
     """The exits of `model`: at the points that the user named, or at those that `default_exits` finds.
 
+    Args:
+        model: from `motet.method.instance_of`.
+        given: what the conversion is given.
+        probed: what `motet.surgery.probe` found of the model.
+        exits: names of points; None to find them, ``()`` for none.
+
+    Returns:
+        The plan; its `ExitPlan.exits` makes the network.
+
     Raises:
         InputError: for names that are not of points between the input and the output layer that all paths go through,
             for features that an exit cannot read, for an output layer that exits cannot share, and if nothing was

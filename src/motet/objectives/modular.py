@@ -78,8 +78,7 @@ class Modular(Objective):
             raise InputError(
                 "a modular loss with lambda > 0 needs members that see the same examples",
                 got=f"lambda={self.lam:g} with the grouping {grouping}",
-                fix="Take lam=0, or a method whose members share each example: DeepEnsemble, Multihead, TreeNet, "
-                "BatchEnsemble, MixtureEnsembles",
+                fix="Take lam=0, or a method whose members share each example, as DeepEnsemble's do",
             )
 
     def lambda_at(self, progress: Progress | None) -> float:

@@ -13,6 +13,9 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 def ordinary_layers(model: nn.Module) -> tuple[dict[str, Ordinary], dict[str, str]]:
     """The model's Linear, Conv1d and Conv2d layers, and what keeps other layers with a weight matrix from being one.
 
+    Args:
+        model: the model.
+
     Returns:
         The layers by name, each once, under its first name; and the names of layers that combine features with a
         weight matrix but cannot be replaced faithfully, with the reason. A layer that is part of another layer that

@@ -61,7 +61,18 @@ def points(model: nn.Module, example: Tensor) -> list[Point]:
 
 
 def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
-    """The points that every path from input to output goes through, in order. See `points` for errors."""
+    """The points that every path from input to output goes through.
+
+    Args:
+        model: maps ``(B, ...)`` to ``(B, C)``.
+        example: an input batch of one row or more.
+
+    Returns:
+        The points in the order in which their modules finish.
+
+    Raises:
+        InputError: see `points`.
+    """
     return [point for point in points(model, example) if point.is_cut]
 
 
@@ -73,6 +84,9 @@ def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, arg
         example: an input batch.
         names: names of submodules.
         argument: the setting that named them, for the error.
+
+    Returns:
+        The points, each once.
 
     Raises:
         InputError: for a name that the model does not have (with the nearest), one that is named twice, that does

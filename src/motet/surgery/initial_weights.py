@@ -119,7 +119,14 @@ def _centred(stack: Tensor) -> Tensor:
 
 
 def fresh_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model` whose trainable parameters are drawn anew, each as `fresh_like` does."""
+    """A copy of a model whose trainable parameters are drawn anew.
+
+    Args:
+        model: the model, which stays as it is.
+
+    Returns:
+        The copy, each parameter drawn as `fresh_like` does.
+    """
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():

@@ -56,6 +56,9 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         model: maps ``(B, ...)`` to ``(B, C)``.
         example: an input batch of one row or more.
 
+    Returns:
+        Names of its input and output layers, how often each layer ran, and its output.
+
     Raises:
         InputError: if the model fails on the example, or does not return one floating-point row per example.
     """

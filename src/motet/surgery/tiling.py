@@ -45,6 +45,9 @@ def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tili
         example: an input batch of two rows or more, which differ.
         names: the layers that are to have a member axis.
 
+    Returns:
+        Which of them meet shared rows, or that the input must be tiled before it enters the model.
+
     Raises:
         InputError: if members' rows do not stay together even so.
     """

@@ -37,6 +37,17 @@ def evaluation_is_deterministic_and_row_by_row(subject: Subject) -> None:
     close(ensemble(x.flip(0)), whole.flip(0), "the rows in another order")
 
 
+@law("mlp", "conv2d", "tokens")
+def members_differ(subject: Subject) -> None:
+    """No two members put out the same: from the same weights and batches they would stay one network."""
+    outputs_BMC = subject.wrap().eval()(subject.data()[0])
+    members = subject.method.size
+    for one in range(members):
+        for other in range(one + 1, members):
+            same = torch.equal(outputs_BMC[:, one], outputs_BMC[:, other])
+            require(not same, f"members {one} and {other} of {members} with the same outputs")
+
+
 @law()
 def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
     """Probabilities that add up to 1; modes, weights and random numbers stay as they were."""

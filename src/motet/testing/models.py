@@ -38,11 +38,12 @@ class Case:
         return self.make(self.classes).to(dtype)
 
     def inputs(self, rows: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Random inputs; of an example of whole numbers, its own values in random order."""
+        """Random inputs with the example's mean and deviation; of an example of whole numbers, values drawn from it."""
         if self.example is None:
             return torch.randn(rows, *self.shape, dtype=dtype)
         if self.example.is_floating_point():
-            mean, std = self.example.double().mean(), self.example.double().std(correction=0) + 1e-3
+            mean, spread = self.example.double().mean(), self.example.double().std(correction=0)
+            std = torch.where(spread > 0, spread, 1.0)  # an example of zeros says nothing
             return (mean + std * torch.randn(rows, *self.shape, dtype=torch.float64)).to(dtype)
         values = self.example.flatten()
         return values[torch.randint(len(values), (rows, *self.shape))]
