@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is imported from elsewhere
 
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
+from library_tables import checkpoint_table, features_table, pause_table, stack_table
 from zoo_table import zoo_table
 
 from motet._internal.files import read_json, write_text
@@ -27,7 +28,10 @@ from motet.methods import METHODS
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
-PAGES = ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md")
+PAGES = (
+    *("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md"),
+    "benchmarks/README.md",
+)
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
@@ -60,6 +64,11 @@ def generate(text: str) -> str:
         "joint-training-protocol": joint_training_protocol,
         "dropped-table": dropped_table,
         "traffic": traffic,
+        "stack-table": lambda: stack_table("stacked_against_vmap"),
+        "stack-cuda-table": lambda: stack_table("stacked_on_cuda"),
+        "checkpoint-table": checkpoint_table,
+        "features-table": features_table,
+        "pause-table": pause_table,
     }
 
     def replace(match: re.Match[str]) -> str:
