@@ -1,6 +1,8 @@
 """What the benchmarks share: timing in turn, and records."""
 
 import argparse
+import re
+import socket
 import statistics
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 
 from motet._internal.files import write_json
+from motet._internal.typed_records import to_plain
 from motet.experiments.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,11 +51,28 @@ def record(name: str, settings: dict[str, Any], result: dict[str, Any], *, bound
         verdict = "FAILED" if key in failed else "ok"
         print(f"{verdict:>6}  {key}: {check['measured']:.3f} (at most {check['at_most']})")
     if not arguments.no_record:
-        about = provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        about = to_plain(provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
         content = {"benchmark": name, **about, "settings": settings, "result": result, "bounds": checks}
         write_json(RESULTS / f"{name}.json", content)
         print(f"recorded in {RESULTS / f'{name}.json'}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def found(check: Callable[[], object]) -> dict[str, Any]:
+    """A fact found by a run: whether it holds or what was returned, and a line of the error if there was one.
+
+    Whatever a library raises is a finding; some of it is a BaseException. Folders and this
+    machine's name are left out of the line.
+    """
+    try:
+        return {"holds": check(), "error": None}
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        line = lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
+        line = re.sub(r"(?<![\w:/])(?:/[\w.-]+)+/", "", line).replace(socket.gethostname(), "HOST")
+        return {"holds": False, "error": f"{type(error).__name__}: {line}"}
 
 
 def _at(result: dict[str, Any], key: str) -> float:

@@ -20,6 +20,7 @@ from _harness import record
 from torch import nn
 
 import motet
+from motet._internal.typed_records import to_plain
 from motet.distributed import Grid, start
 from motet.ensemble import Ensemble
 
@@ -155,7 +156,8 @@ def traffic(hidden: int, grid: Grid) -> dict[str, Any]:
     grid.sent.clear()
     ensemble.loss(x, y).backward()
     assert ensemble.share is not None
-    return ensemble.share.communication(ensemble)
+    found: dict[str, Any] = to_plain(ensemble.share.communication(ensemble))
+    return found
 
 
 if __name__ == "__main__":

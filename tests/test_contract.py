@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import Exits, LearnedTransforms
+from motet.layers import Exits, LearnedTransforms, ParameterRoles
 from motet.likelihoods import Categorical
 from motet.methods import (
     DUN,
@@ -193,7 +193,7 @@ def test_multihead_has_one_input(place: str) -> None:
 
 
 def test_layers_may_spare_parameters_of_their_own_from_decay() -> None:
-    class Scaled(nn.Conv1d):
+    class Scaled(ParameterRoles, nn.Conv1d):
         undecayed_parameters = frozenset({"weight"})
 
     model = nn.Sequential(Scaled(4, 6, 1), nn.InstanceNorm1d(6, affine=True), nn.Flatten(), nn.Linear(12, CLASSES))

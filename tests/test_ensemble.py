@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Shared
-from motet.layers import DepthWeights, Exits, Layout, MultiHead
-from motet.layers.parameter_groups import parameter_groups
+from motet.layers import DepthWeights, Exits, Layout, MultiHead, ParameterRoles
+from motet.layers.parameter_roles import parameter_groups
 from motet.likelihoods import Categorical, Gaussian
 from motet.methods import MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
 from motet.objectives import ExitObjective, Independent
@@ -199,15 +199,15 @@ def test_a_batch_for_other_members_is_refused() -> None:
 
 
 def test_layers_say_what_is_special_about_their_parameters() -> None:
-    class Fast(nn.Module):
+    class Fast(ParameterRoles):
         undecayed_parameters = frozenset({"fast"})
-        lr_scales: ClassVar = {"fast": 0.5, "bias": 0.5}
+        learning_rate_scales: ClassVar = {"fast": 0.5, "bias": 0.5}
 
         def __init__(self) -> None:
             super().__init__()
             self.fast, self.bias, self.slow = (nn.Parameter(torch.zeros(2)) for _ in range(3))
 
-    class OwnNorm(nn.Module):
+    class OwnNorm(ParameterRoles):
         is_norm = True
 
         def __init__(self) -> None:

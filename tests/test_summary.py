@@ -47,7 +47,7 @@ def test_the_text() -> None:
 
 
 def test_modules_used_by_several_members_are_shared() -> None:
-    class Networks(nn.Module):
+    class Networks(motet.layers.ParameterRoles):
         member_parameters = frozenset({"own"})
 
         def __init__(self) -> None:

@@ -15,8 +15,11 @@ from typing import Any
 import torch
 
 from motet._internal.files import write_json
+from motet._internal.typed_records import to_plain
 from motet.analyses import best_of_random, drop_numbers, evaluate
 from motet.experiments.run import Run, load_run
+from motet.methods import ModularNetwork
+from motet.models import MLP
 from motet.prediction import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,9 +39,9 @@ def main() -> int:
     if not runs:
         print(f"no finished run in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
-    about = {key: runs[0].record[key] for key in ("versions", "hardware", "data", "settings")}
-    about["commits"] = sorted({run.record["commit"] for run in runs})
-    about["created"] = sorted(run.record["created"] for run in runs)[-1]
+    about = {key: to_plain(getattr(runs[0].record, key)) for key in ("versions", "hardware", "data", "settings")}
+    about["commits"] = sorted({run.record.commit or "" for run in runs})
+    about["created"] = max(run.record.created for run in runs)
     about["settings"] = {key: about["settings"][key] for key in ("data", "training")}
     shortest = min(epochs(run) for run in runs if modules(run) == MODULES)
     many = [run for run in runs if modules(run) == MODULES and epochs(run) == shortest]
@@ -59,32 +62,35 @@ def order(run: Run) -> tuple[int, int, float, int]:
 
 
 def epochs(run: Run) -> int:
-    return int(run.record["settings"]["training"]["epochs"])
+    return run.experiment.training.epochs
 
 
 def modules(run: Run) -> int:
-    return int(run.record["settings"]["method"]["members"])
+    return run.experiment.method.size
 
 
 def lam(run: Run) -> float:
-    return float(run.record["settings"]["method"]["lam"])
+    method = run.experiment.method
+    assert isinstance(method, ModularNetwork)
+    return method.lam
 
 
 def seed(run: Run) -> int:
-    return int(run.record["settings"]["seed"])
+    return run.experiment.seed
 
 
 def row(run: Run) -> dict[str, Any]:
     """A run's scores: rates from 0 to 1, losses in nats."""
-    test, settings = run.scores["test"], run.record["settings"]
-    errors = [1 - point["validation_accuracy"] for point in run.history]
+    test, model, cost = run.scores.test, run.experiment.model, run.scores.cost
+    assert isinstance(model, MLP)
+    errors = [1 - (point.validation_accuracy or 0.0) for point in run.history]
     return {
         "members": modules(run),
-        "hidden": settings["model"]["hidden"][0],
+        "hidden": model.hidden[0],
         "lam": lam(run),
         "seed": seed(run),
-        "learning_rate": settings["training"]["learning_rate"],
-        "parameters": run.scores["cost"]["parameters"],
+        "learning_rate": run.experiment.training.learning_rate,
+        "parameters": cost.parameters,
         "epochs": len(errors),
         "best_epoch": errors.index(min(errors)) + 1,
         "validation_error": min(errors),
@@ -92,7 +98,7 @@ def row(run: Run) -> dict[str, Any]:
         "nll": test["nll"],
         "member_error": 1 - test["member_accuracy"],
         "member_nll": test["member_nll"],
-        "train_seconds": run.scores["cost"]["train_seconds"],
+        "train_seconds": cost.train_seconds,
     }
 
 

@@ -17,16 +17,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is imported from elsewhere
 
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
+from library_tables import checkpoint_table, features_table, pause_table, stack_table
 from zoo_table import zoo_table
 
 from motet._internal.files import read_json, write_text
 from motet.cli._show import comparison_text
+from motet.experiments.records import as_comparison
 from motet.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
-PAGES = ("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md")
+PAGES = (
+    *("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md"),
+    "benchmarks/README.md",
+)
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
@@ -59,6 +64,11 @@ def generate(text: str) -> str:
         "joint-training-protocol": joint_training_protocol,
         "dropped-table": dropped_table,
         "traffic": traffic,
+        "stack-table": lambda: stack_table("stacked_against_vmap"),
+        "stack-cuda-table": lambda: stack_table("stacked_on_cuda"),
+        "checkpoint-table": checkpoint_table,
+        "features-table": features_table,
+        "pause-table": pause_table,
     }
 
     def replace(match: re.Match[str]) -> str:
@@ -119,19 +129,19 @@ def _arguments(part: Any) -> str:
 
 def table_of(path: Path) -> str:
     """The table that a comparison printed."""
-    return f"```\n{comparison_text(read_json(path)).rstrip()}\n```"
+    return f"```\n{comparison_text(as_comparison(path)).rstrip()}\n```"
 
 
 def protocol_of(path: Path) -> str:
     """How a comparison was run."""
-    record = read_json(path)
-    data, hardware, training = record["data"], record["hardware"], record["training"]
-    seeds = len(record["seeds"])
+    record = as_comparison(path)
+    data, hardware = record.data, record.hardware
+    assert data is not None
     return (
-        f"`{record['command']}` on {record['created'][:10]}, commit {record['commit']}, {hardware['processor']}, "
-        f"CPU threads used: {hardware['threads']}: `{record['model']}`, {training['epochs']} epochs, "
-        f"{data['train']} training, {data['validation']} validation and {data['test']} test images. "
-        f"Means over {seeds} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
+        f"`{record.command}` on {record.created[:10]}, commit {record.commit}, {hardware.processor}, "
+        f"CPU threads used: {hardware.threads}: `{record.model}`, {record.training['epochs']} epochs, "
+        f"{data.train} training, {data.validation} validation and {data.test} test images. "
+        f"Means over {len(record.seeds)} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
     )
 
 

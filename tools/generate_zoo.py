@@ -21,6 +21,7 @@ declare_missing_operators()
 from zoo_models import CASES, CLASSES, outcome  # noqa: E402
 
 from motet._internal.files import write_json  # noqa: E402
+from motet._internal.typed_records import to_plain  # noqa: E402
 from motet.experiments.provenance import provenance  # noqa: E402
 from motet.methods import METHODS  # noqa: E402
 
@@ -36,7 +37,7 @@ def main() -> int:
         print(
             f"{case}: {time.perf_counter() - begin:.1f} s; refused by {', '.join(refused) or 'no method'}", flush=True
         )
-    about = provenance(torch.device("cpu"))
+    about = to_plain(provenance(torch.device("cpu")))
     about["versions"] |= {library: version(library) for library in ("timm", "torchvision")}
     record = {
         **about,

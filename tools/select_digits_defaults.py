@@ -15,6 +15,7 @@ import torch
 
 import motet
 from motet._internal.files import write_json
+from motet._internal.typed_records import to_plain
 from motet.errors import TrainingDivergedError
 from motet.evaluation import predict_split
 from motet.experiments.provenance import provenance
@@ -61,7 +62,7 @@ def main() -> int:
             print(row, flush=True)
             rows.append(row)
     settings = {"model": str(MODEL), "epochs": EPOCHS, "batch_size": 32, "seeds": list(SEEDS), "split": "validation"}
-    write_json(OUT, {**provenance(torch.device("cpu")), "settings": settings, "rows": rows})
+    write_json(OUT, {**to_plain(provenance(torch.device("cpu"))), "settings": settings, "rows": rows})
     return 0
 
 

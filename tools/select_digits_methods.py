@@ -18,6 +18,7 @@ from select_digits_defaults import MODEL, validation_score
 
 import motet
 from motet._internal.files import write_json
+from motet._internal.typed_records import to_plain
 from motet.errors import TrainingDivergedError
 from motet.experiments.defaults import defaults_for
 from motet.experiments.provenance import provenance
@@ -94,7 +95,7 @@ def main() -> int:
         if "diverged" in row:
             row["validation_nll"] = None
     out = OUT if wanted == list(CANDIDATES) else OUT.with_name(f"{'-'.join(wanted)}.json")
-    write_json(out, {**provenance(torch.device("cpu")), "settings": settings, "rows": rows, "chosen": best})
+    write_json(out, {**to_plain(provenance(torch.device("cpu"))), "settings": settings, "rows": rows, "chosen": best})
     return 0
 
 

@@ -52,7 +52,7 @@ def main() -> int:
                 experiment = experiment_of(members, lam, epochs=arguments.epochs, seed=seed)
                 folder = arguments.out / f"{members}-modules-lambda-{lam:g}-seed{seed}"
                 run = run_experiment(experiment, folder, data_dir=arguments.data_dir)
-                test = run.scores["test"]
+                test = run.scores.test
                 print(f"{folder.name}: error {100 * (1 - test['accuracy']):.2f} %, NLL {test['nll']:.4f}", flush=True)
     return 0
 

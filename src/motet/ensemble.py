@@ -1,8 +1,7 @@
 """The one module that every method returns."""
 
 import copy
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -11,21 +10,33 @@ from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
 from motet.distributed import Share
-from motet.errors import InputError
-from motet.grouping import Grouping, augment_dealt
-from motet.inference.partial import Divisible
-from motet.layers import Exits, Layout
-from motet.layers.parameter_groups import parameter_groups
+from motet.grouping import Grouping, deal_augmented
+from motet.inference.anytime import Steps, each
+from motet.inference.budget import Budget, Budgeted, spend
+from motet.inference.checks import (
+    check_axes,
+    check_dealt,
+    check_distinct,
+    check_examples,
+    checked_loss,
+    folded_error,
+    one_output_error,
+    part_of_all_error,
+)
+from motet.inference.readout import Readout, readout_of
+from motet.inference.subset import chosen_members, copy_of_structure, dropped_parts, subset_network, surviving_members
+from motet.layers import Layout, MemberLayer
+from motet.layers.parameter_roles import parameter_groups
 from motet.likelihoods import Combination, Likelihood
 from motet.objectives import ExitObjective, Objective
 from motet.prediction import Prediction, check_asked
 from motet.summary import Summary, summarise_network
-from motet.surgery import replace_module
+from motet.surgery import member_network, replace_module
 from motet.types import Batch, Progress
 
 
 @final
-class Ensemble(Divisible):
+class Ensemble(nn.Module):
     """M predictors in one network. Made by ``Method.wrap``, not by hand.
 
     Args:
@@ -72,16 +83,13 @@ class Ensemble(Divisible):
         self.input_axes = input_axes
         self.share = share
         self.is_folded = False
-        if isinstance(objective, ExitObjective) and not isinstance(network, Exits):
-            raise InputError(
-                f"the objective {type(objective).__name__} needs outputs at several depths",
-                got=f"{description}, whose members have one output",
-                fix="Leave the objective out, or take a method with exits: EarlyExit, DUN, MIMMO",
-            )
-        if isinstance(objective, ExitObjective):
-            objective.check(likelihood)
-        elif (self.members_in_training if share is None else share.members) > 1:
-            objective.check(likelihood, grouping)
+        trained_together = self.members_in_training if share is None else share.members
+        self.readout.check(grouping, members=trained_together)
+
+    @property
+    def readout(self) -> Readout:
+        """How the network's rows become members' outputs: one for each member, or one at each depth."""
+        return readout_of(self.network, self.objective, self.likelihood, description=self.description)
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
         """Every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.
@@ -92,8 +100,8 @@ class Ensemble(Divisible):
         Raises:
             InputError: for inputs that are not one batch of examples.
         """
-        depths = self._depths()
-        return self._averaged(self._run(x, rows=len(x), members=self.members, depths=depths), depths)
+        check_axes(x, self.input_axes)
+        return self.readout.prediction(x, len(x), self.members)
 
     def forward_exits(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member depth out"]:
         """Every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
@@ -101,13 +109,11 @@ class Ensemble(Divisible):
         Raises:
             InputError: if the method has no exits, or for inputs that are not one batch of examples.
         """
-        if not isinstance(self.network, Exits):
-            raise InputError(
-                "forward_exits needs outputs at several depths",
-                got=f"{self.description}, whose members have one output",
-                fix="Call the ensemble itself, or take a method with exits: EarlyExit, DUN, MIMMO",
-            )
-        return self._run(x, rows=len(x), members=self.members)
+        readout = self.readout
+        if not readout.has_depths:
+            raise one_output_error("forward_exits", self.description, instead="Call the ensemble itself")
+        check_axes(x, self.input_axes)
+        return readout.outputs(x, len(x), self.members)
 
     def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
         """Each member's output for an input of its own, M different examples in one pass: throughput use.
@@ -123,20 +129,8 @@ class Ensemble(Divisible):
                 own (a method with one input layer for all).
         """
         if self.is_folded:
-            raise self._folded_error("forward_distinct")
-        if not self.has_distinct_inputs:
-            raise InputError(
-                "different examples for the members need members with inputs of their own",
-                got=f"{self.description}, whose members share one input",
-                fix="Call the ensemble itself, or take a method with an input for each member: MIMO, MixMo, DataMUX",
-            )
-        if x_BM.ndim < 2 or x_BM.shape[1] != self.members:
-            raise InputError(
-                f"different examples for the members must have shape (batch, {self.members}, ...)",
-                got=f"shape {tuple(x_BM.shape)}",
-                fix=f"Lay {self.members} examples side by side: x.unflatten(0, (-1, {self.members})), or call the "
-                "ensemble itself for one input to all members",
-            )
+            raise folded_error("forward_distinct")
+        check_distinct(x_BM, self.members, possible=self.has_distinct_inputs, description=self.description)
         targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
         return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
 
@@ -149,7 +143,9 @@ class Ensemble(Divisible):
         """
         if self.is_folded:
             return False
-        return self.members == 1 or any(getattr(part, "layout", None) is self.layout for part in self.network.modules())
+        return self.members == 1 or any(
+            isinstance(part, MemberLayer) and part.layout is self.layout for part in self.network.modules()
+        )
 
     def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
         """Every member's output for the rows that were dealt to it, ``(B, M, C)``.
@@ -157,43 +153,18 @@ class Ensemble(Divisible):
         Raises:
             InputError: if the batch was dealt to another number of members, or the ensemble is folded.
         """
-        depths = self._depths()
-        return self._averaged(self._run_batch(batch, depths), depths)
+        return self._run_batch(batch, self.readout.prediction)
 
-    def _run_batch(self, batch: Batch, depths: tuple[int, ...] | None = None) -> Tensor:
-        members = batch.targets_BM.shape[1]
-        if batch.distinct:
-            if self.is_folded:
-                raise self._folded_error("forward_batch with inputs of each member's own")
-            members = batch.inputs.shape[1] if batch.inputs.ndim > 1 else 0
-        if members not in (self.members, self.members_in_training):
-            shape = tuple((batch.inputs if batch.distinct else batch.targets_BM).shape)
-            raise InputError(
-                f"{'inputs of the members own' if batch.distinct else 'targets'} must have shape "
-                f"(batch, {self.members}, ...)",
-                got=f"shape {shape}",
-                fix="Deal the batch with ensemble.grouping.deal(x, y, members=ensemble.members)",
-            )
-        rows = len(batch.inputs)
+    def _run_batch(self, batch: Batch, run: Callable[[Tensor, int, int], Tensor]) -> Tensor:
+        """What `run`, a method of the readout, gives for the rows that were dealt to the members."""
+        if batch.distinct and self.is_folded:
+            raise folded_error("forward_batch with inputs of each member's own")
+        members = check_dealt(batch, self.members, self.members_in_training)
         inputs = batch.inputs.transpose(0, 1).flatten(0, 1) if batch.distinct else batch.inputs
         given = None if members == self.members else members
         with self.layout.rows(distinct=batch.distinct, members=given, mixing=batch.mixing):
-            return self._run(inputs, rows=rows, members=members, depths=depths)
-
-    def _run(self, x: Tensor, *, rows: int, members: int, depths: tuple[int, ...] | None = None) -> Tensor:
-        """Outputs ``(B, M, C)``, or ``(B, M, D, C)`` of members with exits: of all, or of those at `depths`."""
-        self._check_axes(x)
-        out_rows = self.network(x) if depths is None else self.network(x, depths)
-        return self._by_member(out_rows, rows, members)
-
-    def _depths(self) -> tuple[int, ...] | None:
-        """The depths that a prediction needs, where that is not all."""
-        return self.network.kept() if isinstance(self.network, Exits) else None
-
-    def _averaged(self, outputs: Tensor, depths: tuple[int, ...] | None = None) -> Float[Tensor, "batch member out"]:
-        if not isinstance(self.network, Exits):
-            return outputs
-        return self.likelihood.average(outputs, self.network.log_weights(depths).to(outputs.dtype))
+            check_axes(inputs, self.input_axes)
+            return run(inputs, len(batch.inputs), members)
 
     def loss(
         self,
@@ -219,32 +190,21 @@ class Ensemble(Divisible):
                 cannot have made, and on a folded ensemble.
         """
         if self.is_folded:
-            raise self._folded_error("loss")
-        if len(x) != len(y) or len(x) == 0:
-            raise InputError(
-                "a batch must have one target per input, and at least one input",
-                got=f"{len(x)} inputs and {len(y)} targets",
-                fix="Pass x and y of the same examples",
-            )
-        after = self.grouping.augments_dealt
-        if augment is not None and not after:
-            x, y = augment(x, y)
-        batch = self.grouping.deal(x, y, members=self.members_in_training, generator=generator, progress=progress)
-        if augment is not None and after:
-            batch = augment_dealt(batch, augment)
-            y = batch.targets_BM.flatten(0, 1)
-        outputs = self._run_batch(batch)
-        # Looking at the targets' values at every step takes time, and makes an accelerator wait. It is done when
-        # something went wrong, to say what.
-        self.likelihood.check_targets(y, outputs=outputs.shape[-1], values=False)
-        try:
-            loss = self._objective_of(outputs, batch, progress)
-        except IndexError:
-            self.likelihood.check_targets(y, outputs=outputs.shape[-1])
-            raise
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
-            self.likelihood.check_targets(y, outputs=outputs.shape[-1])
-        return loss
+            raise folded_error("loss")
+        check_examples(x, y)
+        batch, y = deal_augmented(
+            self.grouping, x, y,
+            members=self.members_in_training, augment=augment, generator=generator, progress=progress,
+        )  # fmt: skip
+        readout = self.readout
+        outputs = self._run_batch(batch, readout.outputs)
+
+        def objective() -> Tensor:
+            if self.share is not None:  # of whole networks with one output each
+                return self.share.loss(self.objective, outputs, batch.targets_BM, self.likelihood, progress=progress)
+            return readout.loss(outputs, batch, progress=progress, training=self.training)
+
+        return checked_loss(objective, self.likelihood, y, outputs=outputs.shape[-1])
 
     @torch.no_grad()
     def predict(
@@ -263,22 +223,102 @@ class Ensemble(Divisible):
             x: inputs, ``(B, ...)``.
             targets: the truth, kept in the prediction for metrics.
             batch_size: rows per forward pass; all at once if None.
-            members: the first k members alone, or those with these indices, at their cost; all if None. Those who
-                predict with them often make a `subset` of them once.
+            members: the first k members alone, or those with these indices, at their cost; all if None. To predict
+                repeatedly with the same members, call `subset` once and reuse it.
             lost: indices of members that are lost, or the probability of each to be, the same for all of `x`: those
                 that survive are combined. At least one does (`motet.inference.subset.surviving_members`).
             generator: draws who is lost; torch's default generator if None.
 
         Raises:
             InputError: for an empty batch, a batch size below 1, targets that are not one per input, and for members
-                that are none, repeated or not there, or
-                chosen of an ensemble over several processes.
+                that are none, repeated or not there, or chosen of an ensemble over several processes.
         """
         check_asked(x, targets, batch_size)
         running = self if members is None and lost is None else self.survivors(members, lost, generator=generator)
         with evaluating(running):
             parts = [running(part) for part in x.split(batch_size or len(x))]
         return self._prediction(torch.cat(parts), targets)
+
+    def anytime(self, x: Shaped[Tensor, "batch ..."]) -> Iterator[Prediction]:
+        """Predictions that become better while the ensemble runs, `steps` of them; the last is `predict`'s.
+
+        Where members are networks: of the first member, of the first two, and so on, each at one member's cost more;
+        they run in turn (`fold` first where they share weights: their own are then written out once). Where there are
+        exits: their average so far, weights adding up to 1, while the network is run once, as far as the exit. Where
+        members are heads on the same features: once.
+
+        What is not asked for is not run; a generator that is left alone leaves nothing behind.
+        """
+        check_asked(x, None, None)
+        return each(self.in_steps(x), self._prediction)
+
+    @property
+    def steps(self) -> int:
+        """How many predictions `anytime` gives."""
+        return self.readout.count_steps(self.members)
+
+    def in_steps(self, x: Shaped[Tensor, "batch ..."]) -> Steps:
+        """The outputs of `anytime`, ``(B, m, C)``; sent indices of rows, it goes on with these rows only."""
+        check_axes(x, self.input_axes)
+        return self.readout.steps(x, self.members)
+
+    def budgeted(
+        self, x: Shaped[Tensor, "batch ..."], budget: Budget, *, targets: Shaped[Tensor, "batch ..."] | None = None
+    ) -> Budgeted:
+        """Predict with more steps (see `anytime`) for hard examples than for easy ones, as `budget` says.
+
+        Args:
+            x: inputs, ``(B, ...)``.
+            budget: thresholds fitted on validation data by `motet.analyses.fit_budget`.
+            targets: the truth, kept in the prediction.
+
+        Raises:
+            InputError: for an empty batch, and for a budget fitted to an ensemble with another number of steps.
+        """
+        check_asked(x, targets, None)
+        budget.check_steps(self.steps)
+        return spend(budget, self.in_steps(x), self._prediction, targets)
+
+    def subset(self, members: int | Sequence[int]) -> "Ensemble":
+        """A smaller ensemble: a copy with the chosen members alone, which predicts what they do here, at their cost.
+
+        It can be trained on where members are networks of their own or have weights of their own on shared ones, with
+        the same examples for all. Where the network reads inputs of all members at once (MIMO, MixMo, DataMUX, MIMMO),
+        and where templates are read in an order that M decides (MixtureEnsembles), it is for inference, as `fold`'s.
+
+        Args:
+            members: the first k, or the indices of those to keep, in the order in which they are to stand.
+
+        Raises:
+            InputError: for indices that are none, repeated, out of range or no integers, and for an ensemble over
+                several processes, each of which has but some.
+        """
+        twin = copy.deepcopy(self._with_members(chosen_members(members, self.members)))
+        return twin.requires_grad_(False).eval() if twin.is_folded else twin
+
+    def member(self, member: int) -> nn.Module:
+        """The ordinary network of one member: a copy that maps ``(B, ...)`` to its outputs ``(B, C)``.
+
+        Raises:
+            InputError: if there is no such member.
+        """
+        return member_network(self.network, chosen_members([member], self.members)[0])
+
+    def survivors(
+        self,
+        members: int | Sequence[int] | None = None,
+        lost: float | Sequence[int] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> "Ensemble":
+        """As `subset`, of those of `members` that are not `lost` (see `predict`), around the same weights.
+
+        To predict with once. Weights that are not needed whole are copied; the others are this ensemble's own.
+        """
+        chosen = tuple(range(self.members)) if members is None else chosen_members(members, self.members)
+        if lost is not None:
+            chosen = surviving_members(lost, chosen, self.members, generator=generator)
+        return self._with_members(chosen)
 
     def parameter_groups(
         self, *, weight_decay: float = 0.0, decay_norm_and_bias: bool = True, learning_rate: float | None = None
@@ -295,7 +335,7 @@ class Ensemble(Divisible):
         Returns:
             One group with `weight_decay` and, where it would not be empty, one without; more where parameters learn
             at a rate of their own. What a layer declares in its ``undecayed_parameters`` (fast weights,
-            coefficients, depth logits) is never decayed.
+            coefficients, depth logits) is never decayed (`motet.layers.ParameterRoles`).
         """
         return parameter_groups(
             self, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias, learning_rate=learning_rate
@@ -309,9 +349,8 @@ class Ensemble(Divisible):
         """
         twin = copy.deepcopy(self).eval()
         for layer in list(twin.modules()):
-            folded: Callable[[], nn.Module] | None = getattr(layer, "folded", None)
-            if callable(folded):
-                replace_module(twin, layer, folded())
+            if isinstance(layer, MemberLayer) and (folded := layer.folded()) is not None:
+                replace_module(twin, layer, folded)
         twin.is_folded = True
         return twin.requires_grad_(False).eval()
 
@@ -323,46 +362,19 @@ class Ensemble(Divisible):
         """Shown by ``print(ensemble)``."""
         return self.description + (", folded" if self.is_folded else "")
 
-    def _objective_of(self, outputs: Tensor, batch: Batch, progress: Progress | None) -> Tensor:
-        if isinstance(self.objective, ExitObjective):
-            assert isinstance(self.network, Exits)  # checked when the ensemble was made
-            weights = self.network.weights
-            if self.training:
-                # Where the posterior over depths is no parameter, the objective estimates it, as batch norm its means.
-                with torch.no_grad():
-                    logits_MD = self.objective.estimate(
-                        outputs, batch.targets_BM, self.likelihood, logits_MD=weights.logits_MD, progress=progress
-                    )
-                    if logits_MD is not None:
-                        weights.logits_MD.copy_(logits_MD)
-            return self.objective(
-                outputs,
-                batch.targets_BM,
-                self.likelihood,
-                log_weights_MD=weights().to(outputs.dtype),
-                progress=progress,
-            )
-        if self.share is not None:
-            return self.share.loss(
-                self.objective, self._averaged(outputs), batch.targets_BM, self.likelihood, progress=progress
-            )
-        return self.objective(
-            self._averaged(outputs), batch.targets_BM, self.likelihood, weights_BM=batch.weights_BM, progress=progress
+    def _prediction(self, outputs_BMC: Tensor, targets: Tensor | None = None) -> Prediction:
+        return Prediction(
+            outputs_BMC=outputs_BMC, likelihood=self.likelihood, combination=self.combination, targets=targets
         )
 
     def _with_members(self, indices: tuple[int, ...]) -> "Ensemble":
+        """See `subset`, but not a copy: it holds this ensemble's own parameters where it needs them whole."""
         if self.share is not None:
-            raise InputError(
-                "some members are chosen where all of them are",
-                got=f"an ensemble of {self.share.members} over several processes, this one with {self.members}",
-                fix="Wrap the model without a grid and load the run's weights: motet.training.load_run_weights(folder, "
-                "ensemble)",
-            )
-        return super()._with_members(indices)
-
-    def _folded_error(self, what: str) -> InputError:
-        return InputError(
-            f"{what} needs the ensemble as it was trained",
-            got="a folded ensemble, which is for inference",
-            fix="Call it on the ensemble that fold() was called on",
-        )
+            raise part_of_all_error(self.members, self.share.members)
+        twin: Ensemble = copy_of_structure(self, without=dropped_parts(self.network, indices))
+        twin.network, trainable = subset_network(twin.network, indices)
+        twin.members = len(indices)
+        twin.members_in_training = min(self.members_in_training, twin.members)
+        twin.description = f"{self.description}, members {list(indices)}"
+        twin.is_folded = self.is_folded or not trainable
+        return twin

@@ -165,7 +165,6 @@ class Method(ABC):
             example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood, only=only
         )
         network = self.convert(model, given)
-        implied = objective.combination if isinstance(objective, Objective) else None
         ensemble = Ensemble(
             network,
             members=self.size if share is None else share.held,
@@ -174,7 +173,7 @@ class Method(ABC):
             objective=objective,
             grouping=self.grouping_for(network, example),
             layout=layout,
-            combination=combination or implied or self.combination,
+            combination=combination or objective.combination or self.combination,
             members_in_training=self.size_in_training if share is None else share.held,
             input_axes=example.ndim,
             share=share,

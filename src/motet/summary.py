@@ -7,7 +7,7 @@ from typing import final
 
 from torch import nn
 
-from motet.layers import SeparateNetworks
+from motet.layers import ParameterRoles
 
 
 @final
@@ -77,19 +77,16 @@ class Summary:
 def summarise_network(network: nn.Module, *, description: str, members: int) -> Summary:
     """The summary of a network that a method made.
 
-    A layer with a member axis says by ``member_parameters``, names below it, which of its parameters belong to the
-    members, and by ``shared_parameters`` which of those in ordinary layers below it are its own and shared. Of whole
-    networks side by side those belong to a member that no other member has.
+    Modules that a method made (`motet.layers.ParameterRoles`, among them all member layers) say which of their
+    parameters belong to members, and which in ordinary layers inside them they count as their own and shared.
     """
     seen: set[int] = set()
     converted: list[Part] = []
     ordinary: dict[str, Counter[str]] = {}
     for name, module in network.named_modules():
-        if type(module).__module__.startswith("motet.layers") or any(
-            hasattr(module, each) for each in ("member_parameters", "shared_parameters")
-        ):
+        if isinstance(module, ParameterRoles):
             shared, own = _count(module, seen)
-            note = getattr(module, "summary_note", "")
+            note = module.summary_note
             # A wrapper without parameters of its own is named only where it says something about itself.
             if shared or own or note or not any(True for _ in module.children()):
                 converted.append(
@@ -114,20 +111,14 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
     )
 
 
-def _count(module: nn.Module, seen: set[int]) -> tuple[int, int]:
+def _count(module: ParameterRoles, seen: set[int]) -> tuple[int, int]:
     """How many parameters that were not seen before are shared, and how many belong to members."""
-    if isinstance(module, SeparateNetworks):
-        users = Counter(id(value) for member in module.networks for value in member.parameters())
-        own = {key for key, count in users.items() if count == 1}
-        parameters = list(module.parameters())
-    else:
-        names: frozenset[str] = getattr(module, "member_parameters", frozenset())
-        named = dict(module.named_parameters())
-        own = {id(value) for name, value in named.items() if name in names}
-        common: frozenset[str] = getattr(module, "shared_parameters", frozenset())
-        # A layer inside that holds some of these parameters is part of this one, with its bias.
-        inside = tuple(f"{name.rpartition('.')[0]}." for name in names | common if "." in name)
-        parameters = [value for name, value in named.items() if "." not in name or name.startswith(inside)]
+    names = module.member_parameters
+    named = dict(module.named_parameters())
+    own = {id(value) for name, value in named.items() if name in names}
+    # A layer inside that holds some of these parameters is part of this one, with its bias.
+    inside = tuple({f"{name.rpartition('.')[0]}." for name in names | module.shared_parameters if "." in name})
+    parameters = [value for name, value in named.items() if "." not in name or name.startswith(inside)]
     new = [value for value in parameters if id(value) not in seen]
     seen.update(map(id, new))
     sizes = [(value.numel(), id(value) in own) for value in new]

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from motet._internal.typed_records import from_plain
 from motet.data import load
-from motet.evaluation import predict_split, predict_split_distinct
-from motet.experiments import evaluate, find_run, load_ensemble, throughput_in_words
-from motet.experiments.evaluate import distinct_flops
+from motet.evaluation import Evaluation, predict_split, predict_split_distinct, throughput_in_words
+from motet.evaluation.throughput import distinct_flops
+from motet.experiments import evaluate, find_run, load_ensemble
 from motet.metrics import aurc, flops, score
 
+UNKNOWN = ("task", "classes", "input_shape", "train", "validation", "test", "split", "notes", "fingerprint")
 Motet = Callable[..., Any]
 COMPARE = ("compare", "digits", "--epochs", 1, "--seeds", 1, "--model", "mlp", "--out", "out", "--members", 2)
 
@@ -106,12 +108,16 @@ def test_json_and_what_was_evaluated_before_is_kept(motet: Motet, out: Path) -> 
 
 
 def test_the_sentence() -> None:
-    def record(name: str, before: float, after: float) -> dict[str, Any]:
-        return {
+    def record(name: str, before: float, after: float) -> Evaluation:
+        plain = {
+            "method": "MIMO(members=3)",
             "members": 3,
+            "data": {"name": "d", "class_names": [], **dict.fromkeys(UNKNOWN)},
+            "motet": "1",
             "ensemble": {"scores": {name: before}, "flops": 1000},
             "distinct": {"scores": {name: after}, "flops": 340},
         }
+        return from_plain(plain, Evaluation, where="the test")
 
     start = "Throughput use: 3 examples a pass, each by one member, take 0.34 times the operations of ensemble use"
     for numbers, end in [
@@ -217,10 +223,10 @@ def test_regression_has_an_rmse(out: Path, monkeypatch: pytest.MonkeyPatch) -> N
     run = run_experiment(experiment, "sums", dataset=dataset)
     import sys
 
-    monkeypatch.setattr(sys.modules["motet.experiments.evaluate"], "load", lambda name, folder, **_: dataset)
+    monkeypatch.setattr(sys.modules["motet.experiments.evaluate_runs"], "load", lambda name, folder, **_: dataset)
     record = evaluate(run, distinct=True)
-    assert list(record["distinct"]["scores"]) == [
-        *("rmse", "nll", "crps", "coverage_90", "coverage_error", "interval_width")
-    ]
-    assert "risk_coverage" not in record["ensemble"]
+    assert record.ensemble is not None
+    assert record.distinct is not None
+    assert list(record.distinct.scores) == [*("rmse", "nll", "crps", "coverage_90", "coverage_error", "interval_width")]
+    assert record.ensemble.risk_coverage is None
     assert "RMSE" in throughput_in_words(record)

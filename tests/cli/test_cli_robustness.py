@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from motet.data import Dataset, Split, load
-from motet.evaluation import evaluate_shift, summarise_shifts
-from motet.experiments import find_run, gather, load_ensemble, sections
-from motet.experiments.parts import PARTS
-from motet.metrics import risk_coverage_of
+from motet.evaluation import evaluate_shift, load_ood, out_of_distribution, shift_results, summarise_shifts
+from motet.evaluation.cache import CACHE_FOLDER
+from motet.experiments import find_run, gather, load_ensemble
+from motet.metrics import RunningScores, risk_coverage_of
 from motet.shifts import SEVERITIES, corrupt
 
 Motet = Callable[..., Any]
@@ -182,7 +182,7 @@ def test_overlap_is_found_before_the_first_corruption(motet: Motet, out: Path) -
     assert (code, text) == (2, "")
     assert err.count("\n") == 1
     assert "359 rows that all stand in them" in err
-    assert not (out / "mimo-seed0" / PARTS).exists()
+    assert not (out / "mimo-seed0" / CACHE_FOLDER).exists()
 
 
 def test_stopped_and_started_again(motet: Motet, out: Path, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,10 +193,10 @@ def test_stopped_and_started_again(motet: Motet, out: Path, mnist: Path, monkeyp
     whole = {name: record(out / name) for name in names}
     assert len(whole) == 4
     for name in names:
-        assert not (out / name / PARTS).exists()
+        assert not (out / name / CACHE_FOLDER).exists()
         (out / name / "evaluation.json").unlink()
     calls: list[int] = []
-    scored, doubted = sections.score_shifted, sections.doubts
+    scored, asked = shift_results.score_batches, out_of_distribution.uncertainty_scores
     stop_after = 4
 
     def score(ensembles: Any, *arguments: Any) -> Any:
@@ -205,7 +205,7 @@ def test_stopped_and_started_again(motet: Motet, out: Path, mnist: Path, monkeyp
         calls.append(len(ensembles))
         return scored(ensembles, *arguments)
 
-    monkeypatch.setattr(sections, "score_shifted", score)
+    monkeypatch.setattr(shift_results, "score_batches", score)
     code, _, err = motet(*command)
     assert (code, calls) == (130, [4] * 4)
     assert err.endswith("motet: stopped; run the same command again to go on\n")
@@ -213,24 +213,24 @@ def test_stopped_and_started_again(motet: Motet, out: Path, mnist: Path, monkeyp
     # One of the runs has other weights now: all its parts are stale. Another lost a part.
     weights = out / "mimo-seed0" / "checkpoint" / "last.safetensors"
     weights.write_bytes((out / "mimo-seed1" / "checkpoint" / "last.safetensors").read_bytes())
-    sorted((out / "single-seed1" / PARTS).iterdir())[0].unlink()
+    sorted((out / "single-seed1" / CACHE_FOLDER).iterdir())[0].unlink()
     stop_after, calls[:] = -1, []
-    doubts: list[int] = []
+    questions: list[int] = []
 
-    def doubt(*arguments: Any) -> Any:
-        doubts.append(1)
-        return doubted(*arguments)
+    def ask(*arguments: Any, **options: Any) -> Any:
+        questions.append(1)
+        return asked(*arguments, **options)
 
-    monkeypatch.setattr(sections, "doubts", doubt)
+    monkeypatch.setattr(out_of_distribution, "uncertainty_scores", ask)
     assert motet(*command).code == 0
     assert sorted(calls) == [1, 1, 1, 2, *[4] * 7]  # clean and ten variants; four were there
-    assert len(doubts) == 8
+    assert len(questions) == 8
     again = {name: record(out / name) for name in names}
     assert again["mimo-seed0"]["shifts"] == whole["mimo-seed1"]["shifts"]
     for name in set(names) - {"mimo-seed0"}:
         assert again[name] == whole[name]
-        assert not (out / name / PARTS).exists()
-    assert not (out / "mimo-seed0" / PARTS).exists()
+        assert not (out / name / CACHE_FOLDER).exists()
+    assert not (out / "mimo-seed0" / CACHE_FOLDER).exists()
 
 
 def test_risk_over_coverage(motet: Motet, out: Path) -> None:
@@ -261,22 +261,24 @@ def test_risk_over_coverage(motet: Motet, out: Path) -> None:
 
 def test_a_comparison_has_curves_without_being_evaluated(out: Path) -> None:
     content = json.loads((out / "compare.json").read_text())
-    (single, mimo) = gather(out, content)["selective"]["methods"]
-    assert [len(curve) for curve in single["curves"] + mimo["curves"]] == [100] * 4
-    errors = [1 - find_run(out / f"mimo-seed{seed}").scores["test"]["accuracy"] for seed in (0, 1)]
-    assert mimo["at"]["1"]["mean"] == pytest.approx(sum(errors) / 2)
-    assert mimo["at"]["1"]["standard_error"] == pytest.approx(abs(errors[0] - errors[1]) / 2)
+    held = gather(out, content).selective
+    assert held is not None
+    (single, mimo) = held.methods
+    assert [len(curve) for curve in single.curves + mimo.curves] == [100] * 4
+    errors = [1 - find_run(out / f"mimo-seed{seed}").scores.test["accuracy"] for seed in (0, 1)]
+    assert mimo.at["1"].mean == pytest.approx(sum(errors) / 2)
+    assert mimo.at["1"].standard_error == pytest.approx(abs(errors[0] - errors[1]) / 2)
     for row in content["rows"]:
         del row["risk_coverage"]  # a record of before there were any
-    assert gather(out, content)["selective"]["methods"] == [single, mimo]
+    assert gather(out, content).selective == held
     for file in out.glob("*/predictions.safetensors"):
         file.unlink()
-    assert gather(out, content)["selective"] is None
+    assert gather(out, content).selective is None
 
 
 def test_a_reference_without_errors_has_no_mce(motet: Motet, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = sections.row_of
-    monkeypatch.setattr(sections, "row_of", lambda *arguments: scored(*arguments) | {"accuracy": 1.0})
+    scored = RunningScores.result
+    monkeypatch.setattr(RunningScores, "result", lambda scores: scored(scores) | {"accuracy": 1.0})
     code, text, err = motet("evaluate", "out", "--shift", "fog", "--reference", "out/single-seed0")
     assert code == 0
     assert "note: no mCE: the reference must make errors to be compared with, but got an error of 0 for fog\n" in err
@@ -315,8 +317,6 @@ def test_a_table(motet: Motet, refused: Callable[..., str]) -> None:
 
 
 def test_images_of_the_runs_kind(mnist: Path) -> None:
-    from motet.experiments.ood_sets import load_ood
-
     grey = load("mnist", mnist)
     rgb = torch.randint(256, (6, 3, 28, 28), dtype=torch.uint8)
     part = (rgb, torch.tensor([0, 1] * 3))

@@ -38,7 +38,7 @@ def test_compare_into_a_pipe_that_closes_and_repeated_from_its_record(here: Path
     assert (folder / "report.html").exists()
     record = json.loads((folder / "mimo-seed0" / "run.json").read_text())
     again = run_experiment(Experiment.from_record(record["settings"]), here / "again")
-    assert again.scores["test"] == json.loads((folder / "mimo-seed0" / "scores.json").read_text())["test"]
+    assert again.scores.test == json.loads((folder / "mimo-seed0" / "scores.json").read_text())["test"]
 
 
 def _plain(text: str) -> str:

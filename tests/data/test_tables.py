@@ -270,6 +270,19 @@ def test_parquet_columns_of_every_kind(tmp_path: Path) -> None:
         assert table(path, Y).spec.feature_names == ("word=blue", "word=red")
 
 
+def test_a_text_column_of_missing_values_in_a_parquet_file_is_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "mine.parquet"
+    held = {"a": numbers(0), "note": pa.array([None] * ROWS, type=pa.string()), "y": numbers(2)}
+    parquet.write_table(pa.table(held), path)
+    data = table(path, Y)
+    assert (data.spec.feature_names, data.notes) == (("a",), ("left out, since constant in the training rows: note",))
+    with pytest.raises(InputError, match="at least 3 rows, but got 0 with a note"):
+        table(path, DataOptions(target="note"))
+
+
 @pytest.mark.parametrize("nested", [{"u": 1}, [1, 2], b"bytes"], ids=["struct", "list", "bytes"])
 def test_nested_columns_of_a_parquet_file(tmp_path: Path, nested: Any) -> None:
     import pyarrow as pa

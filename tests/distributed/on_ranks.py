@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from motet import Dataset, DeepEnsemble, Gaussian, Independent, Joint, Modular, ModularNetwork, Progress, Training, fit
-from motet.distributed import Grid, split_members, start
+from motet.distributed import Communication, Grid, split_members, start
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
 from motet.evaluation import predict_split
@@ -178,7 +178,7 @@ def trained(
         except RunInterrupted as stop:
             return str(stop)
         outputs = predict_split(ensemble, data, data.test).outputs_BMC
-        sent = {} if ensemble.share is None else ensemble.share.communication(ensemble)
+        sent = None if ensemble.share is None else ensemble.share.communication(ensemble)
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history], outputs.numpy(), sent
 
 
@@ -219,7 +219,7 @@ def _other() -> Any:
     return Other()
 
 
-def sent(hidden: int, lam: float) -> dict[str, Any]:
+def sent(hidden: int, lam: float) -> Communication:
     """What 6 steps send."""
     with start() as grid:
         method = ModularNetwork(members=4, lam=lam)

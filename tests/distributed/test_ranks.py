@@ -187,13 +187,13 @@ def test_a_rank_that_is_silent_ends_the_others(ranks: Any) -> None:
 
 def test_bytes_do_not_grow_with_the_network(ranks: Any) -> None:
     small, large = (ranks(2, on_ranks.sent, hidden, 0.9)[0].value for hidden in (16, 256))
-    assert small["steps"] == large["steps"] == 6
-    assert small["bytes_per_step"] == large["bytes_per_step"] == 2 * (2 - 1) * 20 * 3 * 4
-    in_all = (small["bytes_sent"]["step"] + small["bytes_sent"]["agreement"]) / 6
+    assert small.steps == large.steps == 6
+    assert small.bytes_per_step == large.bytes_per_step == 2 * (2 - 1) * 20 * 3 * 4
+    in_all = (small.bytes_sent["step"] + small.bytes_sent["agreement"]) / 6
     assert in_all <= 2 * 20 * 3 * 4 * 2
-    assert small["data_parallel_bytes_per_step"] == 2 * 4 * (4 * 16 + 16 + 16 * 3 + 3) * 4
-    assert large["data_parallel_bytes_per_step"] > 10 * small["data_parallel_bytes_per_step"]
+    assert small.data_parallel_bytes_per_step == 2 * 4 * (4 * 16 + 16 + 16 * 3 + 3) * 4
+    assert large.data_parallel_bytes_per_step > 10 * small.data_parallel_bytes_per_step
 
 
 def test_independent_members_exchange_nothing_in_a_step(ranks: Any) -> None:
-    assert ranks(2, on_ranks.sent, 16, 0.0)[0].value["bytes_per_step"] == 0
+    assert ranks(2, on_ranks.sent, 16, 0.0)[0].value.bytes_per_step == 0

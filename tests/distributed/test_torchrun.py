@@ -10,6 +10,7 @@ import pytest
 from motet import Experiment, ModularNetwork, Training
 from motet.cli.main import main
 from motet.experiments import evaluate, find_run, load_run, run_experiment
+from motet.experiments.records import Ranks
 from motet.models import MLP
 from motet.training import read_history
 
@@ -46,20 +47,21 @@ def test_a_run_whose_rank_is_killed_starts_again_by_itself(torchrun: Any, tmp_pa
     assert done.stderr.count(sent) == 1
     run, alone = load_run(tmp_path / "run"), run_experiment(SMALL, tmp_path / "alone", progress=False)
     assert run is not None
-    assert json.loads(done.stdout)["test"] == run.scores["test"], "rank 0 alone prints the result"
-    assert run.record["settings"] == alone.record["settings"]
-    assert run.record["ranks"] == {"members": 2, "data": 1}
-    assert run.scores["test"] == pytest.approx(alone.scores["test"], abs=1e-4)
-    assert run.scores["test_members"].keys() == alone.scores["test_members"].keys()
+    assert json.loads(done.stdout)["test"] == run.scores.test, "rank 0 alone prints the result"
+    assert run.record.settings == alone.record.settings
+    assert run.record.ranks == Ranks(members=2, data=1)
+    assert run.scores.test == pytest.approx(alone.scores.test, abs=1e-4)
+    assert run.scores.test_members.keys() == alone.scores.test_members.keys()
     for name in ("parameters", "flops"):
-        assert run.scores["cost"][name] == alone.scores["cost"][name]
-    assert run.scores["communication"]["bytes_per_step"] == 2 * 128 * 10 * 4
-    assert "communication" not in alone.scores
+        assert getattr(run.scores.cost, name) == getattr(alone.scores.cost, name)
+    assert run.scores.communication.bytes_per_step == 2 * 128 * 10 * 4
+    assert alone.scores.communication is None
+    assert "communication" not in json.loads((alone.folder / "scores.json").read_text())
     for mine, theirs in zip(read_history(run.folder / "history.csv"), alone.history, strict=True):
         assert {**mine, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, abs=1e-4)
     # One process evaluates what two have trained.
     scores = evaluate(find_run(tmp_path / "run"))["ensemble"]["scores"]
-    assert scores["nll"] == pytest.approx(run.scores["test"]["nll"], abs=1e-5)
+    assert scores["nll"] == pytest.approx(run.scores.test["nll"], abs=1e-5)
 
 
 def test_without_torchrun_ranks_are_refused(

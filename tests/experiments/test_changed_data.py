@@ -47,7 +47,7 @@ def test_a_finished_or_interrupted_run(tmp_path: Path, mine: Path, experiment: A
     )
     folder = tmp_path / "run"
     done = run_experiment(settings, folder, progress=False)
-    assert done.record["data"]["fingerprint"].startswith("sha256:")
+    assert done.record.data.fingerprint.startswith("sha256:")
     assert run_experiment(settings, folder, progress=False).scores == done.scores
     original = mine.read_text()
     change(mine)
@@ -57,9 +57,9 @@ def test_a_finished_or_interrupted_run(tmp_path: Path, mine: Path, experiment: A
     with pytest.raises(InputError, match=CHANGED):
         run_experiment(settings, folder, progress=False)
     mine.write_text(original)
-    assert run_experiment(settings, folder, progress=False).scores["test"] == done.scores["test"]
+    assert run_experiment(settings, folder, progress=False).scores.test == done.scores.test
     mine.unlink()
-    assert run_experiment(settings, folder, progress=False).scores["test"] == done.scores["test"], "needs no data"
+    assert run_experiment(settings, folder, progress=False).scores.test == done.scores.test, "needs no data"
 
 
 def test_records_of_older_versions_have_no_fingerprint(tmp_path: Path, mine: Path, experiment: Any) -> None:
@@ -69,7 +69,7 @@ def test_records_of_older_versions_have_no_fingerprint(tmp_path: Path, mine: Pat
     folder = tmp_path / "run"
     done = run_experiment(settings, folder, progress=False)
     record = json.loads((folder / "run.json").read_text())
-    del record["data"]["fingerprint"]
+    del record["data"]["fingerprint"], record["schema_version"]
     (folder / "run.json").write_text(json.dumps(record))
     change(mine)
     assert run_experiment(settings, folder, progress=False).scores == done.scores

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from motet import MIMO, InputError, Single, Training
+from motet._internal.typed_records import record_json
 from motet.errors import RunInterrupted, TrainingDivergedError
 from motet.experiments import Plan, compare, make_plan, run_experiment
+from motet.experiments.records import Comparison
 from motet.models import MLP, CustomModel
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
@@ -30,7 +32,7 @@ def small_plan(*, seeds: int = 1, **changes: Any) -> Plan:
     return Plan(**(settings | changes))
 
 
-def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Comparison:
     return compare(plan, folder, command="motet compare digits", progress=False, say=say)
 
 
@@ -75,15 +77,16 @@ def test_a_record_and_a_folder_for_each_run(tmp_path: Path) -> None:
     plan = small_plan(seeds=2)
     said: list[str] = []
     record = run(plan, tmp_path, said.append)
-    assert record == json.loads((tmp_path / "compare.json").read_text())
-    assert [row["method"] for row in record["rows"]] == ["single", "mimo"]
+    content = json.loads((tmp_path / "compare.json").read_text())
+    assert json.loads(record_json(record)) == content
+    assert [row.method for row in record.rows] == ["single", "mimo"]
     assert [line.partition(": trained")[0] for line in said] == [
         "[1/4] Single network, seed 0",
         "[2/4] Single network, seed 1",
         "[3/4] MIMO, seed 0",
         "[4/4] MIMO, seed 1",
     ]
-    for row in record["rows"]:
+    for row in content["rows"]:
         scores = [json.loads((tmp_path / name / "scores.json").read_text())["test"] for name in row["runs"]]
         for key, value in row["scores"].items():
             own = [score[key] for score in scores]
@@ -92,15 +95,17 @@ def test_a_record_and_a_folder_for_each_run(tmp_path: Path) -> None:
             else:
                 assert value["mean"] == pytest.approx(fmean(own))
                 assert value["standard_error"] == pytest.approx(stdev(own) / math.sqrt(2))
-    assert record["seeds"] == [0, 1]
-    assert record["command"] == "motet compare digits"
-    assert record["settings"].keys() == plan.experiments().keys()
-    assert {"versions", "hardware", "commit", "created", "source"} <= record.keys()
+    assert record.seeds == (0, 1)
+    assert record.command == "motet compare digits"
+    assert record.settings.keys() == plan.experiments().keys()
+    assert {"versions", "hardware", "commit", "created", "source"} <= content.keys()
 
 
 def test_one_seed_has_no_standard_error(tmp_path: Path) -> None:
     record = run(small_plan(), tmp_path)
-    assert record["rows"][0]["scores"]["accuracy"]["standard_error"] is None
+    assert math.isnan(record.rows[0].scores["accuracy"].standard_error)
+    content = json.loads((tmp_path / "compare.json").read_text())
+    assert content["rows"][0]["scores"]["accuracy"]["standard_error"] is None
 
 
 def test_each_run_is_what_it_would_be_alone(tmp_path: Path) -> None:
@@ -108,8 +113,8 @@ def test_each_run_is_what_it_would_be_alone(tmp_path: Path) -> None:
     run(plan, tmp_path / "together")
     alone = run_experiment(plan.experiments()["mimo-seed0"], tmp_path / "alone")
     together = json.loads((tmp_path / "together" / "mimo-seed0" / "scores.json").read_text())
-    assert together["test"] == alone.scores["test"]
-    assert together["validation"] == alone.scores["validation"]
+    assert together["test"] == alone.scores.test
+    assert together["validation"] == alone.scores.validation
 
 
 def test_a_finished_comparison_is_read_and_not_trained(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -133,7 +138,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path, at_step: Any, request
     assert said[0].startswith("[1/2] Single network, seed 0: kept; it was trained in ")
     assert said[1] == "[2/2] MIMO, seed 0: going on from its checkpoint"
     assert (folder / "single-seed0" / "scores.json").stat().st_mtime_ns == kept
-    assert [row["scores"] for row in record["rows"]] == [row["scores"] for row in expected["rows"]]
+    assert [row.scores for row in record.rows] == [row.scores for row in expected.rows]
 
 
 def test_ctrl_c_in_a_runs_last_step_stops_the_comparison(tmp_path: Path, at_step: Any) -> None:
@@ -141,12 +146,12 @@ def test_ctrl_c_in_a_runs_last_step_stops_the_comparison(tmp_path: Path, at_step
     with at_step(8), pytest.raises(RunInterrupted, match="after step 8 of 8"):
         run(small_plan(), tmp_path)
     assert not (tmp_path / "mimo-seed0").exists()
-    assert len(run(small_plan(), tmp_path)["rows"]) == 2
+    assert len(run(small_plan(), tmp_path).rows) == 2
 
 
 def test_the_order_of_the_methods_makes_no_other_comparison(tmp_path: Path) -> None:
     run(small_plan(), tmp_path)
-    assert len(run(small_plan(methods=small_plan().methods[::-1]), tmp_path)["rows"]) == 2
+    assert len(run(small_plan(methods=small_plan().methods[::-1]), tmp_path).rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_a_damaged_run_within(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=path.name.replace(".", r"\.")):
             run(small_plan(), tmp_path)
         path.write_bytes(before)
-    assert len(run(small_plan(), tmp_path)["rows"]) == 2
+    assert len(run(small_plan(), tmp_path).rows) == 2
 
 
 NO_BODY = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
@@ -206,7 +211,7 @@ def test_what_one_method_cannot_do_is_found_before_any_is_trained(tmp_path: Path
         run(small_plan(model=model), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     record = run(small_plan(model=model, methods=(Single(),)), tmp_path / "run")
-    assert record["source"]["text"] == NO_BODY
+    assert record.source[0].text == NO_BODY
     (tmp_path / "no_body.py").write_text(NO_BODY + "\n")
     with pytest.raises(InputError, match=r"no_body\.py as it was before it was changed"):
         run(small_plan(model=model, methods=(Single(),)), tmp_path / "run")

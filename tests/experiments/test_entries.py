@@ -1,6 +1,7 @@
 """Rows of a comparison: narrower and wider models, and methods that do not fit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from motet import MIMO, DeepEnsemble, InputError, Single, Training
 from motet.experiments import Entry, Plan, compare, make_plan
+from motet.experiments.records import Comparison, LeftOut
 from motet.methods import METHODS
 from motet.models import MLP, CustomModel
 from motet.report import render
@@ -27,7 +29,7 @@ def plan_of(*methods: Any, **changes: Any) -> Plan:
     return Plan(**(settings | {"methods": methods} | changes))
 
 
-def run(plan: Plan, folder: Path, said: list[str] | None = None) -> dict[str, Any]:
+def run(plan: Plan, folder: Path, said: list[str] | None = None) -> Comparison:
     say = (lambda _: None) if said is None else said.append
     return compare(plan, folder, command="motet compare digits", progress=False, say=say)
 
@@ -105,24 +107,24 @@ def test_thin_and_wide_rows_in_the_record_and_the_report(tmp_path: Path) -> None
         Entry(method=Single(), width=2.0),
     )
     record = run(plan, tmp_path)
-    rows = record["rows"]
-    assert [row["key"] for row in rows] == ["single", "deep-ensemble", "deep-ensemble@0.5", "single@2"]
-    assert [row["method"] for row in rows] == ["single", "deep-ensemble", "deep-ensemble", "single"]
-    assert [row["model"] for row in rows] == [f"MLP(hidden=({width},))" for width in (8, 8, 4, 16)]
-    assert [row["cost"]["parameters"] for row in rows] == [
+    rows = record.rows
+    assert [row.key for row in rows] == ["single", "deep-ensemble", "deep-ensemble@0.5", "single@2"]
+    assert [row.method for row in rows] == ["single", "deep-ensemble", "deep-ensemble", "single"]
+    assert [row.model for row in rows] == [f"MLP(hidden=({width},))" for width in (8, 8, 4, 16)]
+    assert [row.cost.parameters for row in rows] == [
         65 * 8 + 90,
         2 * (65 * 8 + 90),
         2 * (65 * 4 + 50),
         65 * 16 + 170,
     ]
-    assert [row["runs"] for row in rows] == [
-        ["single-seed0"], ["deep-ensemble-seed0"], ["deep-ensemble-x0.5-seed0"], ["single-x2-seed0"]
+    assert [row.runs for row in rows] == [
+        ("single-seed0",), ("deep-ensemble-seed0",), ("deep-ensemble-x0.5-seed0",), ("single-x2-seed0",)
     ]  # fmt: skip
-    assert rows[0]["cost"]["latency_ratio"] == 1.0
+    assert rows[0].cost.latency_ratio == 1.0
     settings = json.loads((tmp_path / "deep-ensemble-x0.5-seed0" / "run.json").read_text())["settings"]
     assert settings["model"] == {"type": "MLP", "hidden": [4]}
-    left_out = [{"method": "mimo", "label": "MIMO", "reason": "it needs a <body>, but got none."}]
-    page = render(record | {"left_out": left_out})
+    left_out = (LeftOut(method="mimo", label="MIMO", reason="it needs a <body>, but got none."),)
+    page = render(replace(record, left_out=left_out))
     assert "MIMO was left out: it needs a &lt;body&gt;, but got none." in page
     for text in (
         "Deep ensemble, width \N{MULTIPLICATION SIGN}0.5",
@@ -137,7 +139,7 @@ def test_thin_and_wide_rows_in_the_record_and_the_report(tmp_path: Path) -> None
 @pytest.mark.usefixtures("quick_latency")
 def test_a_thin_single_network_is_not_what_others_are_measured_against(tmp_path: Path) -> None:
     record = run(plan_of(Entry(method=Single(), width=0.5), DeepEnsemble(members=2)), tmp_path)
-    assert all(row["cost"]["latency_ratio"] > 0 for row in record["rows"])
+    assert all(row.cost.latency_ratio > 0 for row in record.rows)
     assert read_comparison(record).single is None
 
 
@@ -146,7 +148,7 @@ def test_own_models_take_a_width(tmp_path: Path) -> None:
     (tmp_path / "own_width.py").write_text(OWN)
     model = CustomModel(function=f"{tmp_path}/own_width.py:net")
     record = run(plan_of(Single(), Entry(method=Single(), width=0.25), model=model), tmp_path / "run")
-    assert [row["cost"]["parameters"] for row in record["rows"]] == [65 * 8 + 90, 65 * 2 + 30]
+    assert [row.cost.parameters for row in record.rows] == [65 * 8 + 90, 65 * 2 + 30]
     (tmp_path / "no_width.py").write_text(NO_BODY)
     with pytest.raises(InputError, match="must have an argument width"):
         run(
@@ -163,14 +165,14 @@ def test_what_nobody_named_and_does_not_fit_is_left_out_with_the_reason(tmp_path
     said: list[str] = []
     plan = plan_of(Single(), Entry(method=MIMO(members=2), required=False), model=model)
     record = run(plan, tmp_path / "run", said)
-    assert [row["key"] for row in record["rows"]] == ["single"]
-    (left_out,) = record["left_out"]
-    assert (left_out["method"], left_out["label"]) == ("mimo", "MIMO")
-    assert left_out["reason"].startswith("MIMO needs a body")
-    assert said[0] == f"MIMO is left out: {left_out['reason']}"
+    assert [row.key for row in record.rows] == ["single"]
+    (left_out,) = record.left_out
+    assert (left_out.method, left_out.label) == ("mimo", "MIMO")
+    assert left_out.reason.startswith("MIMO needs a body")
+    assert said[0] == f"MIMO is left out: {left_out.reason}"
     assert said[1].startswith("[1/1] Single network, seed 0: trained")
     assert not (tmp_path / "run" / "mimo-seed0").exists()
-    assert read_comparison(record).left_out == [("MIMO", left_out["reason"])]
+    assert read_comparison(record).left_out == (left_out,)
     assert run(plan, tmp_path / "run") == record
     # The same settings, but MIMO named: neither trained nor answered with a table without it.
     with pytest.raises(InputError, match="MIMO, which was left out: MIMO needs a body"):
@@ -199,8 +201,9 @@ def test_records_from_before_there_were_widths_can_be_read() -> None:
     for row in record["rows"]:
         for new in ("key", "width", "model"):
             row.pop(new, None)
-    record.pop("left_out", None)
+    for new in ("left_out", "schema_version"):
+        record.pop(new, None)
     read = read_comparison(record)
     assert read.single is read.rows[0]
     assert {row.width for row in read.rows} == {1.0}
-    assert read.left_out == []
+    assert read.left_out == ()

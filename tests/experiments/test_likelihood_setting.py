@@ -22,7 +22,7 @@ from motet.experiments import (
     make_plan,
     run_experiment,
 )
-from motet.experiments.build import build
+from motet.experiments.build import Builder, build
 from motet.experiments.fitting import fitting
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
 from motet.methods import MIMO, DeepEnsemble, EarlyExit
@@ -177,10 +177,10 @@ def test_compare_from_the_table_to_the_report(
     )
     plan = replace(plan, model=MLP(hidden=(8,)))
     record = compare(plan, tmp_path, command="motet compare", progress=False)
-    assert columns <= record["rows"][0]["scores"].keys()
-    assert all(math.isfinite(record["rows"][0]["scores"][column]["mean"]) for column in columns)
+    assert columns <= record.rows[0].scores.keys()
+    assert all(math.isfinite(record.rows[0].scores[column].mean) for column in columns)
     held = "heteroscedastic" if task == "regression" else "poisson"
-    assert record["likelihood"] == (likelihood or held)
+    assert record.likelihood == (likelihood or held)
     page = render(record)
     assert ranked in page
     assert f"Validation {ranked}" in page
@@ -189,12 +189,12 @@ def test_compare_from_the_table_to_the_report(
     assert ("Can the confidence be believed?" in page) == (task == "classification")
     run = load_run(tmp_path / "mimo-seed0")
     assert run is not None
-    assert run.record["likelihood"] == record["likelihood"]
+    assert run.record.likelihood == record.likelihood
     assert run.history[-1].keys() >= {"validation_nll"}
     again = evaluate(run, distinct=True)
-    scores = again["ensemble"]["scores"]
-    assert scores == pytest.approx({name: run.scores["test"][name] for name in scores}, rel=1e-4)
-    assert compare(plan, tmp_path, command="motet compare", progress=False)["rows"] == record["rows"]
+    scores = again.ensemble.scores
+    assert scores == pytest.approx({name: run.scores.test[name] for name in scores}, rel=1e-4)
+    assert compare(plan, tmp_path, command="motet compare", progress=False).rows == record.rows
 
 
 def test_regressions_of_before_had_unit_variance(tables: Path, tmp_path: Path) -> None:
@@ -208,12 +208,12 @@ def test_regressions_of_before_had_unit_variance(tables: Path, tmp_path: Path) -
     )
     run = run_experiment(experiment, tmp_path / "run", progress=False)
     record = read_json(run.folder / "run.json")
-    del record["likelihood"], record["settings"]["likelihood"]
+    del record["likelihood"], record["settings"]["likelihood"], record["schema_version"]
     write_json(run.folder / "run.json", record)
     old = load_run(run.folder)
     assert old is not None
     assert old.experiment.likelihood == "gaussian"
-    assert evaluate(old)["ensemble"]["scores"]["rmse"] == pytest.approx(run.scores["test"]["rmse"])
+    assert evaluate(old).ensemble.scores["rmse"] == pytest.approx(run.scores.test["rmse"])
 
 
 def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(tables: Path) -> None:
@@ -224,12 +224,12 @@ def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(ta
         made = make_plan(path, methods=methods, members=2, epochs=1, data_options=options)
         return replace(made, model=MLP(hidden=(8, 8)))
 
-    entries, left_out = fitting(plan("all"), dataset)
+    entries, left_out = fitting(plan("all"), Builder(dataset))
     assert {entry.key for entry in entries} >= {"single", "mimo", "mixmo", "dun", "mimmo", "early-exit"}
-    assert [each["method"] for each in left_out] == ["modular-network"]
-    assert "needs a natural exponential family" in left_out[0]["reason"]
+    assert [each.method for each in left_out] == ["modular-network"]
+    assert "needs a natural exponential family" in left_out[0].reason
     with pytest.raises(InputError, match="needs a natural exponential family"):
-        fitting(plan("modular-network"), dataset)
+        fitting(plan("modular-network"), Builder(dataset))
     with_beta = replace(plan("single"), methods=(EarlyExit(beta=0.1),))
     with pytest.raises(InputError, match="needs class probabilities"):
         build(with_beta.experiment(with_beta.entries[0], seed=0), dataset)

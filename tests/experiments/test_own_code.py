@@ -40,7 +40,7 @@ assert Experiment.from_record(experiment.to_record()) == experiment
 run = motet.experiments.run_experiment(experiment, "run", progress=False)
 assert run.experiment == experiment
 assert run.prediction.likelihood == own.Laplace(scale=2.0)
-assert motet.experiments.evaluate(run)["ensemble"]["scores"]["crps"] > 0
+assert motet.experiments.evaluate(run).ensemble.scores["crps"] > 0
 
 plan = motet.experiments.Plan(
     data="table.csv",
@@ -52,7 +52,7 @@ plan = motet.experiments.Plan(
     likelihood=experiment.likelihood,
 )
 record = motet.experiments.compare(plan, "compared", command="as a test", progress=False)
-assert record["rows"][0]["key"] == "rolled-mimo"
+assert record.rows[0].key == "rolled-mimo"
 motet.report.write_report(record, "compared/report.html", None)
 """
 ORDERS = {

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 import motet
 from motet import MIMO, Dataset, Ensemble, Experiment, InputError, Method, Training
 from motet._internal import files
+from motet._internal.typed_records import to_plain
 from motet.data import load
 from motet.errors import RunInterrupted, TrainingDivergedError
-from motet.experiments import load_ensemble, load_run, run_experiment
+from motet.experiments import Run, load_ensemble, load_run, run_experiment
 from motet.experiments.provenance import source_of
 from motet.metrics import member_scores, score
 from motet.models import MLP, CustomModel
@@ -36,7 +37,8 @@ def whole(folder: Path) -> bool:
     return names(folder) == NAMES and names(folder / "checkpoint") == {"last.safetensors"}
 
 
-def untimed(scores: dict[str, Any]) -> dict[str, Any]:
+def untimed(run: Run) -> dict[str, Any]:
+    scores = to_plain(run.scores)
     return scores | {"cost": {key: value for key, value in scores["cost"].items() if key != "train_seconds"}}
 
 
@@ -50,7 +52,7 @@ def test_what_lies_in_the_folder(experiment: Make, two_members: Method, digits: 
     run = run_experiment(settings, tmp_path / "run")
     assert whole(tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["settings"] == settings.to_record() == run.record["settings"]
+    assert record["settings"] == settings.to_record() == run.record.settings
     assert record["versions"]["torch"] == torch.__version__
     assert record["versions"]["motet"] == motet.__version__
     assert record["versions"]["python"] == platform.python_version()
@@ -66,7 +68,7 @@ def test_what_lies_in_the_folder(experiment: Make, two_members: Method, digits: 
     assert scores["test"] == score(prediction)
     assert scores["test_members"] == member_scores(prediction)
     assert scores["epochs"] == 2 == len(run.history)
-    assert scores["cost"]["train_seconds"] == sum(row["seconds"] for row in run.history)
+    assert scores["cost"]["train_seconds"] == sum(row.seconds for row in run.history)
     assert run == load_run(tmp_path / "run")
 
 
@@ -84,12 +86,12 @@ def test_everything_to_repeat_a_run_stands_in_its_record(experiment: Make, two_m
     torch.manual_seed(123)
     again = Experiment.from_record(json.loads((tmp_path / "first" / "run.json").read_text())["settings"])
     second = run_experiment(again, tmp_path / "second")
-    assert untimed(first.scores) == untimed(second.scores)
+    assert untimed(first) == untimed(second)
     assert torch.equal(first.prediction.outputs_BMC, second.prediction.outputs_BMC)
     weights = [load_file(run.folder / "checkpoint" / "last.safetensors") for run in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     other = run_experiment(experiment(two_members, seed=6), tmp_path / "other")
-    assert untimed(other.scores) != untimed(first.scores)
+    assert untimed(other) != untimed(first)
 
 
 def test_a_finished_run_is_read_and_not_trained(
@@ -114,7 +116,7 @@ def test_an_interrupted_run_goes_on(experiment: Make, at_step: Any, tmp_path: Pa
     said: list[str] = []
     run = run_experiment(experiment(), folder, say=said.append)
     assert said == [f"going on from the checkpoint in {folder}"]
-    assert untimed(run.scores) == untimed(expected.scores)
+    assert untimed(run) == untimed(expected)
     assert whole(folder)
 
 
@@ -263,7 +265,7 @@ def test_a_full_disk_at_any_write(
     expected = run_experiment(experiment(), tmp_path / "whole")
     folder, left = tmp_path / "run", survivors
     real = files.write_atomically
-    monkeypatch.setattr(sys.modules["motet.training.fit"], "_CHECKPOINT_SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr(sys.modules["motet.training.run_folder"], "_CHECKPOINT_SHARE", math.inf)  # after every epoch
 
     def write(path: Path, fill: Callable[[Path], object]) -> None:
         nonlocal left
@@ -289,7 +291,7 @@ def test_a_full_disk_at_any_write(
             json.loads(path.read_text())
         elif path.suffix == ".safetensors":
             load_file(path)
-    assert untimed(run_experiment(experiment(), folder).scores) == untimed(expected.scores)
+    assert untimed(run_experiment(experiment(), folder)) == untimed(expected)
     assert whole(folder)
 
 
@@ -306,8 +308,8 @@ SMALL = "def net(num_classes, input_shape):\n    return nn.Sequential(nn.Flatten
 
 def test_the_source_of_an_own_model_is_kept(experiment: Make, tmp_path: Path) -> None:
     run = run_experiment(experiment(model=own(tmp_path, SMALL)), tmp_path / "run")
-    assert run.record["source"]["text"] == (tmp_path / "own.py").read_text()
-    assert run.record["source"]["file"] == "own.py"
+    assert run.record.source[0].text == (tmp_path / "own.py").read_text()
+    assert run.record.source[0].file == "own.py"
 
 
 def test_a_changed_own_model_is_another_run(experiment: Make, tmp_path: Path) -> None:
@@ -322,12 +324,11 @@ def test_sources_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [str(tmp_path), *__import__("sys").path])
     Path("module_with_a_net.py").write_text("# ü\ndef net():\n    pass\n", encoding="latin-1")
-    assert source_of(MLP()) is None
-    assert source_of(CustomModel(function="torch.nn:Linear")) is None, "not the user's own"
+    assert source_of(MLP()) == ()
+    assert source_of(CustomModel(function="torch.nn:Linear")) == (), "not the user's own"
     found = source_of(CustomModel(function="module_with_a_net:net"))
-    assert found is not None
-    assert found["file"] == "module_with_a_net.py"
-    assert "def net()" in found["text"], "though a comment is not UTF-8"
+    assert [each.file for each in found] == ["module_with_a_net.py"]
+    assert "def net()" in found[0].text, "though a comment is not UTF-8"
 
 
 WRONG = {
@@ -380,13 +381,15 @@ def net():
     with pytest.raises(InputError, match="2 candidates: 'left', 'right'"):
         run_experiment(experiment(two_members, model=model), tmp_path / "run")
     settled = experiment(two_members, model=model, first=("left", "right"))
-    assert run_experiment(settled, tmp_path / "run").scores["test"]["accuracy"] > 0
+    assert run_experiment(settled, tmp_path / "run").scores.test["accuracy"] > 0
 
 
 def test_a_single_network_has_no_disagreement_but_a_score(experiment: Make, tmp_path: Path) -> None:
     run = run_experiment(experiment(), tmp_path)
-    assert run.scores["test"]["disagreement"] is None, "JSON has no NaN"
-    assert math.isfinite(run.scores["test"]["nll"])
+    assert math.isnan(run.scores.test["disagreement"])
+    scores = json.loads((run.folder / "scores.json").read_text())
+    assert scores["test"]["disagreement"] is None, "JSON has no NaN"
+    assert math.isfinite(run.scores.test["nll"])
 
 
 def test_early_stopping_scores_the_best_epoch(experiment: Make, digits: Dataset, tmp_path: Path) -> None:
@@ -394,7 +397,7 @@ def test_early_stopping_scores_the_best_epoch(experiment: Make, digits: Dataset,
     run = run_experiment(experiment(training=training), tmp_path)
     scores = [row["validation_nll"] for row in run.history]
     assert len(scores) < 30
-    assert run.scores["validation"]["nll"] == pytest.approx(min(scores))
+    assert run.scores.validation["nll"] == pytest.approx(min(scores))
     ensemble: Ensemble = load_ensemble(run, digits)
     assert torch.equal(ensemble.predict(digits.prepare(digits.test.inputs)).outputs_BMC, run.prediction.outputs_BMC)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_contract import ACROSS_MODELS, MODELS, Case, data, wrap
-from test_subset import trained
+from test_contract import ACROSS_MODELS
+from test_subset import data, trained, wrap
 from torch import Tensor, nn
 
 import motet
@@ -17,6 +17,7 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.layers import Exits, MultiHead, Stack
 from motet.methods import DUN, MIMMO, BatchEnsemble, DeepEnsemble, EarlyExit, Method, MixtureEnsembles, TreeNet
+from motet.testing import MODELS, Case
 
 ONE_PASS = ("mimo", "mixmo", "datamux", "multihead", "single")
 EXITS = (EarlyExit(), DUN(), MIMMO(members=2))
@@ -101,7 +102,9 @@ def test_no_layer_runs_before_it_is_needed_and_none_twice(method: Method) -> Non
 
 
 def test_stacked_members_run_in_turn() -> None:
-    ensemble = DeepEnsemble(members=3, execution="stacked").wrap(MODELS["conv2d"].make, example=torch.zeros(1, 2, 6, 6))
+    ensemble = DeepEnsemble(members=3, execution="stacked").wrap(
+        lambda: MODELS["conv2d"].model(torch.float32), example=torch.zeros(1, 2, 6, 6)
+    )
     assert isinstance(ensemble.network, Stack)
     widths = []
     for layer in ensemble.network.network.modules():

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_contract import CLASSES, MODELS, data
-from test_subset import trained
+from test_contract import CLASSES
+from test_subset import data, trained
 from torch import Tensor, nn
 
 import motet
@@ -17,6 +17,7 @@ from motet.errors import InputError
 from motet.inference.budget import Budget
 from motet.methods import DUN, MIMMO, MIMO, BatchEnsemble, DeepEnsemble, EarlyExit, MixMo, TreeNet
 from motet.metrics import flops, score
+from motet.testing import MODELS
 
 METHODS = [
     DeepEnsemble(members=4),

@@ -6,8 +6,8 @@ import pickle
 import jaxtyping
 import pytest
 import torch
-from test_contract import ACROSS_MODELS, EVERY_METHOD, MODELS, Case, data, state, wrap
-from torch import nn
+from test_contract import ACROSS_MODELS, EVERY_METHOD
+from torch import Tensor, nn
 
 import motet
 from motet.distributed import Grid
@@ -28,11 +28,24 @@ from motet.methods import (
     TreeNet,
 )
 from motet.metrics import flops
+from motet.testing import MODELS, Case
 
 TRAINABLE = (Single, DeepEnsemble, ModularNetwork, Multihead, BatchEnsemble, TreeNet, MCDropout)
 across_models = pytest.mark.parametrize("method", ACROSS_MODELS, ids=str)
 every_method = pytest.mark.parametrize("method", EVERY_METHOD, ids=str)
 every_model = pytest.mark.parametrize("case", MODELS.values(), ids=MODELS.keys())
+
+
+def wrap(method: Method, case: Case) -> Ensemble:
+    return method.wrap(case.model(), example=case.inputs(1))
+
+
+def data(case: Case, rows: int = 6) -> tuple[Tensor, Tensor]:
+    return case.inputs(rows), case.labels(rows)
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 def trained(method: Method, case: Case) -> Ensemble:
@@ -149,7 +162,7 @@ def test_a_deep_ensembles_subset_has_the_members_gradients(execution: str) -> No
 
 def test_frozen_parameters_stay_frozen_and_modes_are_kept() -> None:
     for method in (DeepEnsemble(members=3, execution="stacked"), BatchEnsemble(members=3), Multihead(), TreeNet()):
-        model = MODELS["conv2d"].make()
+        model = MODELS["conv2d"].model(torch.float32)
         for value in model.parameters():
             value.requires_grad_(False)
         ensemble = method.wrap(model, example=torch.randn(1, 2, 6, 6))

@@ -11,7 +11,11 @@ from pydantic import Field
 from motet import InputError
 from motet._internal.typed_records import (
     SCHEMA_VERSION,
+    Amount,
+    Count,
     Number,
+    Share,
+    absent,
     from_plain,
     read_record,
     record,
@@ -101,3 +105,48 @@ def test_older_files_are_upgraded_and_what_they_lack_is_named() -> None:
     assert from_plain({"number": 3}, Outer, where="FILE", upgrade=upgrade).count == 3
     with pytest.raises(InputError, match=r"FILE must have the fields of a record, but got KeyError: 'number'"):
         from_plain({}, Outer, where="FILE", upgrade=upgrade)
+
+
+@record
+class Ranged:
+    count: Count
+    amount: Amount
+    share: Share
+    note: str | None = absent()
+
+
+RANGED = Ranged(count=1, amount=math.nan, share=1.00001, note="x")
+
+
+def test_ranges_take_what_is_not_known_and_name_what_is_out_of_them() -> None:
+    assert math.isnan(from_plain(to_plain(RANGED), Ranged, where="FILE").amount)
+    for change, said in (
+        ({"count": -1}, "count in FILE must be greater than or equal to 0"),
+        ({"count": 10**400}, "count in FILE must be less than or equal to"),
+        ({"count": None}, "count in FILE must be a valid integer"),
+        ({"amount": -0.5}, "amount in FILE must be at least 0, but got -0.5"),
+        ({"share": -0.5}, "share in FILE must be at least 0, but got -0.5"),
+        ({"share": 1.5}, "share in FILE must be at most 1, but got 1.5"),
+        ({"share": 10**400}, "share in FILE must be a valid number"),
+        ({"note": "\ud800"}, r"note in FILE must hold whole characters, but got .*ud800"),
+        ({"note": {1, 2}}, "FILE must hold plain data, as JSON has it, but got Object of type set"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            from_plain({**to_plain(RANGED), **change}, Ranged, where="FILE", fix="Do this")
+        assert str(caught.value).endswith(". Do this.")
+        assert len(str(caught.value)) < 300
+
+
+def test_what_does_not_apply_is_left_out() -> None:
+    assert "note" in to_plain(RANGED)
+    nothing = Ranged(count=1, amount=0.5, share=0.5)
+    assert nothing.note is None
+    assert "note" not in to_plain(nothing)
+    assert from_plain(to_plain(nothing), Ranged, where="FILE") == nothing
+
+
+def test_records_answer_as_the_dictionaries_they_were() -> None:
+    with pytest.deprecated_call(match=r"Ranged is no dictionary any more: use \.count instead of \['count'\]"):
+        assert RANGED["count"] == 1  # type: ignore[index]
+    with pytest.raises(KeyError, match="other"):
+        RANGED["other"]  # type: ignore[index]

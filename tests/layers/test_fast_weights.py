@@ -146,7 +146,7 @@ def test_it_declares_what_is_special_about_its_parameters() -> None:
     own = fast(nn.Conv1d(4, 5, 3), learning_rate=0.25)
     assert own.undecayed_parameters == {"fast_in", "fast_out"}
     assert own.member_parameters == {"fast_in", "fast_out", "biases"}
-    assert own.lr_scales == {"fast_in": 0.25, "fast_out": 0.25, "biases": 0.25}
+    assert own.learning_rate_scales == {"fast_in": 0.25, "fast_out": 0.25, "biases": 0.25}
     assert "members=3, rank=1" in repr(own)
 
 

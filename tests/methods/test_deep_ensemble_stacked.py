@@ -284,6 +284,35 @@ def test_an_input_added_to_every_feature_is_found_out() -> None:
     assert isinstance(DeepEnsemble(members=2).wrap(model, example=torch.randn(1, 4)).network, SeparateNetworks)
 
 
+class Branching(nn.Module):
+    """Chooses by the sign of its features' sum; a few random members often choose alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(8, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.last(h if h.sum() > 0 else 2 * h)
+
+
+class Rounding(Branching):
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.last(h * int(h.abs().max().item()))
+
+
+@pytest.mark.parametrize("make", [Branching, Rounding])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_model_that_chooses_by_values_is_never_stacked(make: Callable[[], nn.Module], seed: int) -> None:
+    torch.manual_seed(seed)
+    x = torch.randn(4, 5)
+    ensemble = DeepEnsemble(members=3).wrap(make(), example=x[:1]).eval()
+    assert isinstance(ensemble.network, SeparateNetworks)
+    with pytest.raises(InputError, match="choose by values"):
+        DeepEnsemble(members=3, execution="stacked").wrap(make(), example=x[:1])
+
+
 def test_members_that_differ_run_in_a_loop() -> None:
     sizes = iter([5, 6])
     ensemble = DeepEnsemble(members=2).wrap(

@@ -275,7 +275,7 @@ def test_the_exits_of_a_member_can_be_its_modules(method: motet.Method, lam: flo
     ensemble = method.wrap(net, example=x[:1], objective=ModularExits(lam=lam))
     generator = torch.Generator().manual_seed(3)
     batch = ensemble.grouping.deal(x, y, members=ensemble.members, generator=generator)
-    exits = ensemble._run_batch(batch).detach()
+    exits = ensemble._run_batch(batch, ensemble.readout.outputs).detach()
     log_weights_MD = ensemble.network.weights().detach()  # type: ignore[operator,union-attr]
     total = 0.0
     for row in range(len(exits)):

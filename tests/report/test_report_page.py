@@ -84,7 +84,7 @@ def hostile(value, key=""):
         return changed | {HOSTILE: HOSTILE} if key == "training" else changed
     if isinstance(value, list):
         return [hostile(item, key) for item in value]
-    return HOSTILE if isinstance(value, str) and key != "method" else value
+    return HOSTILE if isinstance(value, str) and key not in ("method", "task") else value  # a task is one of three
 
 
 def test_everything_the_record_says_is_escaped(record) -> None:
@@ -174,7 +174,7 @@ def test_no_rows_is_an_input_error(rows, tmp_path) -> None:
 
 def test_a_row_without_a_label_is_an_input_error(record) -> None:
     del record["rows"][1]["label"]
-    with pytest.raises(InputError, match="must have a label, but got row 1 with"):
+    with pytest.raises(InputError, match=r"rows\.1\.label must be in the comparison, but got no such field"):
         render(record)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from motet._internal.typed_records import from_plain
+from motet.evaluation import SideBySide
 from motet.report import render
 
 
@@ -17,6 +19,11 @@ COVERAGE = [percent / 100 for percent in range(1, 101)]
 def risks(*, seeds: int = 2) -> dict[str, Any]:
     curves = [[0.3 * at**2 + seed / 100 for at in COVERAGE] for seed in range(seeds)]
     return {"curves": curves, "at": {f"{at:g}": measures(r=0.3 * at**2)["r"] for at in (0.5, 0.8, 1.0)}}
+
+
+def read(found: dict[str, Any]) -> SideBySide:
+    """Plain data as the record that `render` takes."""
+    return from_plain(found, SideBySide, where="the test")
 
 
 def gathered(scores: dict[str, float], keys: tuple[str, ...] = ("single", "mimo")) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def gathered(scores: dict[str, float], keys: tuple[str, ...] = ("single", "mimo"
 
 
 def test_figures_tables_and_what_was_dropped(record: dict[str, Any]) -> None:
-    page = render(record, gathered({"accuracy": 0.7, "nll": 0.9, "ece": 0.1, "brier": 0.4, "aurc": 0.123}))
+    page = render(record, read(gathered({"accuracy": 0.7, "nll": 0.9, "ece": 0.1, "brier": 0.4, "aurc": 0.123})))
     for text in (
         "Under shift", "means over 2 shifts at severities 3, 5; 1,000 examples each",
         "Severity (0: the data as they are)",
@@ -58,42 +65,42 @@ def selective(keys: tuple[str, ...] = ("single", "mimo")) -> dict[str, Any]:
 
 def test_risk_over_coverage_beside_the_curves(record: dict[str, Any]) -> None:
     found = gathered({"accuracy": 0.7, "nll": 0.9})
-    plain = render(record, found)
+    plain = render(record, read(found))
     assert "Coverage: share of examples kept" not in plain
     assert "severities four" not in plain
     for method in found["shifts"][0]["methods"]:
         method["selective"] = {"clean": risks(), "mean": risks()}
-    page = render(record, found)
+    page = render(record, read(found))
     assert page.count(">Coverage: share of examples kept, %<") == 1
     assert "The last figure keeps only" in page
     for head, value in (("50\u00a0% kept", "7.5"), ("80\u00a0% kept", "19.2"), ("100\u00a0% kept", "30.0")):
         assert head in page
         assert f'<span class="value">{value}</span>' in page
     del found["shifts"][0]["methods"][0]["selective"]  # evaluated before there were curves
-    assert page.count("<svg") == render(record, found).count("<svg")
+    assert page.count("<svg") == render(record, read(found)).count("<svg")
 
 
 def test_if_it_may_decline_to_answer(record: dict[str, Any]) -> None:
-    page = render(record, {"shifts": [], "ood": [], "selective": selective()})
+    page = render(record, read({"shifts": [], "ood": [], "selective": selective()}))
     assert "If it may decline to answer" in page
     assert "Under shift" not in page
     assert page.count(">Coverage: share of examples kept, %<") == 2, "at a desk and on a telephone"
     assert "&lt;svg" not in page
     for found in (None, {"coverage": COVERAGE, "methods": []}, selective(("gone",))):
-        assert "decline to answer" not in render(record, {"selective": found})
+        assert "decline to answer" not in render(record, read({"selective": found}))
     holes = selective()
     holes["methods"][0]["curves"] = [[None] * 100, [0.5] * 100]
-    assert "If it may decline to answer" in render(record, {"selective": holes})
+    assert "If it may decline to answer" in render(record, read({"selective": holes}))
 
 
 def test_nothing_was_evaluated(record: dict[str, Any]) -> None:
     assert "Under shift" not in render(record)
-    assert render(record) == render(record, {}) == render(record, {"shifts": [], "ood": []})
+    assert render(record) == render(record, SideBySide()) == render(record, read({"shifts": [], "ood": []}))
 
 
 def test_a_regression_and_a_method_that_was_not_evaluated(regression: dict[str, Any]) -> None:
     found = gathered({"rmse": 2.5, "nll": 1.5}, keys=("mimo", "gone"))
-    page = render(regression, found | {"ood": []})
+    page = render(regression, read(found | {"ood": []}))
     assert "RMSE over severity" in page
     assert "Each shift on its own: RMSE" in page
     assert "Accuracy, % over" not in page
@@ -104,4 +111,4 @@ def test_scores_without_a_number(record: dict[str, Any], value: float | None) ->
     found = gathered({"accuracy": 0.7, "nll": 0.9})
     for point in found["shifts"][0]["methods"][0]["curves"][0]:
         point["nll"] = value
-    assert "Under shift" in render(record, found)
+    assert "Under shift" in render(record, read(found))

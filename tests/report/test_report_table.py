@@ -1,8 +1,11 @@
+import math
+
 import pytest
 
+from motet.experiments.records import Measure
 from motet.report.columns import COMPARED, MEMBERS
 from motet.report.numbers import counted, decimals, fixed, significant
-from motet.report.record import Measure, read_comparison
+from motet.report.record import read_comparison
 from motet.report.table import build_table
 
 
@@ -95,6 +98,6 @@ def test_minus_is_a_minus_and_zero_has_none() -> None:
 
 def test_decimals_of_nothing_and_of_zeros() -> None:
     assert decimals([]) == 1
-    assert decimals([Measure(mean=0.0, error=0.0)]) == 1
-    assert decimals([Measure(mean=1e-9)]) == 4
-    assert decimals([Measure(mean=1e9, error=1e6)]) == 0
+    assert decimals([Measure(mean=0.0, standard_error=0.0)]) == 1
+    assert decimals([Measure(mean=1e-9, standard_error=math.nan)]) == 4
+    assert decimals([Measure(mean=1e9, standard_error=1e6)]) == 0

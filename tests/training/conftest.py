@@ -53,6 +53,16 @@ def blobs() -> Dataset:
     return make_blobs()
 
 
+@pytest.fixture
+def regression() -> tuple[Ensemble, Dataset]:
+    """A linear ensemble of one, and rows whose target is the sum of their inputs."""
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(4))
+    y = x.sum(dim=1)
+    data = Dataset.from_tensors("sums", train=(x, y), validation=(x, y), test=(x, y))
+    torch.manual_seed(0)
+    return Single().wrap(nn.Linear(4, 1), example=x[:1], likelihood=data.spec.likelihood), data
+
+
 @pytest.fixture(name="network")
 def _network() -> Callable[[], nn.Module]:
     return network

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from motet import MIMO, Ensemble, Single, Training
+from motet.layers import ParameterRoles
 from motet.training.optimizers import make_optimizer, set_learning_rate
 
 Make = Callable[..., Ensemble]
@@ -33,7 +34,7 @@ def test_norms_and_biases_can_be_spared(make: Make) -> None:
 
 
 def test_what_a_layer_declares_undecayed_never_is() -> None:
-    class Scaled(nn.Module):
+    class Scaled(ParameterRoles):
         undecayed_parameters = frozenset({"scale"})
 
         def __init__(self) -> None:

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from motet import Dataset, Ensemble, Training, fit
+from motet.training import HistoryRow
 from motet.training.progress import ProgressBar
 
 Make = Callable[..., Ensemble]
+
+
+def row(*, step: int, nll: float) -> HistoryRow:
+    return HistoryRow(epoch=1, step=step, learning_rate=0.1, train_loss=1.0, validation_nll=nll, seconds=1.0)
 
 
 class Terminal(io.StringIO):
@@ -38,7 +43,7 @@ def test_a_terminal_shows_steps_time_left_and_scores(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "120")
     with ProgressBar("MIMO", total=50, done=10, enabled=enabled) as bar:
         bar.steps(30)
-        bar.epoch({"validation_nll": 0.12345})
+        bar.epoch(row(step=1, nll=0.12345))
     text = terminal.getvalue()
     if not enabled:
         assert text == ""
@@ -65,7 +70,7 @@ def test_on_eighty_columns_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     with ProgressBar("[12/12] Deep ensemble, seed 2", total=97500, done=90000) as bar:
-        bar.epoch({"validation_nll": 0.12345})
+        bar.epoch(row(step=1, nll=0.12345))
         bar.steps(97000)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     last = [line for line in re.split(r"[\r\n]+", plain) if line.strip()][-1]
@@ -76,10 +81,10 @@ def test_on_eighty_columns_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr("motet.training.progress._SECONDS_BETWEEN_LINES", 0.0)
     with ProgressBar("MIMO", total=20, done=10) as bar:
-        bar.epoch({"step": 15, "validation_nll": 0.5})
+        bar.epoch(row(step=15, nll=0.5))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("MIMO: 15/20 steps, validation NLL 0.5000, about 0 min left")
     with ProgressBar("MIMO", total=20, enabled=False) as bar:
-        bar.epoch({"step": 15, "validation_nll": 0.5})
+        bar.epoch(row(step=15, nll=0.5))
     assert capsys.readouterr() == ("", "")

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from motet import Training
-from motet.training.schedules import learning_rate
+from motet.training.steps import learning_rate
 
 
 def rates(training: Training, steps_per_epoch: int) -> list[float]:

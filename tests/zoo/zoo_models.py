@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.layers import SeparateNetworks
+from motet.layers import ParameterRoles, SeparateNetworks
 from motet.methods import METHODS, Method
 
 CLASSES = 4
@@ -124,7 +124,7 @@ def own_parameters(ensemble: Ensemble) -> list[Tensor]:
     """The trainable parameters that belong to members."""
     found: dict[int, Tensor] = {}
     for module in ensemble.modules():
-        names: frozenset[str] = getattr(module, "member_parameters", frozenset())
+        names = module.member_parameters if isinstance(module, ParameterRoles) else frozenset()
         for name, value in module.named_parameters():
             if value.requires_grad and (name in names or isinstance(module, SeparateNetworks)):
                 found[id(value)] = value

@@ -1,7 +1,7 @@
 """The user's own code that records name: what a record says of it, and when it may be executed."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -14,15 +14,26 @@ from motet._internal.loading import (
     reference_to,
     split_reference,
 )
+from motet._internal.typed_records import record
 from motet.errors import InputError
 
 T = TypeVar("T")
 
-Source = dict[str, str] | list[dict[str, str]] | None
-"""The user's files behind a run, as a record holds them: each with ``file``, ``sha256`` and ``text``.
 
-A single one stands by itself, as in records of before there could be several.
-"""
+@final
+@record
+class Source:
+    """A user's file that a run depends on, as it was when the run was made.
+
+    Attributes:
+        file: its name.
+        sha256: of its content, in hexadecimal.
+        text: its content.
+    """
+
+    file: str
+    sha256: str
+    text: str
 
 
 class UntrustedCodeError(InputError):
@@ -84,27 +95,26 @@ def own_classes(settings: Any) -> Iterator[type]:
             yield from own_classes(each)
 
 
-def read_sources(references: Sequence[str]) -> Source:
+def read_sources(references: Sequence[str]) -> tuple[Source, ...]:
     """The user's files that these references lead to, in order, each once; nothing of installed packages."""
-    found: dict[Path, dict[str, str]] = {}
+    found: dict[Path, Source] = {}
     for reference in references:
         file = file_of(reference.rpartition(":")[0])
         if file is None or "site-packages" in file.parts or not file.is_file():
             continue
         content = file.read_bytes()
-        found[file.resolve()] = {
-            "file": file.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "text": content.decode("utf-8", errors="replace"),
-        }
-    sources = list(found.values())
-    return sources if len(sources) > 1 else sources[0] if sources else None
+        found[file.resolve()] = Source(
+            file=file.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            text=content.decode("utf-8", errors="replace"),
+        )
+    return tuple(found.values())
 
 
-def changed_file(held: object, now: object) -> str | None:
+def changed_file(held: Sequence[Source], now: Sequence[Source]) -> str | None:
     """Name of the first of the files `now` that is not among those that a record holds; None where it holds none."""
-    known = {each.get("sha256") for each in _listed(held)}
-    return next((each["file"] for each in _listed(now) if known and each["sha256"] not in known), None)
+    known = {each.sha256 for each in held}
+    return next((each.file for each in now if known and each.sha256 not in known), None)
 
 
 @final
@@ -114,12 +124,12 @@ class RecordedCode:
 
     Attributes:
         trusted: whether the user trusts it. A class of a module that has been imported already needs no trust.
-        source: the record's files, see `Source`.
+        source: the record's files.
         where: the record's place, for errors.
     """
 
     trusted: bool = False
-    source: object = None
+    source: Sequence[Source] = ()
     where: str = "this record"
 
     def load(self, reference: str) -> type:
@@ -172,8 +182,3 @@ def source_changed(what: str, file: str, where: object) -> InputError:
         got=f"{file}, which was changed since",
         fix=f"Bring it back to what stands under source in {where}",
     )
-
-
-def _listed(source: object) -> list[Mapping[str, Any]]:
-    sources = source if isinstance(source, list) else [source]
-    return [each for each in sources if isinstance(each, Mapping)]

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import pairwise
 from numbers import Real
 from statistics import median
 from time import perf_counter
@@ -15,9 +13,7 @@ from torch import Tensor
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.inference.anytime import depths_of, run_member
 from motet.inference.budget import Budget, Unit
-from motet.layers import Exits
 from motet.likelihoods import Categorical
 from motet.metrics.cost import counting
 
@@ -121,20 +117,13 @@ def best_threshold(
 @torch.no_grad()
 def _flops(ensemble: Ensemble, x: Tensor) -> list[float]:
     """What each step takes for one example."""
-    network = ensemble.network
 
     def count(run: Callable[[], Tensor]) -> float:
         with counting(ensemble, x) as counter:
             run()
         return float(counter.get_total_flops()) / len(x)
 
-    if isinstance(network, Exits):
-        depths = depths_of(network)
-        up_to = [0.0] + [count(partial(network, x, depths[:last])) for last in range(1, len(depths) + 1)]
-        return [after - before for before, after in pairwise(up_to)]
-    if ensemble.steps == 1:
-        return [count(partial(network, x))]
-    return [count(partial(run_member, network, x, member)) for member in range(ensemble.members)]
+    return ensemble.readout.step_costs(x, ensemble.members, count)
 
 
 def _seconds(ensemble: Ensemble, x: Tensor) -> list[float]:
@@ -155,7 +144,7 @@ def _seconds(ensemble: Ensemble, x: Tensor) -> list[float]:
 
 def _check_rows_can_leave(ensemble: Ensemble, x: Tensor) -> None:
     """Drop every other row at each exit: what is left must come out as it does without."""
-    if not isinstance(ensemble.network, Exits) or ensemble.steps == 1:
+    if not ensemble.readout.has_depths or ensemble.steps == 1:
         return
     wanted = [outputs.softmax(dim=-1) for outputs in ensemble.in_steps(x)]
     rows = torch.arange(len(x), device=x.device)

@@ -1,8 +1,11 @@
 """What commands print: tables on standard output, news on standard error."""
 
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from motet.experiments.records import Comparison
 
 
 def say(line: str) -> None:
@@ -15,7 +18,7 @@ def show(text: str) -> None:
     print(text)  # noqa: T201
 
 
-def show_comparison(record: Mapping[str, Any]) -> None:
+def show_comparison(record: "Comparison") -> None:
     """Print the comparison's table: best values in bold on a terminal, and in parts where it is too narrow."""
     from rich.console import Console
 
@@ -29,7 +32,7 @@ def show_comparison(record: Mapping[str, Any]) -> None:
         console.print(table)
 
 
-def comparison_text(record: Mapping[str, Any]) -> str:
+def comparison_text(record: "Comparison") -> str:
     """The comparison's table as plain text, as wide as it needs to be."""
     import io
 
@@ -41,7 +44,7 @@ def comparison_text(record: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _tables(record: Mapping[str, Any], width: int) -> list[Any]:
+def _tables(record: "Comparison", width: int) -> list[Any]:
     """The table, cut between columns into as many as it takes for each to fit into the width; rows keep their names."""
     from rich.table import Table
     from rich.text import Text

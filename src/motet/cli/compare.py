@@ -69,7 +69,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
-    from motet._internal.files import to_json
+    from motet._internal.typed_records import record_json
     from motet.data import DataOptions
     from motet.experiments import compare, default_folder, gather, make_plan
     from motet.report import write_report
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     )
     write_report(record, out / "report.html", gather(out, record))
     if arguments.json:
-        show(to_json(record).rstrip())
+        show(record_json(record).rstrip())
     else:
         show_comparison(record)
     say(f"report: {out / 'report.html'}")

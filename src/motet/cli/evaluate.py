@@ -1,25 +1,15 @@
 """motet evaluate RUN."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import OMITTABLE, parse, shown
-from motet.cli._part import in_words, lost_of, members_of
-from motet.cli._robustness import HEADS, aligned, risk_lines, robustness_lines
+from motet.cli._arguments import OMITTABLE, lost_of, members_of, parse, severities_of, shown
+from motet.cli._evaluation_tables import risk_lines, robustness_lines, score_lines
 from motet.cli._show import say, show
-
-_ALSO = {
-    "flops": "FLOPs",
-    "deviance": "deviance",
-    "coverage_90": "90 % coverage",
-    "coverage_error": "coverage error",
-    "interval_width": "90 % width",
-}
-_USES = {"ensemble": "ensemble", "distinct": "throughput"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,74 +53,60 @@ def main(argv: Sequence[str]) -> int:
         return _part(arguments)
     if arguments.shift is not None or arguments.ood:
         return _robustness(arguments)
-    from motet.errors import InputError
+    _check_no_options_of_shifts(arguments, argv)
+    return _clean(arguments)
 
-    if "--ood" in argv:
-        raise InputError(
-            "--ood needs the names or folders of data sets", got="none", fix="Pass --ood cifar100, for example"
-        )
-    from motet._internal.files import to_json
-    from motet.experiments import evaluate, find_run, risks_at_shown, throughput_in_words
 
-    if arguments.reference is not None or arguments.severities != Arguments.severities:
-        raise InputError(
-            "--reference and --severities belong to a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
-        )
+def _clean(arguments: Arguments) -> int:
+    """Evaluate a run on the test data as they are."""
+    from motet._internal.typed_records import record_json
+    from motet.evaluation import risks_at_shown, throughput_in_words
+    from motet.experiments import evaluate, find_run
+
     if (arguments.run / "compare.json").is_file():
         return _comparison(arguments)
     run = find_run(arguments.run, trust_code=arguments.trust_code)
-    record = evaluate(run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device)
+    found = evaluate(run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device)
     if arguments.json:
-        show(to_json(record).rstrip())
+        show(record_json(found).rstrip())
     else:
-        uses = [use for use in _USES if use == "ensemble" or arguments.distinct]
-        show(record["method"])
-        for line in _table({_USES[use]: record[use] for use in uses}):
-            show(line)
-        if arguments.distinct:
-            show(throughput_in_words(record))
-        risks = [
-            (_USES[use], risks_at_shown([record[use]["risk_coverage"]["risk"]]))
-            for use in uses
-            if "risk_coverage" in record[use]
-        ]
-        for line in ["", *risk_lines(risks)] if risks else []:
-            show(line)
+        uses = {"ensemble": found.ensemble, "throughput": found.distinct if arguments.distinct else None}
+        scored = {use: scores for use, scores in uses.items() if scores is not None}
+        curves = {use: scores.risk_coverage for use, scores in scored.items()}
+        risks = [(use, risks_at_shown([curve.risk])) for use, curve in curves.items() if curve is not None]
+        _show_lines([found.method, *score_lines(scored)])
+        _show_lines([throughput_in_words(found)] if arguments.distinct else [])
+        _show_lines(["", *risk_lines(risks)] if risks else [])
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 
 
 def _comparison(arguments: Arguments) -> int:
-    """Evaluate all runs of a comparison."""
+    """Evaluate all runs of a comparison on the test data as they are."""
     from motet._internal.files import to_json
+    from motet._internal.typed_records import record_content
     from motet.experiments import evaluate, find_runs
 
-    runs = find_runs(arguments.run, trust_code=arguments.trust_code)
-    records = {
+    found = {
         run.folder.name: evaluate(
             run, distinct=arguments.distinct, data_dir=arguments.data_dir, device=arguments.device
         )
-        for run in runs
+        for run in find_runs(arguments.run, trust_code=arguments.trust_code)
     }
     if arguments.json:
-        show(to_json(records).rstrip())
+        show(to_json({name: record_content(each) for name, each in found.items()}).rstrip())
     else:
-        uses = [use for use in _USES if use == "ensemble" or arguments.distinct]
-        for line in _table(
-            {
-                name if use == "ensemble" else f"{name}, {_USES[use]}": record[use]
-                for name, record in records.items()
-                for use in uses
-            }
-        ):
-            show(line)
+        uses = {name: each.ensemble for name, each in found.items()}
+        if arguments.distinct:
+            uses |= {f"{name}, throughput": each.distinct for name, each in found.items()}
+        _show_lines(score_lines({use: scores for use, scores in uses.items() if scores is not None}))
     say(f"evaluation: evaluation.json of each run in {arguments.run}")
     return 0
 
 
 def _part(arguments: Arguments) -> int:
     """Evaluate some of a run's members."""
-    from motet._internal.files import to_json
+    from motet._internal.typed_records import record_json
     from motet.errors import InputError
     from motet.experiments import evaluate_part, find_run
 
@@ -141,7 +117,7 @@ def _part(arguments: Arguments) -> int:
             fix="Evaluate them one after the other",
         )
     run = find_run(arguments.run, trust_code=arguments.trust_code)
-    record = evaluate_part(
+    found = evaluate_part(
         run,
         members=None if arguments.members is None else members_of(arguments.members),
         lost=None if arguments.lost is None else lost_of(arguments.lost),
@@ -149,21 +125,23 @@ def _part(arguments: Arguments) -> int:
         device=arguments.device,
     )
     if arguments.json:
-        show(to_json(record).rstrip())
-    else:
-        show(record["method"])
-        show(in_words(record["part"]["members"], record["members"]))
-        for line in _table({"these": record["part"]}):
-            show(line)
+        show(record_json(found).rstrip())
+    elif found.part is not None:
+        chosen = found.part.members
+        in_words = f"{len(chosen)} of {found.members} members: {', '.join(map(str, chosen))}"
+        _show_lines([found.method, in_words, *score_lines({"these": found.part})])
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 
 
 def _robustness(arguments: Arguments) -> int:
     """Evaluate a run, or all of a comparison, under shift and against other data."""
-    from motet._internal.files import read_json, to_json
+    from motet._internal.files import to_json
+    from motet._internal.typed_records import record_json, to_plain
     from motet.errors import InputError
-    from motet.experiments import evaluate_robustness, find_run, find_runs, find_shift, gather, side_by_side
+    from motet.evaluation import find_shift, side_by_side
+    from motet.experiments import evaluate_robustness, find_run, find_runs, gather
+    from motet.experiments.records import as_comparison
 
     if arguments.distinct:
         raise InputError(
@@ -172,10 +150,10 @@ def _robustness(arguments: Arguments) -> int:
             fix="Evaluate them one after the other",
         )
     runs = find_runs(arguments.run, trust_code=arguments.trust_code)
-    records = evaluate_robustness(
+    found = evaluate_robustness(
         runs,
         shift=arguments.shift,
-        severities=_severities(arguments.severities),
+        severities=severities_of(arguments.severities),
         ood=arguments.ood,
         reference=None
         if arguments.reference is None
@@ -186,47 +164,36 @@ def _robustness(arguments: Arguments) -> int:
     )
     name = None if arguments.shift is None else find_shift(arguments.shift).name
     comparison = arguments.run / "compare.json"
-    compared = comparison.is_file()
-    if compared:
-        gathered = gather(arguments.run, read_json(comparison))
+    if comparison.is_file():
+        methods = gather(arguments.run, as_comparison(comparison))
+        text = to_json(to_plain(methods))
+        where = f"evaluation.json of each run in {arguments.run}; motet report {arguments.run} draws it"
     else:
-        gathered = side_by_side([("run", records[0]["method"], records)])
+        methods = side_by_side([("run", found[0].method, found)])
+        text = record_json(found[0])
+        where = f"{runs[0].folder / 'evaluation.json'}"
     if arguments.json:
-        show(to_json(gathered if compared else records[0]).rstrip())
+        show(text.rstrip())
     else:
-        if not compared:
-            show(records[0]["method"])
-        for line in robustness_lines(gathered, shift=name, ood=arguments.ood):
-            show(line)
-    if compared:
-        say(f"evaluation: evaluation.json of each run in {arguments.run}; motet report {arguments.run} draws it")
-    else:
-        say(f"evaluation: {runs[0].folder / 'evaluation.json'}")
+        title = [] if comparison.is_file() else [found[0].method]
+        _show_lines([*title, *robustness_lines(methods, shift=name, ood=arguments.ood)])
+    say(f"evaluation: {where}")
     return 0
 
 
-def _severities(words: Sequence[str]) -> list[int]:
-    """Whole numbers, with blanks or commas between them."""
+def _check_no_options_of_shifts(arguments: Arguments, argv: Sequence[str]) -> None:
     from motet.errors import InputError
 
-    parts = [part for word in words for part in word.split(",") if part]
-    wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
-    if wrong:
+    if "--ood" in argv:
         raise InputError(
-            "severities must be whole numbers from 1 to 5",
-            got=", ".join(map(repr, wrong)),
-            fix="Pass --severities 1 3 5, or leave it out for all five",
+            "--ood needs the names or folders of data sets", got="none", fix="Pass --ood cifar100, for example"
         )
-    return [int(part) for part in parts]
+    if arguments.reference is not None or arguments.severities != Arguments.severities:
+        raise InputError(
+            "--reference and --severities belong to a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
+        )
 
 
-def _table(uses: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each use, a column for each score."""
-    rows = [["", *((HEADS | _ALSO)[name] for name in [*next(iter(uses.values()))["scores"], "flops"])]]
-    for use, result in uses.items():
-        rows.append([use, *(_number(value) for value in result["scores"].values()), f"{result['flops']:,}"])
-    return aligned(rows)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _show_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        show(line)

@@ -24,21 +24,21 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Run the command; `argv` begins with its name."""
     arguments = parse(Arguments, argv)
-    from motet._internal.files import read_json
     from motet.errors import InputError
     from motet.experiments import gather
+    from motet.experiments.records import Comparison, read_comparison
     from motet.report import write_report
 
     source = arguments.folder / "compare.json"
     try:
-        record = read_json(source)
-    except (OSError, ValueError) as error:
+        record = read_comparison(source)
+    except OSError as error:
         raise InputError(
             "a report needs the folder of a comparison",
             got=f"no readable {source} ({type(error).__name__})",
             fix="Pass the folder that motet compare --out wrote",
         ) from error
-    if not isinstance(record, dict) or not record.get("rows"):
+    if not isinstance(record, Comparison):
         raise InputError(
             "a report needs a finished comparison",
             got=f"{source} without rows",

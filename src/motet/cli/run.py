@@ -4,16 +4,20 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
 from motet.cli._arguments import OMITTABLE, parse, shown
 from motet.cli._show import say, show, show_lines
 from motet.errors import InputError
+
+if TYPE_CHECKING:
+    from motet.distributed import Communication
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[1].startswith("-"):
         raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
     from motet._internal.files import to_json
+    from motet._internal.typed_records import to_plain
     from motet.data import fingerprint
     from motet.distributed import start
     from motet.experiments import run_experiment
@@ -70,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         if out is None:
             name = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe).strip("-.")
             settings, source = experiment.to_record(), source_of(experiment)
-            grid.agree({"settings": settings, "source": source})
+            grid.agree({"settings": settings, "source": {each.file: each.sha256 for each in source}})
             out = grid.first(
                 lambda: free_folder(
                     Path("runs") / name,
@@ -83,21 +88,21 @@ def main(argv: Sequence[str]) -> int:
     if not grid.is_first:
         return 0
     if options.json:
-        show(to_json({"folder": str(out), "settings": run.record["settings"], **run.scores}).rstrip())
+        show(to_json({"folder": str(out), "settings": run.record.settings, **to_plain(run.scores)}).rstrip())
     else:
         show(str(experiment.method))
-        show_lines((key, _number(value)) for key, value in {**run.scores["test"], **run.scores["cost"]}.items())
-    if grid.size > 1:
-        say(_communication(run.scores["communication"]))
+        numbers = {**run.scores.test, **to_plain(run.scores.cost)}
+        show_lines((key, _number(value)) for key, value in numbers.items())
+    if run.scores.communication is not None and grid.size > 1:
+        say(_communication(run.scores.communication))
     say(f"run: {out}")
     return 0
 
 
-def _communication(sent: dict[str, Any]) -> str:
-    ranks = sent["member_ranks"] * sent["data_ranks"]
+def _communication(sent: "Communication") -> str:
     return (
-        f"sent: {sent['bytes_per_step']:,} bytes a step between {ranks} processes; data-parallel training would send "
-        f"{sent['data_parallel_bytes_per_step']:,}"
+        f"sent: {sent.bytes_per_step:,} bytes a step between {sent.member_ranks * sent.data_ranks} processes; "
+        f"data-parallel training would send {sent.data_parallel_bytes_per_step:,}"
     )
 
 
@@ -181,7 +186,7 @@ def _filled(settings: Any, parsed: Any) -> Any:
     return dataclasses.replace(settings, **values)
 
 
-def _number(value: Any) -> str:
-    if value is None:
+def _number(value: float) -> str:
+    if not math.isfinite(value):
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -6,6 +6,7 @@ from motet.data._options import DataOptions
 from motet.data._spec import DataSpec, Task
 from motet.data.augment import Augmentation
 from motet.data.batches import batches, in_order, steps_per_epoch
+from motet.data.description import DataDescription, describe
 from motet.data.formats.image_files import ImageFiles
 from motet.data.sources.cifar import cifar10, cifar100
 from motet.data.sources.class_folders import image_folder
@@ -18,6 +19,7 @@ from motet.data.sources.toy import toy
 __all__ = [
     "DATASETS",
     "Augmentation",
+    "DataDescription",
     "DataOptions",
     "DataSpec",
     "Dataset",
@@ -29,6 +31,7 @@ __all__ = [
     "batches",
     "cifar10",
     "cifar100",
+    "describe",
     "digits",
     "fashion_mnist",
     "fingerprint",

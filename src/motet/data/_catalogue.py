@@ -188,22 +188,31 @@ def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callab
     for folder in folders:
         if not source.missing(folder):
             return folder
-    # The archive itself may lie there.
-    if source.unpacked:
-        (file,) = source.files
-        for place in (*places, cache):
-            if (place / file.name).is_file() and checksum_holds(place / file.name, file):
-                return _unpacked(place / file.name, cache, source)
+    if archive := _archive(source, [*places, cache]):
+        return _unpacked(archive, cache, source)
     try:
-        for file in source.files:
-            if not offline() and not (cache / file.name).exists():
-                say(f"downloading {file.name} of {name} to {cache}")
-            download(file, cache)
+        _download(name, source, cache, say)
     except InputError as error:
         raise _not_there(name, source, folders if places else [], str(error)) from error
     if not source.files:
         raise _not_there(name, source, folders if places else [], "")
     return _unpacked(cache / source.files[0].name, cache, source) if source.unpacked else cache
+
+
+def _archive(source: FileSource, places: list[Path]) -> Path | None:
+    """The archive that the dataset comes in, if it is in one of these folders and whole."""
+    if not source.unpacked:
+        return None
+    (file,) = source.files
+    paths = (place / file.name for place in places)
+    return next((path for path in paths if path.is_file() and checksum_holds(path, file)), None)
+
+
+def _download(name: str, source: FileSource, cache: Path, say: Callable[[str], None]) -> None:
+    for file in source.files:
+        if not offline() and not (cache / file.name).exists():
+            say(f"downloading {file.name} of {name} to {cache}")
+        download(file, cache)
 
 
 def _unpacked(archive: Path, cache: Path, source: FileSource) -> Path:

@@ -8,6 +8,16 @@ with ``torchrun``; see docs/distributed.md.
 from motet.distributed.grid import Grid, start
 from motet.distributed.launch import launched, mine_to_say
 from motet.distributed.member_state import join_members, own_name, split_members
-from motet.distributed.share import Share
+from motet.distributed.share import Communication, Share
 
-__all__ = ["Grid", "Share", "join_members", "launched", "mine_to_say", "own_name", "split_members", "start"]
+__all__ = [
+    "Communication",
+    "Grid",
+    "Share",
+    "join_members",
+    "launched",
+    "mine_to_say",
+    "own_name",
+    "split_members",
+    "start",
+]

@@ -1,6 +1,8 @@
 """What one rank holds of an ensemble, and what it needs of the others."""
 
-from typing import Any, final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
@@ -13,6 +15,33 @@ from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
 from motet.objectives import ExitObjective, Independent, Objective
 from motet.objectives.modular import Joint, Modular
 from motet.types import Progress
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Communication:
+    """What all ranks of a run sent in training, a part of the run's scores.
+
+    It is no `record`, so that the core of motet does not import pydantic, but it is validated like one when it is read.
+
+    Attributes:
+        member_ranks, data_ranks: see `Grid`.
+        steps: steps of training.
+        bytes_per_step: bytes sent for the loss and the gradients of a step.
+        bytes_sent: bytes sent in all, by purpose.
+        data_parallel_bytes_per_step: bytes that data-parallel training of the same network would send.
+        formula: how the latter was counted.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
+    member_ranks: int
+    data_ranks: int
+    steps: int
+    bytes_per_step: int
+    bytes_sent: Mapping[str, int]
+    data_parallel_bytes_per_step: int
+    formula: str
 
 
 @final
@@ -98,7 +127,7 @@ class Share:
         """The sum over the member ranks."""
         return int(self.grid.members.sum(torch.tensor([value]), "agreement"))
 
-    def communication(self, network: nn.Module) -> dict[str, Any]:
+    def communication(self, network: nn.Module) -> Communication:
         """What was sent in training, by all ranks together, beside what data parallelism would send.
 
         Args:
@@ -109,15 +138,15 @@ class Share:
         purposes = ("step", "gradients", "agreement", "predictions", "start")
         mine = torch.tensor([grid.sent.get(purpose, 0.0) for purpose in purposes], dtype=torch.float64)
         totals = dict(zip(purposes, (round(n) for n in grid.everyone.sum(mine, "agreement").tolist()), strict=True))
-        return {
-            "member_ranks": grid.member_ranks,
-            "data_ranks": grid.data_ranks,
-            "steps": steps,
-            "bytes_per_step": (totals["step"] + totals["gradients"]) // max(1, steps),
-            "bytes_sent": totals,
-            "data_parallel_bytes_per_step": 2 * (grid.size - 1) * trained,
-            "formula": "2 (ranks - 1) x bytes of all members' gradients: a ring's sum, over all ranks",
-        }
+        return Communication(
+            member_ranks=grid.member_ranks,
+            data_ranks=grid.data_ranks,
+            steps=steps,
+            bytes_per_step=(totals["step"] + totals["gradients"]) // max(1, steps),
+            bytes_sent=totals,
+            data_parallel_bytes_per_step=2 * (grid.size - 1) * trained,
+            formula="2 (ranks - 1) x bytes of all members' gradients: a ring's sum, over all ranks",
+        )
 
 
 def _coupling(objective: Objective | ExitObjective, members: int, progress: Progress | None) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How an ensemble holds when the data shifts: corruptions, official sets, shifted tables, other data sets.
+"""How an ensemble holds when the data shifts: corruptions, official sets, shifted tables.
 
 Results are rows of plain numbers and names, one for each corruption and severity; `summarise_shifts` draws their means.
 Images are corrupted on the ensemble's device, a batch at a time, so that memory does not grow with the data.
@@ -6,23 +6,26 @@ Images are corrupted on the ensemble's device, a batch at a time, so that memory
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor
-
 from motet.data import Dataset, Split
-from motet.data.batches import in_order
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.evaluation.shifted_rows import Batches, Shifted, shifted_files, shifted_images, shifted_table
-from motet.metrics import by_corruption, mce, mean_by_severity, mean_over_shifts, ood_scores, uncertainties
-from motet.metrics.running import RunningScores
-from motet.shifts import SEVERITIES, TABLE_SHIFTS, CifarC, Constants, Corruption, ImageNetC, without_overlap
+from motet.evaluation.cache import EvaluationCache
+from motet.evaluation.shift_records import Row
+from motet.evaluation.shift_results import Subject, clean_results, score_shifted, shift_results
+from motet.evaluation.shift_source import ShiftSettings, ShiftSource
+from motet.evaluation.shifted_rows import Shifted
+from motet.metrics import by_corruption, mce, mean_by_severity, mean_over_shifts
+from motet.shifts import SEVERITIES, TABLE_SHIFTS, CifarC, Constants, Corruption, ImageNetC
 
-Row = dict[str, str | int | float]
-"""``{"corruption": "fog", "severity": 3, "rows": 10000, "accuracy": ..., "nll": ..., "ece": ..., ...}``."""
 
-
-def evaluate_clean(ensemble: Ensemble, dataset: Dataset, split: Split | None = None, *, batch_size: int = 512) -> Row:
+def evaluate_clean(
+    ensemble: Ensemble,
+    dataset: Dataset,
+    split: Split | None = None,
+    *,
+    batch_size: int = 512,
+    cache: EvaluationCache | None = None,
+) -> Row:
     """The row of the data as they are: corruption "none", severity 0.
 
     Args:
@@ -30,9 +33,11 @@ def evaluate_clean(ensemble: Ensemble, dataset: Dataset, split: Split | None = N
         dataset: normalises the inputs.
         split: rows to evaluate, the data set's test rows by default.
         batch_size: rows per forward pass.
+        cache: keeps the result, so that a later call finds it; None keeps nothing.
     """
-    (scores,) = score_shifted([ensemble], dataset, in_order(split or dataset.test, batch_size))
-    return row_of("none", 0, scores)
+    settings = ShiftSettings(split=split, batch_size=batch_size)
+    (result,) = clean_results([Subject(ensemble=ensemble, cache=cache)], dataset, settings)
+    return result.row.to_row()
 
 
 def evaluate_shift(
@@ -45,6 +50,7 @@ def evaluate_shift(
     seed: int = 0,
     batch_size: int = 512,
     constants: Constants | None = None,
+    cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
     """Evaluate under each corruption at each severity, one row after the other.
 
@@ -58,6 +64,8 @@ def evaluate_shift(
         seed: of the corruptions. Runs that are compared should have the same.
         batch_size: rows per forward pass. The result does not depend on it.
         constants: CIFAR's or ImageNet's; see `motet.shifts.corrupt`.
+        cache: keeps each row as soon as it is there, and finds those of an earlier call that was stopped; None keeps
+            nothing. Corruptions that motet does not have are not kept.
 
     Yields:
         a row for each corruption and severity: accuracy, nll, ece, brier and aurc.
@@ -66,17 +74,9 @@ def evaluate_shift(
         InputError: at the first row, for an unknown shift (with the nearest), a severity outside 1..5, or inputs that
             are not such images.
     """
-    parts = shifted_images(
-        dataset,
-        shifts,
-        split=split,
-        severities=severities,
-        seed=seed,
-        batch_size=batch_size,
-        constants=constants,
-        device=_device(ensemble),
-    )
-    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
+    settings = ShiftSettings(split=split, severities=severities, seed=seed, batch_size=batch_size, constants=constants)
+    source = ShiftSource.of_images(shifts)
+    yield from _rows_of_one(Subject(ensemble=ensemble, cache=cache), dataset, source, settings)
 
 
 def evaluate_official(
@@ -87,6 +87,7 @@ def evaluate_official(
     *,
     severities: Sequence[int] = SEVERITIES,
     batch_size: int = 512,
+    cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
     """`evaluate_shift` on the files of an official corrupted test set.
 
@@ -97,13 +98,16 @@ def evaluate_official(
         names: which corruptions, by default all that are there. CIFAR-C's means are over 15 (`motet.shifts.SETS`).
         severities: from 1 to 5.
         batch_size: rows per forward pass.
+        cache: see `evaluate_shift`.
 
     Raises:
         InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than
             the data set's.
     """
-    parts = shifted_files(dataset, source, names, severities=severities, batch_size=batch_size)
-    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
+    chosen = source.names if names is None else tuple(names)
+    files = ShiftSource(name=source.folder.name, kind="files", names=chosen, files=source)
+    settings = ShiftSettings(severities=severities, batch_size=batch_size)
+    yield from _rows_of_one(Subject(ensemble=ensemble, cache=cache), dataset, files, settings)
 
 
 def evaluate_table_shift(
@@ -115,14 +119,18 @@ def evaluate_table_shift(
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
     batch_size: int = 512,
+    cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
     """`evaluate_shift` for tables ``(N, D)``, with means and deviations of the training rows.
+
+    Scores are in the unit in which the data set stores its targets; `DataSpec.in_own_units` brings them to their own.
 
     Raises:
         InputError: at the first row, for an unknown shift, a severity outside 1..5, or inputs that are no table.
     """
-    parts = shifted_table(dataset, names, split=split, severities=severities, seed=seed, batch_size=batch_size)
-    yield from (row for (row,) in evaluate_shifted([ensemble], dataset, parts))
+    settings = ShiftSettings(split=split, severities=severities, seed=seed, batch_size=batch_size)
+    source = ShiftSource(name="tables", kind="table", names=tuple(names))
+    yield from _rows_of_one(Subject(ensemble=ensemble, cache=cache), dataset, source, settings)
 
 
 def evaluate_shifted(
@@ -138,38 +146,9 @@ def evaluate_shifted(
     Yields:
         for each corruption and severity, a row for each ensemble.
     """
-    for name, severity, batches in parts:
-        yield tuple(row_of(name, severity, scores) for scores in score_shifted(ensembles, dataset, batches))
-
-
-def evaluate_ood(
-    ensemble: Ensemble, dataset: Dataset, others: Mapping[str, Split], *, batch_size: int = 512
-) -> list[Row]:
-    """How well the ensemble's uncertainty tells the test rows from other data sets.
-
-    Rows of the others that stand in the data set itself (any split) are dropped first.
-
-    Args:
-        ensemble: a classifier, on any device; batches are moved to it.
-        dataset: what the ensemble was trained on; its test rows are the known ones. It normalises all inputs.
-        others: other data sets' rows, by name, of the data set's input shape and on its scale (both uint8 or both not).
-        batch_size: rows per forward pass.
-
-    Returns:
-        A row for each other set and score: ``{"dataset": ..., "score": "entropy", "auroc": ..., "fpr95": ..., "rows":
-        ..., "dropped": ...}``.
-
-    Raises:
-        InputError: for regression, for rows of another shape or scale, or a set whose rows all stand in the data set.
-    """
-    known = doubts(ensemble, dataset, dataset.test, batch_size=batch_size)
-    table: list[Row] = []
-    for name, other in others.items():
-        kept, dropped = without_overlap(other, dataset.train, dataset.validation, dataset.test)
-        scores = ood_scores(known, doubts(ensemble, dataset, kept, batch_size=batch_size))
-        counts = {"rows": len(kept), "dropped": dropped}
-        table += [{"dataset": name, "score": score, **values, **counts} for score, values in scores.items()]
-    return table
+    subjects = [Subject(ensemble=ensemble) for ensemble in ensembles]
+    for shifted in parts:
+        yield tuple(result.row.to_row() for result in score_shifted(subjects, dataset, shifted, None))
 
 
 def summarise_shifts(
@@ -192,52 +171,38 @@ def summarise_shifts(
         InputError: no rows, corruptions at different severities, or a reference that does not fit.
     """
     table = list(rows)
-    metrics = [name for name in (table[0] if table else {}) if name not in ("corruption", "severity", "rows")]
+    mean, by_severity = means_of(table)
+    summary: dict[str, object] = {"mean": mean, "by_severity": by_severity}
+    return summary if reference is None else summary | {"mce": mce_of(table, reference)}
+
+
+def means_of(
+    rows: Sequence[Mapping[str, str | int | float]],
+) -> tuple[dict[str, float], dict[str, dict[int, float]]]:
+    """Each metric's mean over corruptions and severities, and at each severity. See `summarise_shifts`."""
+    metrics = [name for name in (rows[0] if rows else {}) if name not in ("corruption", "severity", "rows")]
     if not metrics:
         raise InputError("means need at least one row with a metric", got="none", fix="Pass the rows of a run")
-    by_metric = {metric: by_corruption(table, metric) for metric in metrics}
-    summary: dict[str, object] = {
-        "mean": {metric: mean_over_shifts(each) for metric, each in by_metric.items()},
-        "by_severity": {metric: mean_by_severity(each) for metric, each in by_metric.items()},
-    }
-    if reference is not None:
-        against = reference if isinstance(reference, Mapping) else _errors(by_corruption(reference, "accuracy"))
-        summary["mce"] = mce(_errors(by_corruption(table, "accuracy")), against)
-    return summary
+    by_metric = {metric: by_corruption(rows, metric) for metric in metrics}
+    return (
+        {metric: mean_over_shifts(each) for metric, each in by_metric.items()},
+        {metric: mean_by_severity(each) for metric, each in by_metric.items()},
+    )
 
 
-def score_shifted(ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches) -> list[RunningScores]:
-    """The scores of several ensembles of the same data on the same rows, which are made once for all of them.
-
-    Args:
-        ensembles: on one device.
-        dataset: normalises the inputs.
-        batches: inputs as the data set stores them, and their targets.
-    """
-    scores = [RunningScores() for _ in ensembles]
-    device = _device(ensembles[0])
-    for x, y in batches:
-        inputs, targets = dataset.prepare(x.to(device)), y.to(device)
-        for ensemble, each in zip(ensembles, scores, strict=True):
-            each.add(ensemble.predict(inputs, targets=targets))
-    return scores
+def mce_of(
+    rows: Iterable[Mapping[str, str | int | float]],
+    reference: Iterable[Mapping[str, str | int | float]] | Mapping[str, float],
+) -> float:
+    """Mean corruption error of one run's rows relative to another's. See `summarise_shifts`."""
+    against = reference if isinstance(reference, Mapping) else _errors(by_corruption(reference, "accuracy"))
+    return mce(_errors(by_corruption(rows, "accuracy")), against)
 
 
-def row_of(name: str, severity: int, scores: RunningScores) -> Row:
-    """What was found for a corruption at a severity, as a row."""
-    return {"corruption": name, "severity": severity, "rows": scores.rows, **scores.result()}
-
-
-def doubts(ensemble: Ensemble, dataset: Dataset, split: Split, *, batch_size: int = 512) -> dict[str, Tensor]:
-    """`motet.metrics.uncertainties` of every row of `split`, ``(N,)`` each, on the CPU."""
-    device = _device(ensemble)
-    parts = [uncertainties(ensemble.predict(dataset.prepare(x.to(device)))) for x, _ in in_order(split, batch_size)]
-    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+def _rows_of_one(subject: Subject, dataset: Dataset, source: ShiftSource, settings: ShiftSettings) -> Iterator[Row]:
+    for (result,) in shift_results([subject], dataset, source, settings):
+        yield result.row.to_row()
 
 
 def _errors(accuracy: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
     return {name: {severity: 1 - value for severity, value in row.items()} for name, row in accuracy.items()}
-
-
-def _device(ensemble: Ensemble) -> torch.device:
-    return next(ensemble.parameters()).device

@@ -1,11 +1,12 @@
 """Experiments: what a run is, running it, and comparing many."""
 
+from motet._internal.moved import moved_names
 from motet.experiments.compare import compare, default_folder
 from motet.experiments.entry import Entry
-from motet.experiments.evaluate import evaluate, find_run, throughput_in_words
-from motet.experiments.evaluate_part import evaluate_part
+from motet.experiments.evaluate_runs import evaluate, evaluate_part
 from motet.experiments.experiment import Experiment
-from motet.experiments.gather import gather, side_by_side
+from motet.experiments.find_runs import find_run, find_runs
+from motet.experiments.gather import gather
 from motet.experiments.likelihood import (
     LIKELIHOODS,
     LikelihoodName,
@@ -14,10 +15,8 @@ from motet.experiments.likelihood import (
     likelihood_named,
 )
 from motet.experiments.plan import Plan, make_plan
-from motet.experiments.robustness import evaluate_robustness, find_runs
+from motet.experiments.robustness import evaluate_robustness
 from motet.experiments.run import Run, load_ensemble, load_run, run_experiment
-from motet.experiments.selective import risks_at_shown
-from motet.experiments.shift_source import find_shift
 
 __all__ = [
     "LIKELIHOODS",
@@ -33,7 +32,6 @@ __all__ = [
     "evaluate_robustness",
     "find_run",
     "find_runs",
-    "find_shift",
     "gather",
     "likelihood_for",
     "likelihood_name",
@@ -41,8 +39,13 @@ __all__ = [
     "load_ensemble",
     "load_run",
     "make_plan",
-    "risks_at_shown",
     "run_experiment",
-    "side_by_side",
-    "throughput_in_words",
 ]
+
+__getattr__ = moved_names(
+    __name__,
+    {
+        name: f"motet.evaluation.{name}"
+        for name in ("find_shift", "risks_at_shown", "side_by_side", "throughput_in_words")
+    },
+)

@@ -1,7 +1,10 @@
 """From an experiment and its data to an ensemble with initial weights."""
 
+import json
+from typing import final
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from motet._internal.loading import describe_error, is_raised_in
 from motet._internal.own_code import name_in_record, own_classes
@@ -11,8 +14,78 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.experiments.experiment import Experiment
 from motet.experiments.likelihood import likelihood_for, outputs_for
+from motet.methods import Single
+from motet.metrics import flops
 from motet.models import CustomModel, ModelSettings
 from motet.objectives import ExitObjective
+
+
+@final
+class Builder:
+    """Builds the ensembles of experiments on one data set, each of them once.
+
+    A comparison builds every row's ensemble before anything is trained, to find out whether it can be built. It is kept
+    until its run takes it. Building depends on everything in an experiment but its training settings.
+
+    Args:
+        dataset: the data of all experiments.
+        keep_bytes: how much memory kept ensembles may take. An ensemble that would take more is built again when it is
+            needed.
+    """
+
+    def __init__(self, dataset: Dataset, *, keep_bytes: int = 2**30) -> None:
+        self.dataset = dataset
+        self._free = keep_bytes
+        self._kept: dict[str, tuple[Ensemble, Tensor]] = {}
+        self._single_flops: dict[str, int] = {}
+
+    def try_out(self, experiment: Experiment) -> None:
+        """Build the experiment's ensemble, and keep it for `take`. Raises what `build` raises."""
+        if _key(experiment) in self._kept:
+            return
+        ensemble = build(experiment, self.dataset)
+        size = sum(tensor.nbytes for tensor in (*ensemble.parameters(), *ensemble.buffers()))
+        if size <= self._free:
+            self._free -= size
+            self._kept[_key(experiment)] = ensemble, torch.get_rng_state()
+
+    def take(self, experiment: Experiment, *, grid: Grid | None = None) -> Ensemble:
+        """What `build` returns: the ensemble that was kept, or a new one. Torch's seed is as `build` leaves it."""
+        if (grid is not None and grid.size > 1) or _key(experiment) not in self._kept:
+            return build(experiment, self.dataset, grid=grid)
+        ensemble, random_state = self._kept.pop(_key(experiment))
+        self._free += sum(tensor.nbytes for tensor in (*ensemble.parameters(), *ensemble.buffers()))
+        torch.manual_seed(experiment.seed)  # of all devices
+        torch.set_rng_state(random_state)
+        return ensemble
+
+    def single_flops(self, experiment: Experiment) -> int:
+        """Floating-point operations of the single network with the experiment's model, for one example."""
+        single = single_network_of(experiment)
+        key = _key(single)
+        if key not in self._single_flops:
+            ensemble = self._kept[key][0] if key in self._kept else build(single, self.dataset)
+            example = self.dataset.prepare(self.dataset.train.inputs[:1]).cpu()
+            self._single_flops[key] = flops(ensemble, example)
+        return self._single_flops[key]
+
+
+def single_network_of(experiment: Experiment, *, model: ModelSettings | None = None) -> Experiment:
+    """The experiment's model, or another, by itself: what methods and numbers of threads are measured against."""
+    return Experiment(
+        data=experiment.data,
+        model=experiment.model if model is None else model,
+        method=Single(),
+        first=experiment.first,
+        last=experiment.last,
+        data_options=experiment.data_options,
+        likelihood=experiment.likelihood,
+    )
+
+
+def _key(experiment: Experiment) -> str:
+    settings = {name: value for name, value in experiment.to_record().items() if name != "training"}
+    return json.dumps(settings, sort_keys=True)
 
 
 def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
@@ -38,10 +111,12 @@ def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> En
     spec = dataset.spec
     likelihood = likelihood_for(experiment.likelihood, spec)
     needed = outputs_for(likelihood, spec)
+    # On the CPU, as the models are made there; the data may be on another device already.
+    example = dataset.prepare(dataset.train.inputs[:2]).cpu()
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
         lambda: _build_model(experiment.model, dataset, needed),
-        example=dataset.prepare(dataset.train.inputs[:2]),
+        example=example,
         likelihood=likelihood,
         objective=experiment.objective,
         first=experiment.first,
@@ -49,7 +124,7 @@ def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> En
         grid=grid,
     )
     with torch.no_grad():
-        outputs = ensemble.predict(dataset.prepare(dataset.train.inputs[:1])).outputs_BMC.shape[-1]
+        outputs = ensemble.predict(example[:1]).outputs_BMC.shape[-1]
     if outputs != needed:
         raise InputError(
             f"the model must have {needed} outputs for {spec.name}",

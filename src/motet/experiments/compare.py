@@ -4,33 +4,35 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import motet
-from motet._internal.files import read_json, write_json
 from motet._internal.plain_records import to_record
-from motet.data import DATASETS, Dataset, fingerprint, load
+from motet._internal.typed_records import write_record
+from motet.data import DATASETS, Dataset, describe, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
-from motet.experiments.build import build
+from motet.experiments.build import Builder
+from motet.experiments.entry import Entry
 from motet.experiments.fitting import alone, check_left_out, fitting
-from motet.experiments.folder import abandon, claim_folder, free_folder
+from motet.experiments.folder import COMPARISON, RUN, abandon, claim_folder, free_folder
 from motet.experiments.likelihood import likelihood_name
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
-from motet.experiments.run import Run, describe, load_ensemble, run_experiment
+from motet.experiments.records import Comparison, ComparisonRow, LeftOut, StartedComparison, read_comparison
+from motet.experiments.run import SCORES, Run, load_ensemble, run_experiment
 from motet.experiments.summary import summarise
 from motet.experiments.threads import run_threads
 from motet.methods import Single
-from motet.metrics import latency_ratios
+from motet.metrics import Latency, latency_ratios
 from motet.training import newest_checkpoint, resolve_device, resolve_precision
 
 LATENCY_BATCH = 32
-RECORD = "compare.json"
-"""A comparison's record in its folder."""
+RECORD = COMPARISON
+
+Say = Callable[[str], None]
 
 
 def default_folder(plan: Plan, data_dir: Path | None = None) -> Path:
@@ -54,8 +56,8 @@ def compare(
     data_dir: Path | None = None,
     device: str = "auto",
     progress: bool = True,
-    say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+    say: Say = lambda _: None,
+) -> Comparison:
     """Run every experiment of the plan in its own folder below `folder`, and return the comparison's record.
 
     The record also stands in ``compare.json``. Called again, it goes on where it was stopped: finished runs are
@@ -69,89 +71,150 @@ def compare(
     folder = Path(folder)
     settings, source = plan.settings(), source_of(plan)
     claim = partial(claim_folder, folder, settings, source=source, record_name=RECORD)
-    claim()
-    record_path = folder / RECORD
-    if record_path.exists() and (record := read_json(record_path)).get("rows"):
+    held = claim()
+    if isinstance(held, Comparison):
         claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
-        check_left_out(plan, record)
+        check_left_out(plan, held)
         say(f"{folder} is finished already; nothing to train")
-        return dict(record)
+        return held
     place = resolve_device(device)
     resolve_precision(plan.training, place)
-    dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
-    claim(data=lambda: dataset.fingerprint)
-    for note in dataset.notes:
-        say(f"note: {note}")
+    dataset = _load(plan, data_dir, say)
+    known = dataset.fingerprint
+    claim(data=lambda: known)
     steps_per_epoch(dataset.train, plan.training.batch_size)
-    entries, left_out = fitting(plan, dataset)
+    builder = Builder(dataset)
+    entries, left_out = fitting(plan, builder)
     for refused in left_out:
-        say(f"{refused['label']} is left out: {refused['reason']}")
-    write_json(record_path, {"settings": settings, "source": source, "data": describe(dataset), "rows": None})
+        say(f"{refused.label} is left out: {refused.reason}")
+    started = StartedComparison(settings=settings, source=source, data=describe(dataset))
+    write_record(folder / RECORD, started)
     # Latency is measured with the threads of the widest model's runs; each run takes its own number again.
     widest = max(entries, key=lambda entry: entry.width)
-    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), dataset, place):
-        runs: dict[str, list[Run]] = {entry.key: [] for entry in entries}
-        for done, (entry, seed) in enumerate(product(entries, plan.seeds), start=1):
-            what = f"[{done}/{len(entries) * len(plan.seeds)}] {entry.label}, seed {seed}"
-            where = folder / entry.folder(seed)
-            finished = (where / "scores.json").exists()
-            if not finished and newest_checkpoint(where) is not None:
-                say(f"{what}: going on from its checkpoint")
-            try:
-                run = run_experiment(
-                    plan.experiment(entry, seed=seed),
-                    where,
-                    data_dir=data_dir,
-                    device=device,
-                    progress=progress,
-                    label=what,
-                    dataset=dataset,
-                )
-            except Exception as error:
-                if not any((folder / other / "run.json").exists() for other in settings):
-                    abandon(folder, RECORD)
-                if isinstance(error, TrainingDivergedError):
-                    raise TrainingDivergedError(f"{what}: {error}") from error
-                raise
-            runs[entry.key].append(run)
-            seconds = run.scores["cost"]["train_seconds"]
-            took = f"{seconds:.1f} s" if seconds >= 0.1 else "less than 0.1 s"
-            say(f"{what}: {'kept; it was trained' if finished else 'trained'} in {took}")
-        latencies = measure_latencies(plan, runs, dataset, place)
-        record = {
-            "settings": settings,
-            "source": source,
-            "motet": motet.__version__,
-            "command": command,
-            **provenance(place),
-            "data": describe(dataset),
-            "model": str(plan.model),
-            "likelihood": likelihood_name(plan.likelihood, dataset.spec),
-            "training": to_record(plan.training),
-            "seeds": list(plan.seeds),
-            "members": max(entry.method.size for entry in entries),
-            "latency_batch": LATENCY_BATCH,
-            "rows": [
-                summarise(entry, runs[entry.key], latencies[entry.key], model=str(entry.model(plan.model)))
-                for entry in entries
-            ],
-            "left_out": left_out,
-        }
-    write_json(record_path, record)
-    return dict(read_json(record_path))  # as a later reader sees it: lists for tuples, null for NaN
+    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), builder, place):
+        run = partial(
+            run_experiment, data_dir=data_dir, device=device, progress=progress, dataset=dataset, builder=builder
+        )
+        folded: dict[str, Ensemble] = {}
+        runs = _train(plan, entries, folder, run, folded=folded, say=say)
+        latencies = measure_latencies(plan, runs, folded, builder, place)
+        rows = [
+            summarise(entry, runs[entry.key], latencies[entry.key], model=str(entry.model(plan.model)))
+            for entry in entries
+        ]
+        record = _finished(started, plan, dataset, place, command=command, rows=rows, left_out=left_out)
+    write_record(folder / RECORD, record)
+    found = read_comparison(folder / RECORD)  # as a later reader sees it: null for NaN
+    assert isinstance(found, Comparison)
+    return found
+
+
+def _load(plan: Plan, data_dir: Path | None, say: Say) -> Dataset:
+    dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    return dataset
+
+
+def _train(
+    plan: Plan,
+    entries: Sequence[Entry],
+    folder: Path,
+    run: Callable[..., Run],
+    *,
+    folded: dict[str, Ensemble],
+    say: Say,
+) -> dict[str, list[Run]]:
+    """All runs, by the key of their row. A folder in which nothing was trained is given back if the first run fails.
+
+    Args:
+        run: `run_experiment`, which needs nothing more than the experiment, its folder and its label.
+        folded: gets the folded ensemble of each row's first run that is trained now, by the row's key.
+    """
+    runs: dict[str, list[Run]] = {entry.key: [] for entry in entries}
+
+    def keep_folded(ensemble: Ensemble, key: str) -> None:
+        if key not in folded:
+            folded[key] = ensemble.fold().cpu()
+
+    for done, (entry, seed) in enumerate(product(entries, plan.seeds), start=1):
+        what = f"[{done}/{len(entries) * len(plan.seeds)}] {entry.label}, seed {seed}"
+        where = folder / entry.folder(seed)
+        finished = (where / SCORES).exists()
+        if not finished and newest_checkpoint(where) is not None:
+            say(f"{what}: going on from its checkpoint")
+        try:
+            made = run(
+                plan.experiment(entry, seed=seed), where, label=what, trained=partial(keep_folded, key=entry.key)
+            )
+        except Exception as error:
+            if not any((folder / other / RUN).exists() for other in plan.experiments()):
+                abandon(folder, RECORD)
+            if isinstance(error, TrainingDivergedError):
+                raise TrainingDivergedError(f"{what}: {error}") from error
+            raise
+        runs[entry.key].append(made)
+        seconds = made.scores.cost.train_seconds
+        took = f"{seconds:.1f} s" if seconds >= 0.1 else "less than 0.1 s"
+        say(f"{what}: {'kept; it was trained' if finished else 'trained'} in {took}")
+    return runs
+
+
+def _finished(
+    started: StartedComparison,
+    plan: Plan,
+    dataset: Dataset,
+    place: torch.device,
+    *,
+    command: str,
+    rows: Sequence[ComparisonRow],
+    left_out: Sequence[LeftOut],
+) -> Comparison:
+    made = provenance(place)
+    return Comparison(
+        settings=started.settings,
+        source=started.source,
+        motet=motet.__version__,
+        command=command,
+        created=made.created,
+        commit=made.commit,
+        versions=made.versions,
+        hardware=made.hardware,
+        data=started.data,
+        model=str(plan.model),
+        likelihood=likelihood_name(plan.likelihood, dataset.spec),
+        training=to_record(plan.training),
+        seeds=plan.seeds,
+        members=max(row.members for row in rows),
+        latency_batch=LATENCY_BATCH,
+        rows=tuple(rows),
+        left_out=tuple(left_out),
+    )
 
 
 def measure_latencies(
-    plan: Plan, runs: Mapping[str, Sequence[Run]], dataset: Dataset, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Forward time of every row's folded network over the single network's, measured in turn, batch 32."""
-    baseline = Single().name
-    folded: dict[str, Ensemble] = {
-        name: load_ensemble(of_row[0], dataset).fold().to(device) for name, of_row in runs.items()
+    plan: Plan,
+    runs: Mapping[str, Sequence[Run]],
+    folded: Mapping[str, Ensemble],
+    builder: Builder,
+    device: torch.device,
+) -> dict[str, Latency]:
+    """Forward time of every row's folded network over the single network's, measured in turn, batch 32.
+
+    Args:
+        plan: what is compared.
+        runs: each row's runs, by its key.
+        folded: folded ensembles of rows that were trained just now, by key; the others are loaded.
+        builder: builds the single network where it is not among the rows.
+        device: where to measure.
+    """
+    baseline, dataset = Single().name, builder.dataset
+    networks = {
+        key: (folded[key] if key in folded else load_ensemble(of_row[0], dataset).fold()).to(device)
+        for key, of_row in runs.items()
     }
-    if baseline not in folded:
-        folded[baseline] = build(alone(plan), dataset).fold().to(device)
+    if baseline not in networks:
+        networks[baseline] = builder.take(alone(plan)).fold().to(device)
     inputs = dataset.test.inputs
     example = dataset.prepare(inputs[torch.arange(LATENCY_BATCH) % len(inputs)].to(device))
-    measured = latency_ratios(folded, example, baseline=baseline, seconds=0.75 * len(folded))
-    return {name: vars(latency) for name, latency in measured.items()}
+    return latency_ratios(networks, example, baseline=baseline, seconds=0.75 * len(networks))

@@ -1,10 +1,11 @@
 """The record that a run is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import final
 
 from motet import grouping, likelihoods, methods, models, objectives
-from motet._internal.own_code import RecordedCode, name_in_record
+from motet._internal.own_code import RecordedCode, Source, name_in_record
 from motet._internal.plain_records import from_record, to_record
 from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
@@ -102,7 +103,11 @@ class Experiment:
 
     @staticmethod
     def from_record(
-        record: dict[str, object], *, trust_code: bool = False, source: object = None, where: str = "this record"
+        record: dict[str, object],
+        *,
+        trust_code: bool = False,
+        source: Sequence[Source] = (),
+        where: str = "this record",
     ) -> "Experiment":
         """The experiment that `to_record` made the record from.
 

@@ -1,49 +1,49 @@
 """Which methods of a comparison fit its model and data."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from motet.data import Dataset
 from motet.errors import InputError, nearest
-from motet.experiments.build import build
+from motet.experiments.build import Builder, single_network_of
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
 from motet.experiments.plan import Plan
-from motet.methods import Single
+from motet.experiments.records import Comparison, LeftOut
 
 
-def fitting(plan: Plan, dataset: Dataset) -> tuple[list[Entry], list[dict[str, str]]]:
+def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[LeftOut]]:
     """The rows that can be built; and those that refuse the model and were not asked for by name, with their reasons.
+
+    The builder keeps what was built for the rows' first runs.
 
     Raises:
         InputError: if the model does not fit the data or has no layers of the names that the user gave, if a row that
             was asked for by name cannot be built, or if none can.
     """
-    build(alone(plan), dataset)  # what every row is measured against; where it fails, the model is to blame
-    _check_names(plan, dataset)
+    # What every row is measured against comes first: where it fails, the model is to blame.
+    builder.try_out(alone(plan))
+    _check_names(plan, builder.dataset)
     entries: list[Entry] = []
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     for entry in plan.entries:
         try:
-            build(plan.experiment(entry, seed=plan.seeds[0]), dataset)
+            builder.try_out(plan.experiment(entry, seed=plan.seeds[0]))
         except InputError as error:
             if entry.required:
                 raise
-            left_out.append({"method": entry.key, "label": entry.label, "reason": str(error)})
+            left_out.append(LeftOut(method=entry.key, label=entry.label, reason=str(error)))
         else:
             entries.append(entry)
     if not entries:
         raise InputError(
             "at least one method must fit the model and the data",
-            got="; ".join(f"{refused['label']}: {refused['reason']}" for refused in left_out),
+            got="; ".join(f"{refused.label}: {refused.reason}" for refused in left_out),
             fix="Change the model, or take another",
         )
     return entries, left_out
 
 
-def check_left_out(plan: Plan, record: Mapping[str, Any]) -> None:
+def check_left_out(plan: Plan, comparison: Comparison) -> None:
     """Raise `InputError` if a finished comparison left out what is asked for by name now."""
-    reasons = {refused["method"]: refused["reason"] for refused in record.get("left_out") or []}
+    reasons = {refused.method: refused.reason for refused in comparison.left_out}
     for entry in plan.entries:
         if entry.required and entry.key in reasons:
             raise InputError(
@@ -55,14 +55,7 @@ def check_left_out(plan: Plan, record: Mapping[str, Any]) -> None:
 
 def alone(plan: Plan) -> Experiment:
     """The single network that every row is measured against."""
-    return Experiment(
-        data=plan.data,
-        model=plan.model,
-        method=Single(),
-        first=plan.first,
-        last=plan.last,
-        likelihood=plan.likelihood,
-    )
+    return single_network_of(plan.experiment(plan.entries[0], seed=0), model=plan.model)
 
 
 def _check_names(plan: Plan, dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ from motet.experiments.defaults import Defaults, defaults_for
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
 from motet.experiments.likelihood import LikelihoodName, likelihood_named
+from motet.experiments.records import Settings
 from motet.likelihoods import Likelihood
 from motet.methods import METHODS, Method
 from motet.models import ModelSettings, model_named
@@ -46,7 +47,7 @@ class Plan:
         """The comparison's rows."""
         return tuple(item if isinstance(item, Entry) else Entry(method=item) for item in self.methods)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Settings]:
         """Every experiment's settings as plain data, by the name of its run's folder."""
         return {name: experiment.to_record() for name, experiment in self.experiments().items()}
 

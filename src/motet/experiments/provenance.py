@@ -6,35 +6,65 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import motet
 from motet._internal.loading import load_function
 from motet._internal.own_code import Source, name_in_record, own_classes, read_sources
+from motet.data import Dataset, describe
+from motet.distributed import Grid
+from motet.experiments.experiment import Experiment
+from motet.experiments.likelihood import likelihood_name
+from motet.experiments.records import Hardware, Provenance, Ranks, RunRecord, Settings
 from motet.models import CustomModel
+from motet.training import resolve_precision
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Versions, hardware, commit and date, for a run's record."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "versions": {
+def provenance(device: torch.device) -> Provenance:
+    """Versions, hardware, commit and date, for records."""
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit(),
+        versions={
             "motet": motet.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "lightning-fabric", "numpy", "scikit-learn")},
         },
-        "hardware": {
-            "device": str(device),
-            "processor": _accelerator(device) or _processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "torch": str(torch.__version__),
-        },
-    }
+        hardware=Hardware(
+            device=str(device),
+            processor=_accelerator(device) or _processor(),
+            cores=os.cpu_count(),
+            threads=torch.get_num_threads(),
+            system=f"{platform.system()} {platform.machine()}",
+            torch=str(torch.__version__),
+        ),
+    )
+
+
+def describe_run(
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    place: torch.device,
+    grid: Grid,
+    settings: Settings,
+    source: tuple[Source, ...],
+) -> RunRecord:
+    """The record of a run that is about to be trained on the device `place`."""
+    made = provenance(place)
+    return RunRecord(
+        settings=settings,
+        created=made.created,
+        commit=made.commit,
+        versions=made.versions,
+        hardware=made.hardware,
+        precision=resolve_precision(experiment.training, place),
+        ranks=Ranks(members=grid.member_ranks, data=grid.data_ranks) if grid.size > 1 else None,
+        data=describe(dataset),
+        likelihood=likelihood_name(experiment.likelihood, dataset.spec),
+        source=source,
+    )
 
 
 def commit() -> str | None:
@@ -49,15 +79,12 @@ def commit() -> str | None:
         return None
 
 
-def source_of(settings: object) -> Source:
-    """The text of the user's own files behind some settings, and their hashes; None where all is from packages.
+def source_of(settings: object) -> tuple[Source, ...]:
+    """The user's own files behind some settings, with their text and their hashes; nothing where all is from packages.
 
     Args:
         settings: an experiment, or anything with settings in it: files of a model of the user's own, and of all classes
-            of the user's own.
-
-    Returns:
-        One file, or a list of several, the model's first.
+            of the user's own. The model's file comes first.
 
     Raises:
         InputError: if a model's file or function does not exist.

@@ -1,45 +1,36 @@
-"""Finished runs under shift, and against data that they were not made for."""
+"""Finished runs under shift, and against other data sets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from motet._internal.files import read_json, write_json
+import torch
+
 from motet.data import Dataset, load
 from motet.errors import InputError
-from motet.evaluation import summarise_shifts
-from motet.experiments.compare import RECORD
-from motet.experiments.evaluate import EVALUATION, check_data, earlier, experiment_of, find_run, heading
+from motet.evaluation.cache import CACHE_FOLDER, EvaluationCache
+from motet.evaluation.out_of_distribution import OODSplit, check_ood, load_ood_split, ood_sections
+from motet.evaluation.records import Evaluation
+from motet.evaluation.shift_records import ShiftSection
+from motet.evaluation.shift_results import Subject
+from motet.evaluation.shift_sections import relate, shift_sections
+from motet.evaluation.shift_source import ShiftSettings, ShiftSource, find_shift
+from motet.experiments.build import Builder
+from motet.experiments.evaluate_runs import (
+    check_data,
+    evaluation_metadata,
+    experiment_of,
+    keep_evaluation,
+    load_previous_evaluation,
+)
 from motet.experiments.experiment import Experiment
-from motet.experiments.ood_sets import check_ood, load_ood
-from motet.experiments.parts import Parts, base_of, digest_of_data, digest_of_rows
 from motet.experiments.run import Run, load_ensemble
-from motet.experiments.sections import Evaluated, Strange, averaged, ood_section, shift_sections
-from motet.experiments.shift_source import ShiftSource, find_shift
 from motet.experiments.threads import run_threads
-from motet.shifts import SEVERITIES, without_overlap
+from motet.shifts import SEVERITIES
 from motet.training import resolve_device
 
-
-def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
-    """The finished run in `folder`, or all runs of the finished comparison there, method by method.
-
-    See `load_run` for `trust_code`.
-
-    Raises:
-        InputError: see `find_run`; and for a comparison that is not finished.
-    """
-    if not (folder / RECORD).is_file():
-        return [find_run(folder, trust_code=trust_code)]
-    record = read_json(folder / RECORD)
-    rows = record.get("rows") if isinstance(record, dict) else None
-    if not rows:
-        raise InputError(
-            "a comparison must be finished to be evaluated",
-            got=f"{folder / RECORD} without rows",
-            fix="Run its motet compare command again to finish it",
-        )
-    return [find_run(folder / name, trust_code=trust_code) for row in rows for name in row["runs"]]
+SEED = 0
+"""Of the corruptions, the same for every run, so that all are shown the same images."""
 
 
 def evaluate_robustness(
@@ -52,20 +43,21 @@ def evaluate_robustness(
     data_dir: Path | None = None,
     device: str = "auto",
     say: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
+) -> list[Evaluation]:
     """Evaluate runs of one data set under a shift and against other data; records also stand in ``evaluation.json``.
 
     A record's ``shifts`` holds, by the shift's name, the clean row, a row for each corruption and severity, and their
     means, and risk-coverage curves: on the clean rows, the mean over corruptions and severities, and each corruption's
-    over severities; ``ood`` a row for each other data set and score. Other parts of an earlier evaluation are kept.
+    over severities; ``ood`` a row for each other data set and score. What a previous evaluation
+    found under other shifts and against other data is kept.
     Shifted images are made once for all runs. Stopped and called again, it goes on after the last corruption, severity
-    and data set that was finished, see `motet.experiments.parts.Parts`.
+    and data set that was finished, see `motet.evaluation.EvaluationCache`.
 
     Args:
         runs: at least one, see `find_runs`.
-        shift: see `motet.experiments.shift_source.find_shift`.
+        shift: see `motet.evaluation.find_shift`.
         severities: from 1 to 5, each once.
-        ood: names or folders of other data sets, see `motet.experiments.ood_sets.load_ood`.
+        ood: names or folders of other data sets, see `motet.evaluation.load_ood`.
         reference: a run on the same data, for the mean corruption error. It is evaluated too.
         data_dir: where data files are looked for first.
         device: see `motet.training.fit`.
@@ -79,113 +71,28 @@ def evaluate_robustness(
     severities = _checked(severities)
     source = None if shift is None else find_shift(shift)
     place = resolve_device(device)
-    every = [*runs, *([reference] if reference is not None and not _among(reference, runs) else [])]
+    every = [*runs, *([reference] if reference is not None and _index_of(reference, runs) is None else [])]
     experiments = [experiment_of(run) for run in every]
-    first = experiments[0]
-    dataset = load(first.data, data_dir, options=first.data_options)
+    dataset = load(experiments[0].data, data_dir, options=experiments[0].data_options)
     _check_alike(every, experiments, dataset)
-    if source is not None:
-        source.check(dataset)
-    if reference is not None and (source is None or dataset.spec.task != "classification"):
-        raise InputError(
-            "a reference run is for the mean corruption error of a classification",
-            got="no --shift" if source is None else f"a regression of {dataset.spec.name}",
-            fix="Leave --reference out",
-        )
-    for note in source.notes if source is not None else ():
-        say(f"note: {note}")
-    if ood:
-        check_ood(dataset)
-    others = {name: _strange(name, dataset, data_dir) for name in dict.fromkeys(ood)}
-    with run_threads(first, dataset, place):
-        ensembles = [load_ensemble(run, dataset).to(place) for run in every]
-        digest = digest_of_data(dataset)
+    source = _checked_source(source, reference, dataset, say)
+    others = _other_data(ood, dataset, data_dir)
+    with run_threads(experiments[0], Builder(dataset), place):
+        subjects = [_subject(run, dataset, place) for run in every]
         dataset = dataset.to(place)
-        evaluated = [
-            Evaluated(
-                run=run,
-                ensemble=ensemble,
-                dataset=dataset,
-                parts=Parts(run.folder, base_of(run, digest, place)),
-            )
-            for run, ensemble in zip(every, ensembles, strict=True)
+        found = [
+            evaluation_metadata(experiment, subject.ensemble, dataset)
+            for experiment, subject in zip(experiments, subjects, strict=True)
         ]
-        sections: list[dict[str, Any]] = []
         if source is not None:
-            sections = shift_sections(evaluated, source, severities=severities, device=place, say=say)
-            if reference is not None:
-                at = next(i for i, run in enumerate(every) if run.folder.resolve() == reference.folder.resolve())
-                for section in sections:
-                    _relate(section, sections[at], source, str(reference.folder), say)
-        found = [ood_section(each, others, say=say) if others else {} for each in evaluated[: len(runs)]]
-        heads = [
-            heading(experiment, ensemble, dataset) for experiment, ensemble in zip(experiments, ensembles, strict=True)
-        ]
-    for index, run in enumerate(every):
-        record = earlier(run.folder) | heads[index]
-        if source is not None:
-            record["shifts"] = _part(record, "shifts") | {source.name: sections[index]}
-        if index < len(runs) and others:
-            record["ood"] = _part(record, "ood") | found[index]
-        write_json(run.folder / EVALUATION, record)
-    for each in evaluated:
-        each.parts.clear()
-    return [dict(read_json(run.folder / EVALUATION)) for run in runs]
-
-
-def _strange(name: str, dataset: Dataset, data_dir: Path | None) -> Strange:
-    """Another data set without what overlaps. Raises `InputError` where nothing is left."""
-    if not name.strip():
-        raise InputError(
-            "--ood needs the names or folders of data sets", got=repr(name), fix="Pass --ood cifar100, for example"
-        )
-    split = load_ood(name, dataset, data_dir=data_dir)
-    try:
-        kept, dropped = without_overlap(split, dataset.train, dataset.validation, dataset.test)
-    except InputError as error:
-        raise InputError(f"against {name}, {error.requirement}", got=error.got, fix=error.fix) from error
-    return Strange(split=kept, dropped=dropped, digest=digest_of_rows(kept))
-
-
-def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset: Dataset) -> None:
-    """Raise `InputError` unless all runs are of that data."""
-    first = experiments[0]
-    for run, experiment in zip(runs, experiments, strict=True):
-        if (experiment.data, experiment.data_options) != (first.data, first.data_options):
-            raise InputError(
-                "runs that are evaluated together must be of the same data",
-                got=f"{runs[0].folder} of {first.data} and {run.folder} of {experiment.data}",
-                fix="Evaluate them one by one",
-            )
-        check_data(run, experiment, dataset)
-
-
-def _relate(
-    section: dict[str, Any],
-    reference: Mapping[str, Any],
-    source: ShiftSource,
-    name: str,
-    say: Callable[[str], None],
-) -> None:
-    """Add the mean corruption error; null, and said why, where the reference makes no error at all."""
-    section["reference"] = name
-    try:
-        related = summarise_shifts(averaged(section, source), reference=averaged(reference, source))
-    except InputError as error:
-        section["mce"] = None
-        note = f"note: no mCE: {error.requirement}, but got {error.got}"
-        say(note) if section is reference else None
-    else:
-        section["mce"] = related["mce"]
-
-
-def _part(record: Mapping[str, Any], key: str) -> dict[str, Any]:
-    part = record.get(key)
-    return dict(part) if isinstance(part, dict) else {}
-
-
-def _among(run: Run, runs: Sequence[Run]) -> bool:
-    return any(run.folder.resolve() == other.folder.resolve() for other in runs)
+            settings = ShiftSettings(severities=severities, seed=SEED)
+            sections = shift_sections(subjects, dataset, source, settings, say=say)
+            found = _with_shift(found, source.name, _related(sections, reference, every, say))
+        if others:
+            found = _with_ood(found, runs, subjects, dataset, others, say=say)
+    kept = [keep_evaluation(run, each) for run, each in zip(every, found, strict=True)]
+    _clear_caches(subjects)
+    return kept[: len(runs)]
 
 
 def _checked(severities: Sequence[int]) -> tuple[int, ...]:
@@ -197,3 +104,91 @@ def _checked(severities: Sequence[int]) -> tuple[int, ...]:
             fix="Pass --severities 1 3 5, or leave it out for all five",
         )
     return tuple(sorted(set(severities)))
+
+
+def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset: Dataset) -> None:
+    """Raise `InputError` unless all runs are of that data, and their previous evaluations can be kept."""
+    first = experiments[0]
+    for run, experiment in zip(runs, experiments, strict=True):
+        if (experiment.data, experiment.data_options) != (first.data, first.data_options):
+            raise InputError(
+                "runs that are evaluated together must be of the same data",
+                got=f"{runs[0].folder} of {first.data} and {run.folder} of {experiment.data}",
+                fix="Evaluate them one by one",
+            )
+        check_data(run, experiment, dataset)
+        load_previous_evaluation(run.folder)
+
+
+def _checked_source(
+    source: ShiftSource | None, reference: Run | None, dataset: Dataset, say: Callable[[str], None]
+) -> ShiftSource | None:
+    """The shift for that data. Raises `InputError` if shift or reference do not fit them."""
+    if source is not None:
+        source.check(dataset)
+    if reference is not None and (source is None or dataset.spec.task != "classification"):
+        raise InputError(
+            "a reference run is for the mean corruption error of a classification",
+            got="no --shift" if source is None else f"a regression of {dataset.spec.name}",
+            fix="Leave --reference out",
+        )
+    if source is None:
+        return None
+    for note in source.notes:
+        say(f"note: {note}")
+    return source.for_data(dataset)
+
+
+def _other_data(names: Sequence[str], dataset: Dataset, data_dir: Path | None) -> dict[str, OODSplit]:
+    """The other data sets by name, in the form of the run's. Raises `InputError` where that cannot be."""
+    if names:
+        check_ood(dataset)
+    return {name: load_ood_split(name, dataset, data_dir=data_dir) for name in dict.fromkeys(names)}
+
+
+def _subject(run: Run, dataset: Dataset, device: torch.device) -> Subject:
+    """The run's ensemble on the device, with a cache in the run's folder."""
+    ensemble = load_ensemble(run, dataset).to(device)
+    cache = EvaluationCache.for_ensemble(run.folder / CACHE_FOLDER, ensemble, dataset, about=run.record.settings)
+    return Subject(ensemble=ensemble, cache=cache)
+
+
+def _with_shift(found: list[Evaluation], name: str, sections: list[ShiftSection]) -> list[Evaluation]:
+    return [replace(each, shifts={name: section}) for each, section in zip(found, sections, strict=True)]
+
+
+def _with_ood(
+    found: list[Evaluation],
+    runs: Sequence[Run],
+    subjects: Sequence[Subject],
+    dataset: Dataset,
+    others: dict[str, OODSplit],
+    *,
+    say: Callable[[str], None],
+) -> list[Evaluation]:
+    """With each run's sections of the other data sets; a reference run beside them is not asked."""
+    asked = []
+    for run, subject, each in zip(runs, subjects, found, strict=False):
+        say(f"out of distribution: {run.folder.name}")
+        asked.append(replace(each, ood=ood_sections(subject, dataset, others)))
+    return [*asked, *found[len(runs) :]]
+
+
+def _clear_caches(subjects: Sequence[Subject]) -> None:
+    for subject in subjects:
+        if subject.cache is not None:
+            subject.cache.clear()
+
+
+def _related(
+    sections: list[ShiftSection], reference: Run | None, runs: Sequence[Run], say: Callable[[str], None]
+) -> list[ShiftSection]:
+    """The sections with their mean corruption error, if there is a reference among the runs."""
+    at = None if reference is None else _index_of(reference, runs)
+    if reference is None or at is None:
+        return sections
+    return relate(sections, at, str(reference.folder), say=say)
+
+
+def _index_of(run: Run, runs: Sequence[Run]) -> int | None:
+    return next((i for i, other in enumerate(runs) if run.folder.resolve() == other.folder.resolve()), None)

@@ -5,29 +5,29 @@
 and ``scores.json``; each is whole or absent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import motet
-from motet._internal.files import read_json, write_json
+from motet._internal.typed_records import write_record
 from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
-from motet.errors import InputError
-from motet.evaluation import predict_split
-from motet.experiments.build import build
+from motet.experiments.build import Builder, build
 from motet.experiments.experiment import Experiment
-from motet.experiments.folder import abandon, claim_folder
-from motet.experiments.likelihood import likelihood_name
-from motet.experiments.provenance import provenance, source_of
+from motet.experiments.folder import RUN, abandon, claim_folder
+from motet.experiments.provenance import describe_run, source_of
+from motet.experiments.records import RunRecord, Scores, Settings, Source, read_run_record, read_scores
+from motet.experiments.scoring import score_run
 from motet.experiments.threads import run_threads
-from motet.metrics import flops, member_scores, parameters, score
 from motet.prediction import Prediction
 from motet.training import (
+    HistoryRow,
     fit,
     load_run_weights,
     newest_checkpoint,
@@ -35,6 +35,9 @@ from motet.training import (
     resolve_device,
     resolve_precision,
 )
+
+SCORES = "scores.json"
+"""A finished run's scores in its folder."""
 
 
 @final
@@ -50,26 +53,27 @@ class Run:
     """
 
     folder: Path
-    record: dict[str, Any]
-    scores: dict[str, Any]
+    record: RunRecord
+    scores: Scores
     trust_code: bool = False
 
     @property
     def experiment(self) -> Experiment:
         """What was run. Raises `InputError` if that cannot be read."""
         experiment = Experiment.from_record(
-            self.record["settings"],
+            self.record.settings,
             trust_code=self.trust_code,
-            source=self.record.get("source"),
-            where=str(self.folder / "run.json"),
+            source=self.record.source,
+            where=str(self.folder / RUN),
         )
-        if "likelihood" not in self.record and (self.record.get("data") or {}).get("task") == "regression":
+        data = self.record.data
+        if self.record.likelihood is None and data is not None and data.task == "regression":
             # Before runs said their likelihood, every regression had unit variance.
             experiment = replace(experiment, likelihood="gaussian")
         return experiment
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[HistoryRow]:
         """One row an epoch."""
         return read_history(self.folder / "history.csv")
 
@@ -87,16 +91,9 @@ def load_run(folder: Path, *, trust_code: bool = False) -> Run | None:
         trust_code: whether files that the run's record names may be executed: those of a method, an objective or a
             likelihood outside motet. If they have been imported already they need no trust.
     """
-    if not (folder / "scores.json").exists():
+    if not (folder / SCORES).exists():
         return None
-    record, scores = read_json(folder / "run.json"), read_json(folder / "scores.json")
-    if not isinstance(scores, dict) or not {"test", "cost", "epochs"} <= scores.keys():
-        raise InputError(
-            f"{folder / 'scores.json'} must hold a run's scores",
-            got="something else",
-            fix="Remove that file and run again: nothing is trained anew",
-        )
-    return Run(folder, record, scores, trust_code)
+    return Run(folder, read_run_record(folder / RUN), read_scores(folder / SCORES), trust_code)
 
 
 def run_experiment(
@@ -110,6 +107,8 @@ def run_experiment(
     dataset: Dataset | None = None,
     say: Callable[[str], None] = lambda _: None,
     grid: Grid | None = None,
+    builder: Builder | None = None,
+    trained: Callable[[Ensemble], object] | None = None,
 ) -> Run:
     """Run `experiment` in `folder`, go on where it was stopped, or return it if it is finished.
 
@@ -123,6 +122,8 @@ def run_experiment(
         dataset: the experiment's data, where the caller has loaded it already.
         say: told what happens, a line at a time.
         grid: the processes that run it together, from `motet.distributed.start`; each makes the same call.
+        builder: builds the ensemble, or has done so already; it must be made for the same data.
+        trained: called with the trained ensemble, unless the run was finished before.
 
     Raises:
         InputError: for bad settings or data, or a folder that holds another run.
@@ -130,24 +131,21 @@ def run_experiment(
         RunInterrupted: after Ctrl-C or SIGTERM; the same call goes on from there.
         LostRankError: if another of the processes has gone.
     """
-    folder = Path(folder)
-    settings, source = experiment.to_record(), source_of(experiment)
-    grid = grid or Grid()
+    folder, grid = Path(folder), grid or Grid()
     say = say if grid.is_first else lambda _: None
-    grid.agree(
-        {"settings": settings, "source": source, "folder": str(folder), "versions": {"motet": motet.__version__}}
-    )
-    claim = partial(claim_folder, folder, settings, source=source)
-    grid.first(claim)
+    settings, source = experiment.to_record(), source_of(experiment)
+    _agree(grid, folder, settings, source)
+    claim = partial(_claim, grid, folder, settings, source)
+    claim()
     if grid.first(lambda: load_run(folder) is not None):
-        given = dataset.fingerprint if dataset else None
-        claim_data = partial(
-            claim,
-            data=lambda: (
-                fingerprint(experiment.data, data_dir, options=experiment.data_options) if given is None else given
-            ),
+        given = dataset
+        claim(
+            lambda: (
+                fingerprint(experiment.data, data_dir, options=experiment.data_options)
+                if given is None
+                else given.fingerprint
+            )
         )
-        grid.first(claim_data)
         say(f"{folder} is finished already; nothing to train")
         return _read(folder)
     place = resolve_device(device)
@@ -156,20 +154,20 @@ def run_experiment(
         dataset = dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)
     dataset = dataset.to(place)
     known = dataset.fingerprint
-    grid.first(partial(claim, data=lambda: known))
+    claim(lambda: known)
     steps_per_epoch(dataset.train, experiment.training.batch_size)
-    with run_threads(experiment, dataset, place):
-        ensemble = build(experiment, dataset, grid=grid).to(place)
+    builder = builder or Builder(dataset)
+    with run_threads(experiment, builder, place):
+        ensemble = builder.take(experiment, grid=grid).to(place)
         # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
-        if grid.is_first and not (folder / "run.json").exists():
-            where = provenance(place) | {"precision": resolve_precision(experiment.training, place)}
-            if grid.size > 1:
-                where |= {"ranks": {"members": grid.member_ranks, "data": grid.data_ranks}}
-            about = {"data": describe(dataset), "likelihood": likelihood_name(experiment.likelihood, dataset.spec)}
-            write_json(folder / "run.json", {"settings": settings, **where, **about, "source": source})
+        if grid.is_first and not (folder / RUN).exists():
+            write_record(
+                folder / RUN,
+                describe_run(experiment, dataset, place=place, grid=grid, settings=settings, source=source),
+            )
         elif grid.is_first and newest_checkpoint(folder) is not None:
             say(f"going on from the checkpoint in {folder}")
-        try:
+        with _given_back_on_failure(folder, grid):
             history = fit(
                 ensemble,
                 dataset,
@@ -180,17 +178,42 @@ def run_experiment(
                 progress=progress,
                 label=label or experiment.method.label,
             )
-        except Exception:
-            if (
-                grid.is_first and newest_checkpoint(folder) is None
-            ):  # nothing was trained that would be worth protecting from another run
-                abandon(folder, "run.json")
-            raise
-        scores = _finish(ensemble, dataset, folder, history)
+        scores = score_run(ensemble, dataset, folder, history)
         if grid.is_first:
-            write_json(folder / "scores.json", scores)
+            write_record(folder / SCORES, scores)
+        if trained is not None:
+            trained(ensemble)
         grid.everyone.barrier()
     return _read(folder)
+
+
+def _agree(grid: Grid, folder: Path, settings: Settings, source: Sequence[Source]) -> None:
+    """Raise `InputError` unless all processes run the same experiment."""
+    hashes, versions = {each.file: each.sha256 for each in source}, {"motet": motet.__version__}
+    grid.agree({"settings": settings, "source": hashes, "folder": str(folder), "versions": versions})
+
+
+def _claim(
+    grid: Grid, folder: Path, settings: Settings, source: Sequence[Source], data: Callable[[], str] = str
+) -> None:
+    """`claim_folder` by the first process, for all."""
+
+    def claim() -> None:
+        claim_folder(folder, settings, source=source, data=data)
+
+    grid.first(claim)
+
+
+@contextmanager
+def _given_back_on_failure(folder: Path, grid: Grid) -> Iterator[None]:
+    """Where training fails before the first checkpoint, the folder is free again."""
+    try:
+        yield
+    except Exception:
+        # Nothing was trained that would be worth protecting from another run.
+        if grid.is_first and newest_checkpoint(folder) is None:
+            abandon(folder, RUN)
+        raise
 
 
 def _read(folder: Path) -> Run:
@@ -204,53 +227,3 @@ def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     ensemble = build(run.experiment, dataset.to("cpu"))
     load_run_weights(run.folder, ensemble)
     return ensemble.eval()
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """A dataset's name, task, classes, sizes and fingerprint, for records and reports."""
-    spec = dataset.spec
-    return {
-        "name": spec.name,
-        "task": spec.task,
-        "classes": spec.outputs,
-        "class_names": list(spec.class_names),
-        "input_shape": list(spec.input_shape),
-        "train": len(dataset.train),
-        "validation": len(dataset.validation),
-        "test": len(dataset.test),
-        "split": spec.split,
-        "notes": list(dataset.notes),
-        "fingerprint": dataset.fingerprint,
-    }
-
-
-def _finish(ensemble: Ensemble, dataset: Dataset, folder: Path, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Predict, keep the test predictions, and score both held-out splits."""
-    validation = predict_split(ensemble, dataset, dataset.validation)
-    test = predict_split(ensemble, dataset, dataset.test)
-    share = ensemble.share
-    if share is None or share.grid.is_first:
-        test.save(folder / "predictions.safetensors")
-    example = dataset.prepare(dataset.test.inputs[:1])
-    in_own_units = dataset.spec.in_own_units
-    counts = {"parameters": parameters(ensemble), "flops": flops(ensemble.fold(), example)}
-    if share is not None:
-        counts = {name: share.total(count) for name, count in counts.items()}
-    scores = {
-        "test": in_own_units(score(test)),
-        "test_members": _each_in_own_units(member_scores(test), dataset),
-        "validation": in_own_units(score(validation)),
-        "cost": {
-            **counts,
-            "train_seconds": sum(row["seconds"] for row in history),
-        },
-        "epochs": len(history),
-    }
-    return scores if share is None else scores | {"communication": share.communication(ensemble)}
-
-
-def _each_in_own_units(scores: dict[str, list[float]], dataset: Dataset) -> dict[str, list[float]]:
-    """Lists of scores, one value a member, in the targets' own unit."""
-    return {
-        name: [dataset.spec.in_own_units({name: value})[name] for value in values] for name, values in scores.items()
-    }

@@ -1,75 +1,77 @@
 """One row of a comparison, put together: its runs over all seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 import torch
 
+from motet.errors import InputError
 from motet.experiments.entry import Entry
+from motet.experiments.records import ComparisonCost, ComparisonRow, CoverageLevel, Measure, ReliabilityBin
 from motet.experiments.run import Run
-from motet.metrics import coverage, disagreement_matrix, reliability, risk_coverage_of
+from motet.metrics import Latency, coverage, disagreement_matrix, reliability, risk_coverage_of
 from motet.metrics.scores import as_classes, checked
 from motet.prediction import Prediction
 
 _LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
-def summarise(entry: Entry, runs: Sequence[Run], latency: Mapping[str, float], *, model: str) -> dict[str, Any]:
+def summarise(entry: Entry, runs: Sequence[Run], latency: Latency, *, model: str) -> ComparisonRow:
     """Scores with their standard errors over seeds, cost, and the tables behind the report's figures.
 
     Args:
         entry: the method and the width of its model.
         runs: its finished runs, one a seed.
-        latency: ratio, seconds, low and high, as `motet.metrics.Latency` has them.
+        latency: of its network, relative to the single network's.
         model: the row's model, for people to read.
+
+    Raises:
+        InputError: if runs do not have the same scores.
     """
     method = entry.method
-    scores = [run.scores["test"] for run in runs]
+    _check_alike(runs)
     predictions = [run.prediction for run in runs]
-    row: dict[str, Any] = {
-        "method": method.name,
-        "key": entry.key,
-        "label": entry.label,
-        "width": entry.width,
-        "model": model,
-        "members": method.size,
-        "summary": method.summary,
-        "settings": str(method),
-        "scores": {key: mean_and_error([score[key] for score in scores]) for key in scores[0]},
-        "cost": {
-            "parameters": runs[0].scores["cost"]["parameters"],
-            "flops": runs[0].scores["cost"]["flops"],
-            "latency_ratio": latency["ratio"],
-            "latency_ratio_low": latency["low"],
-            "latency_ratio_high": latency["high"],
-            "latency_seconds": latency["seconds"],
-            "train_seconds": mean_and_error([run.scores["cost"]["train_seconds"] for run in runs]),
-        },
-        "reliability": None,
-        "risk_coverage": None,
-        "coverage": None,
-        "disagreement_matrix": None,
-        "histories": [run.history for run in runs],
-        "runs": [run.folder.name for run in runs],
-    }
-    if predictions[0].likelihood.has_order:
-        row["coverage"] = covered(predictions)
-    else:
-        classes = [as_classes(*checked(prediction)) for prediction in predictions]
-        row["reliability"] = bins(torch.cat([each.probs for each, _ in classes]), torch.cat([y for _, y in classes]))
-        curves = [risk_coverage_of(each) for each, _ in classes]
-        row["risk_coverage"] = [curve.at().tolist() for curve in curves if curve is not None]
-        matrices = torch.stack([disagreement_matrix(each.outputs_BMC) for each, _ in classes])
-        row["disagreement_matrix"] = matrices.mean(dim=0).tolist()
-    return row
+    ordered = predictions[0].likelihood.has_order
+    classes = [] if ordered else [as_classes(*checked(prediction)) for prediction in predictions]
+    return ComparisonRow(
+        method=method.name,
+        key=entry.key,
+        label=entry.label,
+        width=entry.width,
+        model=model,
+        members=method.size,
+        summary=method.summary,
+        settings=str(method),
+        scores={name: measure([run.scores.test[name] for run in runs]) for name in runs[0].scores.test},
+        cost=ComparisonCost(
+            parameters=runs[0].scores.cost.parameters,
+            flops=runs[0].scores.cost.flops,
+            latency_ratio=latency.ratio,
+            latency_ratio_low=latency.low,
+            latency_ratio_high=latency.high,
+            latency_seconds=latency.seconds,
+            train_seconds=measure([run.scores.cost.train_seconds for run in runs]),
+        ),
+        reliability=_all_bins(classes) if classes else None,
+        risk_coverage=_risks([each for each, _ in classes]) if classes else None,
+        coverage=covered(predictions) if ordered else None,
+        disagreement_matrix=_disagreements([each for each, _ in classes]) if classes else None,
+        histories=tuple(tuple(run.history) for run in runs),
+        runs=tuple(run.folder.name for run in runs),
+    )
 
 
-def covered(predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+def covered(predictions: Sequence[Prediction]) -> tuple[CoverageLevel, ...]:
     """The share of targets inside central intervals of 19 levels, mean over seeds."""
     share = torch.stack([coverage(prediction, _LEVELS) for prediction in predictions]).mean(dim=0)
-    return [{"level": level, "coverage": value} for level, value in zip(_LEVELS, share.tolist(), strict=True)]
+    return tuple(CoverageLevel(level=at, coverage=value) for at, value in zip(_LEVELS, share.tolist(), strict=True))
+
+
+def measure(values: Sequence[float | None]) -> Measure:
+    """Mean and standard error over seeds; NaN where a value is missing, or with one seed for the error."""
+    found = mean_and_error(values)
+    return Measure(**{name: math.nan if value is None else value for name, value in found.items()})
 
 
 def mean_and_error(values: Sequence[float | None]) -> dict[str, float | None]:
@@ -85,8 +87,39 @@ def mean_and_error(values: Sequence[float | None]) -> dict[str, float | None]:
     return {"mean": fmean(known), "standard_error": error}
 
 
-def bins(probs: torch.Tensor, targets: torch.Tensor) -> list[dict[str, float]]:
-    """The reliability diagram's bins, one dictionary each."""
+def bins(probs: torch.Tensor, targets: torch.Tensor) -> tuple[ReliabilityBin, ...]:
+    """The reliability diagram's bins."""
     table = reliability(probs, targets)
     columns = {name: getattr(table, name).tolist() for name in ("low", "high", "count", "confidence", "accuracy")}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return tuple(
+        ReliabilityBin(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    )
+
+
+def _all_bins(classes: Sequence[tuple[Prediction, torch.Tensor]]) -> tuple[ReliabilityBin, ...]:
+    """The bins of all seeds' predictions together."""
+    return bins(torch.cat([each.probs for each, _ in classes]), torch.cat([targets for _, targets in classes]))
+
+
+def _risks(predictions: Sequence[Prediction]) -> tuple[tuple[float, ...], ...]:
+    """Each seed's error rate over coverage."""
+    curves = [risk_coverage_of(prediction) for prediction in predictions]
+    return tuple(tuple(curve.at().tolist()) for curve in curves if curve is not None)
+
+
+def _disagreements(predictions: Sequence[Prediction]) -> tuple[tuple[float, ...], ...]:
+    """The shares on which members disagree, mean over seeds."""
+    matrices = torch.stack([disagreement_matrix(prediction.outputs_BMC) for prediction in predictions])
+    return tuple(tuple(line) for line in matrices.mean(dim=0).tolist())
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Raise `InputError` if a run lacks scores that another has: its file was changed."""
+    names = runs[0].scores.test.keys()
+    for run in runs:
+        if odd := sorted(names ^ run.scores.test.keys()):
+            raise InputError(
+                f"{run.folder / 'scores.json'} must have the same scores as {runs[0].folder / 'scores.json'}",
+                got=f"{odd[0]} in one of them",
+                fix="Remove scores.json of both and run again: nothing is trained anew",
+            )

@@ -6,11 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from motet.data import Dataset
-from motet.experiments.build import build
+from motet.experiments.build import Builder
 from motet.experiments.experiment import Experiment
-from motet.methods import Single
-from motet.metrics import flops
 
 # With less work than this more threads gain little on an idle machine, and lose much on one that does anything else,
 # where they wait for each other: benchmarks/threads.py has both.
@@ -19,7 +16,7 @@ _FLOPS_PER_THREAD = 5e8
 _PASSES = 3
 
 
-def threads_for(experiment: Experiment, dataset: Dataset) -> int:
+def threads_for(experiment: Experiment, builder: Builder) -> int:
     """CPU threads for a training step of the experiment: one for every half GFLOP, and at most what torch would take.
 
     It depends on the model and the batch size alone, not on the method and not on a measurement, so that methods are
@@ -28,25 +25,16 @@ def threads_for(experiment: Experiment, dataset: Dataset) -> int:
     most = torch.get_num_threads()
     if "OMP_NUM_THREADS" in os.environ or most == 1:
         return most
-    alone = Experiment(
-        data=experiment.data,
-        model=experiment.model,
-        method=Single(),
-        first=experiment.first,
-        last=experiment.last,
-        likelihood=experiment.likelihood,
-    )
-    example = dataset.prepare(dataset.train.inputs[:1])
-    work = _PASSES * experiment.training.batch_size * flops(build(alone, dataset), example)
+    work = _PASSES * experiment.training.batch_size * builder.single_flops(experiment)
     return min(most, 1 + int(work / _FLOPS_PER_THREAD))
 
 
 @contextmanager
-def run_threads(experiment: Experiment, dataset: Dataset, device: torch.device) -> Iterator[None]:
+def run_threads(experiment: Experiment, builder: Builder, device: torch.device) -> Iterator[None]:
     """Give torch the run's number of CPU threads for a while; nothing changes for a run on a GPU."""
     before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(threads_for(experiment, dataset))
+        torch.set_num_threads(threads_for(experiment, builder))
     try:
         yield
     finally:

@@ -42,6 +42,31 @@ class Grouping(ABC):
         """The batch that the members train on."""
 
 
+def deal_augmented(
+    grouping: Grouping,
+    x: Tensor,
+    y: Tensor,
+    *,
+    members: int,
+    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None,
+    generator: Generator | None,
+    progress: Progress | None,
+) -> tuple[Batch, Tensor]:
+    """The batch that the members train on, augmented before or after it is dealt, as the grouping says.
+
+    Returns:
+        The batch, and the targets of its examples or, where these are augmented after dealing, of all its rows.
+    """
+    if augment is None or grouping.augments_dealt:
+        batch = grouping.deal(x, y, members=members, generator=generator, progress=progress)
+        if augment is None:
+            return batch, y
+        batch = augment_dealt(batch, augment)
+        return batch, batch.targets_BM.flatten(0, 1)
+    x, y = augment(x, y)
+    return grouping.deal(x, y, members=members, generator=generator, progress=progress), y
+
+
 def augment_dealt(batch: Batch, augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Batch:
     """The batch with every row of every member augmented by itself; of shared inputs, every row."""
     if not batch.distinct:

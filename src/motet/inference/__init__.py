@@ -1,1 +1,1 @@
-"""What an ensemble can do in part: fewer members, predictions that get better step by step, a budget, lost members."""
+"""What an ensemble can do: outputs of its members, fewer members, predictions step by step, a budget, lost members."""

@@ -1,70 +1,39 @@
-"""Predictions that become better while an ensemble runs: member after member, or exit after exit."""
+"""Predictions that become better while an ensemble runs: member after member, or exit after exit.
 
-from collections.abc import Callable, Generator
+The generators give the outputs after each step. Every module is in evaluation mode while it runs, and in its own mode
+in between; nothing is run before it is asked for. Sent the indices of rows ``(B',)``, a generator goes on with these
+rows only.
+"""
+
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 import torch
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
-from motet.layers import Exits, MultiHead, SeparateNetworks, Stack, exits_stepwise
-from motet.likelihoods import Likelihood
+from motet.inference.checks import by_member
+from motet.layers import Exits, MemberLayer, exits_stepwise
+from motet.prediction import Prediction
 from motet.surgery import member_network
 
-ByMember = Callable[[Tensor, int, int], Tensor]
-"""Rows ``(M B, ...)``, B and M to outputs ``(B, M, ...)``."""
-
-
-def count_steps(network: nn.Module, members: int) -> int:
-    """How many predictions follow each other: exits, members, or one where members share the last layer's features."""
-    if isinstance(network, Exits):
-        return len(depths_of(network))
-    return 1 if _runs_at_once(network) else members
-
-
-def outputs_in_steps(
-    network: nn.Module, x: Tensor, members: int, by_member: ByMember, likelihood: Likelihood
-) -> Generator[Tensor, Tensor | None, None]:
-    """Outputs after each step: ``(B, m, C)`` of the first m members, or ``(B, M, C)`` averaged over the exits so far.
-
-    Every module is in evaluation mode while it runs, and in its own in between; nothing is run before it is asked for.
-
-    Args:
-        network: what a method made.
-        x: rows ``(B, ...)``, the same for all members.
-        members: M.
-        by_member: checks a network's rows and gives them a member axis.
-        likelihood: averages exits.
-
-    Yields:
-        The outputs. Sent the indices of rows ``(B',)``, what follows is of these alone.
-    """
-    if isinstance(network, Exits):
-        steps = _by_exit(network, x, members, by_member, likelihood)
-    elif _runs_at_once(network):
-        steps = _at_once(network, x, members, by_member)
-    else:
-        steps = _by_member(network, x, members, by_member)
-    return steps
+Steps = Generator[Tensor, Tensor | None, None]
 
 
 def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
     """One member's rows ``(B, C)`` at one member's cost, in evaluation mode."""
-    if isinstance(network, Stack):
-        with evaluating(network):
-            return network.of_member(x, member)
-    # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
-    own = (
-        network.member(member) if isinstance(network, SeparateNetworks) else member_network(network, member, share=True)
-    )
+    own = network.member_view(member) if isinstance(network, MemberLayer) else None
+    if own is None:
+        # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
+        own = member_network(network, member, share=True)
     with evaluating(own):
         rows: Tensor = own(x)
         return rows
 
 
-def _runs_at_once(network: nn.Module) -> bool:
+def is_single_pass(network: nn.Module) -> bool:
     """Whether any member costs a pass of all: heads on the same features."""
-    return any(isinstance(module, MultiHead) for module in network.modules())
+    return any(isinstance(module, MemberLayer) and module.is_single_pass for module in network.modules())
 
 
 def depths_of(exits: Exits) -> tuple[int, ...]:
@@ -74,20 +43,25 @@ def depths_of(exits: Exits) -> tuple[int, ...]:
     return tuple(range(len(exits.points) + 1)) if kept is None else kept
 
 
+def each(steps: Steps, make: Callable[[Tensor], Prediction]) -> Iterator[Prediction]:
+    """A prediction of the outputs after each step; the steps end with it."""
+    with closing(steps):
+        for outputs in steps:
+            yield make(outputs)
+
+
 # Without gradients while something runs, and only then: the caller has its own mode between two steps.
 
 
-def _at_once(
-    network: nn.Module, x: Tensor, members: int, by_member: ByMember
-) -> Generator[Tensor, Tensor | None, None]:
+def all_at_once(network: nn.Module, x: Tensor, members: int) -> Steps:
+    """One step: all members' outputs ``(B, M, C)``."""
     with evaluating(network), torch.no_grad():
         outputs = by_member(network(x), len(x), members)
     yield outputs
 
 
-def _by_member(
-    network: nn.Module, x: Tensor, members: int, by_member: ByMember
-) -> Generator[Tensor, Tensor | None, None]:
+def member_by_member(network: nn.Module, x: Tensor, members: int) -> Steps:
+    """Outputs ``(B, m, C)`` of the first m members, for m from 1 to M."""
     outputs_BMC: Tensor | None = None
     for member in range(members):
         with torch.no_grad():
@@ -102,17 +76,17 @@ def _by_member(
             yield outputs_BMC[:, : member + 1]
 
 
-def _by_exit(
-    network: Exits, x: Tensor, members: int, by_member: ByMember, likelihood: Likelihood
-) -> Generator[Tensor, Tensor | None, None]:
+def exit_by_exit(
+    network: Exits, x: Tensor, members: int, average: Callable[[Tensor, tuple[int, ...]], Tensor]
+) -> Steps:
+    """Outputs ``(B, M, C)`` averaged over the exits so far, by `average` of their outputs and depths."""
     depths, rows = depths_of(network), len(x)
     found: list[Tensor] = []
     with closing(exits_stepwise(network, x, depths)) as run:
         for step, exit_rows in enumerate(run, start=1):
             with torch.no_grad():
-                found.append(by_member(exit_rows.unsqueeze(1), rows, members)[:, :, 0])
-                log_weights_MD = network.log_weights(depths[:step]).to(found[-1].dtype)
-                outputs_BMC = likelihood.average(torch.stack(found, dim=2), log_weights_MD)
+                found.append(by_member(exit_rows, rows, members))
+                outputs_BMC = average(torch.stack(found, dim=2), depths[:step])
             kept = yield outputs_BMC
             if kept is not None:
                 run.send(kept)

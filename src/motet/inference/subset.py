@@ -1,19 +1,19 @@
 """Some members of an ensemble as a smaller one: which, and the network that has these alone.
 
-A layer with a member axis says what it is for fewer members by ``subset(indices) -> nn.Module``. A layer whose members
-cannot be taken apart, because it adds up or concatenates what all of them read, is folded to its form for one input
-that all share; one that has no such form says so by ``mixes_members``. What is left then is for inference.
+A `motet.layers.MemberLayer` says what it is for fewer members by ``subset(indices)``. A layer whose members cannot be
+separated, because it adds up or concatenates what all of them read, takes its folded form, or is left as it is where it
+has none. The smaller network is then for inference.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from motet.errors import InputError
-from motet.layers import Branches, SeparateNetworks
+from motet.layers import MemberLayer
 
 
 def chosen_members(members: int | Sequence[int] | Tensor, total: int) -> tuple[int, ...]:
@@ -116,17 +116,15 @@ def subset_network(network: nn.Module, indices: Sequence[int]) -> tuple[nn.Modul
     def smaller(module: nn.Module) -> nn.Module:
         if id(module) in done:
             return done[id(module)]
-        subset: Callable[[Sequence[int]], nn.Module] | None = getattr(module, "subset", None)
-        folded: Callable[[], nn.Module] | None = getattr(module, "folded", None)
-        if callable(subset):
-            new = subset(indices)
-            new.training = module.training
-        elif callable(folded):
-            new, trainable[0] = folded(), False
-        else:
-            new = module
-            trainable[0] = trainable[0] and not getattr(module, "mixes_members", False)
-        # Both for good: an id is anew given away once its owner is gone.
+        new = module
+        if isinstance(module, MemberLayer):
+            subset = module.subset(indices)
+            if subset is None:
+                folded, trainable[0] = module.folded(), False
+                new = module if folded is None else folded
+            else:
+                new, subset.training = subset, module.training
+        # Keep both alive: Python may reuse the id of a freed object.
         done[id(module)] = done[id(new)] = new
         kept.extend((module, new))
         for name, child in list(new._modules.items()):
@@ -146,11 +144,10 @@ def copy_of_structure(module: nn.Module, *, without: Sequence[nn.Module]) -> Any
 
 
 def dropped_parts(network: nn.Module, indices: Sequence[int]) -> list[nn.Module]:
-    """The members' own networks and branches that are not chosen: what need not be copied."""
+    """Modules that belong to members that are not chosen: they need not be copied."""
     parts: list[nn.Module] = []
     for module in network.modules():
-        if isinstance(module, SeparateNetworks | Branches):
-            own = module.networks if isinstance(module, SeparateNetworks) else module.branches
+        if isinstance(module, MemberLayer) and (own := module.member_modules):
             chosen = {id(part) for index in indices for part in own[index].modules()}
             parts += [each for index, each in enumerate(own) if index not in indices and id(each) not in chosen]
     return parts

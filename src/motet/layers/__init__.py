@@ -1,5 +1,6 @@
 """Torch layers with a member axis. Members are folded into the rows, member-major: ``(M B)``."""
 
+from motet.layers.base import MemberLayer
 from motet.layers.branches import Branches, Tile
 from motet.layers.exits.adapter import Adapter, mean_over_positions
 from motet.layers.exits.depth_weights import DepthWeights
@@ -12,6 +13,7 @@ from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import ConcatenatedInput, MultiInput
 from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.ordinary import Convolution, Ordinary
+from motet.layers.parameter_roles import ParameterRoles
 from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer, StackedLinear
@@ -19,8 +21,7 @@ from motet.layers.stacked.norms import StackedBatchNorm, StackedGroupNorm, Stack
 from motet.layers.stacked.stack import TOGETHER_AT_MOST, Stack
 from motet.layers.templates.bank import Bank, TemplateBank
 from motet.layers.templates.blob import Filling, ParameterBlob
-from motet.layers.templates.layer import TemplateLayer
-from motet.layers.templates.members import TemplateMembers
+from motet.layers.templates.layer import TemplateLayer, TemplateMembers
 from motet.layers.wrapped import WrappedLayer
 
 __all__ = [
@@ -40,11 +41,13 @@ __all__ = [
     "LearnedTransforms",
     "Masks",
     "MemberBatchNorm",
+    "MemberLayer",
     "MultiHead",
     "MultiInput",
     "Multiplexed",
     "Ordinary",
     "ParameterBlob",
+    "ParameterRoles",
     "SampleDropout",
     "SeparateNetworks",
     "Stack",

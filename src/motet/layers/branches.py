@@ -7,18 +7,21 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import ReplacedLayer
 
 
 @final
-class Tile(nn.Module):
+class Tile(MemberLayer):
     """Rows ``B`` that all members share become ``(M B)``, member-major.
 
     Args:
         members: M.
         layout: says whether rows are shared, and how many members run.
     """
+
+    layout: Layout
 
     def __init__(self, members: int, *, layout: Layout) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class Tile(nn.Module):
 
 
 @final
-class Branches(ReplacedLayer):
+class Branches(MemberLayer, ReplacedLayer):
     """M modules behind a branching point, each applied to its own of the rows ``(M B)``.
 
     Args:
@@ -63,9 +66,9 @@ class Branches(ReplacedLayer):
         return getattr(self.branches[0], name)
 
     @property
-    def member_parameters(self) -> frozenset[str]:
-        """All of them."""
-        return frozenset(name for name, _ in self.named_parameters())
+    def member_modules(self) -> Sequence[nn.Module]:
+        """The branches."""
+        return tuple(self.branches)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the members' modules return, their rows one member after another."""

@@ -1,18 +1,19 @@
 """BatchEnsemble's layer: one slow weight for all members, and rank-one fast weights for each."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, like
 
 
 @final
-class FastWeights(ReplacedLayer):
+class FastWeights(MemberLayer, ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer whose weight members scale by vectors of their own (BatchEnsemble, section 3).
 
     Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``: the slow weight W is shared; the fast weights alpha (one
@@ -32,9 +33,9 @@ class FastWeights(ReplacedLayer):
         learning_rate: the fast weights' and biases' learning rate as a multiple of the optimiser's.
     """
 
-    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out"})
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"fast_in", "fast_out", "biases"})
-    shared_parameters: ClassVar[frozenset[str]] = frozenset({"slow.weight"})
+    undecayed_parameters = frozenset({"fast_in", "fast_out"})
+    member_parameters = frozenset({"fast_in", "fast_out", "biases"})
+    shared_parameters = frozenset({"slow.weight"})
 
     def __init__(
         self,
@@ -58,7 +59,12 @@ class FastWeights(ReplacedLayer):
         if layer.bias is not None:
             assert biases is not None
             self.biases = nn.Parameter(biases.to(layer.bias), requires_grad=layer.bias.requires_grad)
-        self.lr_scales: Mapping[str, float] = dict.fromkeys(("fast_in", "fast_out", "biases"), learning_rate)
+        self.learning_rate_scale = learning_rate
+
+    @property
+    def learning_rate_scales(self) -> Mapping[str, float]:
+        """Of the fast weights and the biases."""
+        return dict.fromkeys(("fast_in", "fast_out", "biases"), self.learning_rate_scale)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
@@ -116,10 +122,10 @@ class FastWeights(ReplacedLayer):
             self.fast_out[chosen],
             None if self.biases is None else self.biases[chosen],
             layout=self.layout,
+            learning_rate=self.learning_rate_scale,
         )
         own.fast_in.requires_grad_(self.fast_in.requires_grad)
         own.fast_out.requires_grad_(self.fast_out.requires_grad)
-        own.lr_scales = self.lr_scales
         return own.train(self.training)
 
     def equivalent_attribute(self, name: str) -> Any:

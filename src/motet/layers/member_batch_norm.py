@@ -1,20 +1,21 @@
 """Batch normalisation with scales, shifts and statistics of each member's own."""
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 @final
-class MemberBatchNorm(nn.Module):
+class MemberBatchNorm(MemberLayer):
     """What M batch norms side by side compute, each on its member's rows [edward2, EnsembleSyncBatchNorm].
 
     A batch norm that members share takes its statistics over the rows of all members, although their features are
@@ -27,9 +28,9 @@ class MemberBatchNorm(nn.Module):
             Where it is None they always come as ``(M B)``.
     """
 
-    is_norm: ClassVar[bool] = True
-    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"weight", "bias"})
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"weight", "bias"})
+    is_norm = True
+    undecayed_parameters = frozenset({"weight", "bias"})
+    member_parameters = frozenset({"weight", "bias"})
 
     def __init__(self, norm: BatchNorm, members: int, *, layout: Layout | None = None) -> None:
         super().__init__()

@@ -1,17 +1,18 @@
 """The output layer of a network with one head per member."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.ordinary import Ordinary, ReplacedLayer, like
 
 
 @final
-class MultiHead(ReplacedLayer):
+class MultiHead(MemberLayer, ReplacedLayer):
     """M heads on the same features, computed as one layer (MIMO, section 2).
 
     Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result comes in
@@ -24,7 +25,8 @@ class MultiHead(ReplacedLayer):
         biases: the heads' biases, ``(M, K)``; None if the layer has none.
     """
 
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias"})
+    member_parameters = frozenset({"layer.weight", "layer.bias"})
+    is_single_pass = True
 
     def __init__(self, layer: Ordinary, weights: Tensor, biases: Tensor | None) -> None:
         super().__init__()

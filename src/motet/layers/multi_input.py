@@ -1,6 +1,7 @@
 """The input layer of a multi-input network."""
 
-from typing import Any, ClassVar, final
+from collections.abc import Sequence
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -8,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, like
 
 
 @final
-class MultiInput(ReplacedLayer):
+class MultiInput(MemberLayer, ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass one ordinary layer. Channel c of member
@@ -33,7 +35,8 @@ class MultiInput(ReplacedLayer):
         scale: multiplies the sum over members, but not the bias, where inputs are not mixed.
     """
 
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight"})
+    member_parameters = frozenset({"layer.weight"})
+    layout: Layout
 
     def __init__(self, layer: Ordinary, kernels: Tensor, *, layout: Layout, scale: float = 1.0) -> None:
         super().__init__()
@@ -105,13 +108,16 @@ class MultiInput(ReplacedLayer):
         """For a shared input every member reads the same: see `folded`."""
         return self.folded()
 
+    def subset(self, indices: Sequence[int]) -> None:
+        """None: the members' kernels are added up."""
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}" + ("" if self.scale == 1 else f", scale={self.scale}")
 
 
 @final
-class ConcatenatedInput(ReplacedLayer):
+class ConcatenatedInput(MemberLayer, ReplacedLayer):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which are never the same.
 
     As `MultiInput`, but for members whose rows differ even where they share the model's input, because something
@@ -122,8 +128,7 @@ class ConcatenatedInput(ReplacedLayer):
         kernels: the members' kernels, ``(M, *layer.weight.shape)``.
     """
 
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight"})
-    mixes_members: ClassVar[bool] = True
+    member_parameters = frozenset({"layer.weight"})
 
     def __init__(self, layer: Ordinary, kernels: Tensor) -> None:
         super().__init__()
@@ -134,6 +139,13 @@ class ConcatenatedInput(ReplacedLayer):
         """Rows ``(M B, ...)`` in, ``(B, ...)`` out."""
         concatenated: Tensor = self.layer(side_by_side(self.layer, x, self.members))
         return concatenated
+
+    def member(self, member: int) -> "ConcatenatedInput":
+        """The whole layer: it reads all members' rows at once."""
+        return self
+
+    def subset(self, indices: Sequence[int]) -> None:
+        """None: it reads all members' rows at once."""
 
     def equivalent_attribute(self, name: str) -> Any:
         """Of the layer for one input, whose weight is the sum of the kernels."""

@@ -1,13 +1,15 @@
 """Inputs of several members made different from each other, and put together, before a network reads them."""
 
 import math
-from typing import ClassVar, Literal, final
+from collections.abc import Sequence
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Convolution
 
@@ -16,7 +18,7 @@ _CONVOLVE = {1: F.conv1d, 2: F.conv2d}
 
 
 @final
-class SummedTransforms(nn.Module):
+class SummedTransforms(MemberLayer):
     """A fixed linear transform of each member's input, and their sum: ``sum_m phi_m(x_m)`` (DataMUX).
 
     Args:
@@ -29,6 +31,7 @@ class SummedTransforms(nn.Module):
     """
 
     weights: Tensor
+    layout: Layout
 
     def __init__(self, kind: Kind, weights: Tensor, *, axes: int, layout: Layout) -> None:
         super().__init__()
@@ -50,6 +53,13 @@ class SummedTransforms(nn.Module):
         flat = x.flatten(-self.axes) if self.axes else x
         return (flat @ weight.T).view(x.shape)
 
+    def member(self, member: int) -> "SummedTransforms":
+        """The whole layer: the network behind it reads the sum over all members."""
+        return self
+
+    def subset(self, indices: Sequence[int]) -> None:
+        """None: the network behind it reads the sum over all members."""
+
     def folded(self) -> "SummedTransforms":
         """The one transform that computes the same on one shared input."""
         return SummedTransforms(self.kind, self.weights.sum(dim=0, keepdim=True), axes=self.axes, layout=self.layout)
@@ -60,7 +70,7 @@ class SummedTransforms(nn.Module):
 
 
 @final
-class LearnedTransforms(nn.Module):
+class LearnedTransforms(MemberLayer):
     """A learned transform of each member's input: a convolution to as many channels, or a linear layer, and a ReLU.
 
     Args:
@@ -72,8 +82,8 @@ class LearnedTransforms(nn.Module):
         like: for device and dtype.
     """
 
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias", "norm.weight", "norm.bias"})
-    mixes_members: ClassVar[bool] = True
+    member_parameters = frozenset({"layer.weight", "layer.bias", "norm.weight", "norm.bias"})
+    layout: Layout
 
     layer: nn.Linear | Convolution
     norm: nn.Module | None
@@ -111,13 +121,20 @@ class LearnedTransforms(nn.Module):
         rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
         return rows.relu()
 
+    def member(self, member: int) -> "LearnedTransforms":
+        """The whole layer: the network behind it reads all members' rows at once."""
+        return self
+
+    def subset(self, indices: Sequence[int]) -> None:
+        """None: the network behind it reads all members' rows at once."""
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
 
 
 @final
-class Multiplexed(nn.Module):
+class Multiplexed(MemberLayer):
     """A network behind the transforms of its members' inputs (DataMUX).
 
     Args:
@@ -126,6 +143,8 @@ class Multiplexed(nn.Module):
         network: maps those to rows ``(M B, C)``.
         layout: the one that the transforms and the network's layers hold.
     """
+
+    layout: Layout
 
     def __init__(self, transforms: SummedTransforms | LearnedTransforms, network: nn.Module, *, layout: Layout) -> None:
         super().__init__()
@@ -140,6 +159,14 @@ class Multiplexed(nn.Module):
         with self.layout.rows(distinct=distinct, members=self.layout.members, mixing=None):
             out: Tensor = self.network(x)
         return out
+
+    def member(self, member: int) -> "Multiplexed":
+        """Itself: the network's layers are the member's."""
+        return self
+
+    def subset(self, indices: Sequence[int]) -> "Multiplexed":
+        """Itself: the network's layers are the members'."""
+        return self
 
 
 def random_rotations(members: int, size: int, *, like: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The ordinary layers that can be given a member axis."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ def _of_one(name: str) -> Any:
     return property(lambda layer: layer.equivalent_attribute(name))
 
 
-class ReplacedLayer(nn.Module):
+class ReplacedLayer(nn.Module, ABC):
     """A layer in an ordinary layer's place, of which a model can read what it read of that layer.
 
     Models read ``self.fc.in_features`` to reshape, ``self.conv.weight.dtype`` to cast, ``self.conv.stride`` to pad.

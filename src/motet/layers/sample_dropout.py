@@ -8,14 +8,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
+from motet.layers.parameter_roles import ParameterRoles
 
 Masks = Literal["fixed", "fresh"]
 MASKS: tuple[Masks, ...] = get_args(Masks)
 
 
 @final
-class SampleDropout(nn.Module):
+class SampleDropout(MemberLayer):
     """Drops entries in training and at test: rows ``(S B)`` in, each sample's with masks of its own.
 
     In training every row has a new mask, as with `torch.nn.Dropout`. At test masks are either as new (``"fresh"``),
@@ -32,6 +34,8 @@ class SampleDropout(nn.Module):
         chosen: which of the fixed masks, by their place in the generator's order, are the samples'; the first S if
             None.
     """
+
+    layout: Layout
 
     def __init__(
         self,
@@ -102,7 +106,7 @@ class SampleDropout(nn.Module):
 
 
 @final
-class _OneSample(nn.Module):
+class _OneSample(ParameterRoles):
     def __init__(self, dropout: SampleDropout, sample: int) -> None:
         super().__init__()
         # A copy under a tuple: registered, it would be taken for a layer of all members again.

@@ -7,17 +7,20 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 
 
 @final
-class SeparateNetworks(nn.Module):
+class SeparateNetworks(MemberLayer):
     """M networks that share nothing, each applied to its own rows.
 
     Args:
         networks: the members, in order; each maps ``(B, ...)`` to ``(B, C)``.
         layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
     """
+
+    layout: Layout
 
     def __init__(self, networks: Iterable[nn.Module], *, layout: Layout) -> None:
         super().__init__()
@@ -32,6 +35,15 @@ class SeparateNetworks(nn.Module):
     def member(self, member: int) -> nn.Module:
         """The member's own network."""
         return self.networks[member]
+
+    def member_view(self, member: int) -> nn.Module:
+        """The member's own network."""
+        return self.networks[member]
+
+    @property
+    def member_modules(self) -> Sequence[nn.Module]:
+        """The networks."""
+        return tuple(self.networks)
 
     def subset(self, indices: Sequence[int]) -> "SeparateNetworks":
         """The chosen members' networks alone."""

@@ -1,10 +1,11 @@
 """A layer with something before or behind it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, final
 
 from torch import nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.ordinary import ReplacedLayer
 
 
@@ -28,7 +29,7 @@ class _Wrapped(ReplacedLayer):
 
 
 @final
-class WrappedLayer(_Wrapped):
+class WrappedLayer(MemberLayer, _Wrapped):
     """A module with another before or behind it, in its place; models read of it what they read of the module itself.
 
     Args:
@@ -42,8 +43,11 @@ class WrappedLayer(_Wrapped):
         before, behind = _member_of(self.before, member), _member_of(self.behind, member)
         return self.inner if before is behind is None else _Wrapped(self.inner, before=before, behind=behind)
 
+    def subset(self, indices: Sequence[int]) -> "WrappedLayer":
+        """Itself: the three modules are the members'."""
+        return self
+
 
 def _member_of(module: nn.Module | None, member: int) -> nn.Module | None:
-    ordinary: Callable[[int], nn.Module] | None = getattr(module, "member", None)
-    own = ordinary(member) if callable(ordinary) else module
+    own = module.member(member) if isinstance(module, MemberLayer) else module
     return None if isinstance(own, nn.Identity) else own

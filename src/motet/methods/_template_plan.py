@@ -55,41 +55,104 @@ def plan_templates(
 ) -> Plan:
     """Decide between groups and one blob, and split the budget.
 
+    Args:
+        model: the single network.
+        probed: its probe, which says how often each layer runs.
+        params: the number of parameters that the members share; None for as many as the single network has.
+        sharing: "groups" for a bank for each weight shape, "blob" for one bank for all shapes, "auto" to choose.
+        bank_single_layers: whether a layer that is the only one of its shape gets a bank too.
+
     Raises:
         InputError: if no layer can be a mixture, if `sharing` is "groups" and no two layers have the same shape, and
             if the budget is too small, with the smallest possible one.
     """
     layers, fixed = _survey(model, probed)
     if not layers:
-        if any(parameter.requires_grad for parameter in model.parameters()):
-            raise InputError(
-                "MixtureEnsembles needs at least one ordinary Linear, Conv1d or Conv2d layer that is trained",
-                got=f"a {type(model).__name__} without one",
-                fix="Use another method, or unfreeze a layer",
-            )
+        _check_frozen(model)
         return Plan((), tuple(fixed), is_blob=False)
-    groups = _by(layers, lambda layer: (layer.weight.shape, *_place(layer)))
-    single = [] if bank_single_layers else [group[0] for group in groups if len(group) == 1]
-    groups = [group for group in groups if bank_single_layers or len(group) > 1]
-    if sharing == "groups" and not groups:
+    groups = _groups(layers, fixed, bank_single_layers=bank_single_layers)
+    if sharing == "groups" and not groups.layers:
         raise InputError(
             "sharing='groups' needs two or more trained layers of the same shape",
             got="a model without",
             fix="Pass sharing='blob' to let layers of all shapes share, or bank_single_layers=True",
         )
-    outside = count([*fixed, *single])
-    least = _least([_size(group) for group in groups], [group[0].weight.numel() for group in groups])
-    enough = params is None or params - outside >= least
-    mostly = 2 * sum(map(_size, groups)) >= _size(layers)
-    if sharing == "groups" or (sharing == "auto" and groups and mostly and enough):
-        if not enough:
-            raise _too_small(params, outside + least, "or sharing='blob', which does with less")
-        return Plan(_split(groups, params, outside), (*fixed, *single), is_blob=False)
-    blobs, outside = _by(layers, _place), count(fixed)
-    least = _least([_size(blob) for blob in blobs], [1] * len(blobs))
-    if params is not None and params - outside < least:
-        raise _too_small(params, outside + least, "or leave it out for as many as the single network has")
-    return Plan(_split(blobs, params, outside), tuple(fixed), is_blob=True)
+    if sharing == "groups" or (sharing == "auto" and _suits(groups, layers, params)):
+        return groups.plan(params, is_blob=False, way_out="or sharing='blob', which does with less")
+    blob = _blob(layers, fixed)
+    return blob.plan(params, is_blob=True, way_out="or leave it out for as many as the single network has")
+
+
+@final
+@dataclass(frozen=True)
+class _Banks:
+    """Which layers read which bank, before the budget is split between the banks.
+
+    Attributes:
+        layers: the layers of each bank.
+        needs: the number of entries that each bank must have at least.
+        shared: modules that all members share as they are.
+    """
+
+    layers: list[list[Ordinary]]
+    needs: list[int]
+    shared: tuple[nn.Module, ...]
+
+    @property
+    def smallest_budget(self) -> int:
+        """The smallest budget of which each bank's share, rounded down, is what it needs."""
+        sizes = [_size(layers) for layers in self.layers]
+        least = (-(-need * sum(sizes) // size) for size, need in zip(sizes, self.needs, strict=True))
+        return count(self.shared) + max(least, default=0)
+
+    def fits(self, params: int | None) -> bool:
+        """Whether the budget is large enough."""
+        return params is None or params >= self.smallest_budget
+
+    def plan(self, params: int | None, *, is_blob: bool, way_out: str) -> Plan:
+        """The plan for a budget.
+
+        Raises:
+            InputError: if the budget is too small; `way_out` is what else to do than to raise it.
+        """
+        if not self.fits(params):
+            raise InputError(
+                f"params must be at least {self.smallest_budget:,} for this model",
+                got=f"params={params}",
+                fix=f"Pass params={self.smallest_budget} or more, {way_out}",
+            )
+        budget = None if params is None else params - count(self.shared)
+        return Plan(_split(self.layers, budget), self.shared, is_blob=is_blob)
+
+
+def _groups(layers: Sequence[Ordinary], fixed: Sequence[nn.Module], *, bank_single_layers: bool) -> _Banks:
+    """A bank for each weight shape, with one whole template at least. Other layers are shared as they are."""
+    groups = _by(layers, lambda layer: (layer.weight.shape, *_place(layer)))
+    single = [] if bank_single_layers else [group[0] for group in groups if len(group) == 1]
+    groups = [group for group in groups if bank_single_layers or len(group) > 1]
+    return _Banks(groups, [group[0].weight.numel() for group in groups], (*fixed, *single))
+
+
+def _blob(layers: Sequence[Ordinary], fixed: Sequence[nn.Module]) -> _Banks:
+    """One bank for all layers (of one dtype and device), with one entry at least."""
+    blobs = _by(layers, _place)
+    return _Banks(blobs, [1] * len(blobs), tuple(fixed))
+
+
+def _suits(groups: _Banks, layers: Sequence[Ordinary], params: int | None) -> bool:
+    """Whether "auto" means groups: they hold half of the layers' weights or more, and the budget is enough."""
+    weights = sum(map(_size, groups.layers))
+    return bool(groups.layers) and 2 * weights >= _size(layers) and groups.fits(params)
+
+
+def _check_frozen(model: nn.Module) -> None:
+    """Refuse a model without layers for mixtures, unless nothing of it is trained."""
+    if any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            "MixtureEnsembles needs at least one ordinary Linear, Conv1d or Conv2d layer that is trained",
+            got=f"a {type(model).__name__} without one",
+            fix="Use another method, or unfreeze a layer",
+        )
 
 
 def count(modules: Iterable[nn.Module]) -> int:
@@ -134,29 +197,18 @@ def _size(layers: Iterable[Ordinary]) -> int:
     return sum(layer.weight.numel() for layer in layers)
 
 
-def _least(sizes: Sequence[int], needs: Sequence[int]) -> int:
-    """The smallest budget of which every group's share, rounded down, is what it needs."""
-    return max((-(-need * sum(sizes) // size) for size, need in zip(sizes, needs, strict=True)), default=0)
-
-
-def _split(groups: Sequence[Sequence[Ordinary]], params: int | None, outside: int) -> tuple[Group, ...]:
+def _split(groups: Sequence[Sequence[Ordinary]], budget: int | None) -> tuple[Group, ...]:
     """Every group's fraction of the budget is its fraction of the single network's weights (section 3.1).
 
-    Rounded down, and what that leaves goes to the groups that lost most by it: the shares add up to the budget.
-    (Rounding each to the nearest, as Plummer et al. 2022 do, may add up to more.)
+    Without a budget it is the number of those weights. Shares are rounded down, and the entries left over go to the
+    groups that lost most by it, so that the shares add up to the budget. (Rounding each to the nearest, as Plummer et
+    al. 2022 do, may add up to more.)
     """
     sizes = [_size(group) for group in groups]
-    budget = sum(sizes) if params is None else params - outside
+    if budget is None:
+        budget = sum(sizes)
     shares = [budget * size // sum(sizes) for size in sizes]
     by_loss = sorted(range(len(groups)), key=lambda index: -(budget * sizes[index] % sum(sizes)))
     for index in by_loss[: budget - sum(shares)]:
         shares[index] += 1
     return tuple(Group(tuple(group), share) for group, share in zip(groups, shares, strict=True))
-
-
-def _too_small(params: int | None, smallest: int, way_out: str) -> InputError:
-    return InputError(
-        f"params must be at least {smallest:,} for this model",
-        got=f"params={params}",
-        fix=f"Pass params={smallest} or more, {way_out}",
-    )

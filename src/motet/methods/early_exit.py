@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 from torch import Tensor, nn
 
 from motet.errors import InputError
-from motet.layers import Ordinary, mean_over_positions
+from motet.layers import Ordinary, ParameterRoles, mean_over_positions
 from motet.method import Given, Method, Model, instance_of
 from motet.methods.exits import check_exits, input_width, plan_exits
 from motet.objectives import ExitObjective
@@ -78,7 +78,7 @@ class EarlyExit(Method):
 
 
 @final
-class ExitHead(nn.Module):
+class ExitHead(ParameterRoles):
     """Mean over positions, then a linear layer, or two with a ReLU between them.
 
     Args:

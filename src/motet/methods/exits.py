@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.layers import Adapter, DepthWeights, Exits, Ordinary
 from motet.method import Given
 from motet.surgery import (
     Features,
+    Point,
     Probe,
     check_points,
     cut_points,
@@ -22,6 +23,7 @@ from motet.surgery import (
     output_layers,
     unknown_axis,
 )
+from motet.surgery.features import MixingCall
 
 Points = tuple[str, ...] | None
 Head = Callable[[int, int, Features, Ordinary], nn.Module]
@@ -78,7 +80,7 @@ class ExitPlan:
 
 
 def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> ExitPlan:
-    """Where `model` gets exits: at the points that the user named, or at those that `default_exits` finds.
+    """The exits of `model`: at the points that the user named, or at those that `default_exits` finds.
 
     Args:
         model: from `motet.method.instance_of`.
@@ -96,6 +98,24 @@ def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> 
     """
     if exits == ():
         return ExitPlan()
+    layer = _output_layer(model, given, probed)
+    output = next(name for name, module in model.named_modules() if module is layer)
+    example = torch.cat([given.example, given.example])  # two rows tell a batch axis from an axis of length 1
+    calls = mixing_calls(model, example)
+    between = _behind_input(model, probed, calls, layer)
+    if exits is None:
+        chosen = _found(model, example, calls, between)
+    else:
+        chosen = [
+            _named(point, calls, between, rows=len(example))
+            for point in check_points(model, example, exits, argument="exits")
+        ]
+    written = modules_modified_in_place(model, given.example, [features.point.name for features in chosen])
+    return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
+
+
+def _output_layer(model: nn.Module, given: Given, probed: Probe) -> Ordinary:
+    """The model's only output layer."""
     layers = output_layers(model, probed, given.last)
     if len(layers) != 1:
         raise InputError(
@@ -103,39 +123,44 @@ def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> 
             got=f"{len(layers)} of them",
             fix="Pass exits=() for a model with its own output alone",
         )
-    layer = layers[0]
-    _check_layer(layer)
-    example = torch.cat([given.example, given.example])  # two rows tell a batch axis from an axis of length 1
-    calls = mixing_calls(model, example)
-    output = next(name for name, module in model.named_modules() if module is layer)
-    # Whole numbers have no gradient to find their reader by: it is what runs first, an embedding.
-    first = max((index for index, call in enumerate(calls, start=1) if call.name in probed.input_layers), default=1)
+    _check_layer(layers[0])
+    return layers[0]
+
+
+def _behind_input(model: nn.Module, probed: Probe, calls: list[MixingCall], layer: Ordinary) -> range:
+    """How many runs of mixing layers lie before a point behind the input layers and before the output layer."""
+    # Whole numbers have no gradient to find their reader by: it is the layer that runs first, an embedding.
+    readers = (index for index, call in enumerate(calls, start=1) if call.name in probed.input_layers)
     last = next(index for index, call in enumerate(calls, start=1) if model.get_submodule(call.name) is layer)
-    if exits is None:
-        between = [point for point in cut_points(model, example) if first <= point.mixing < last]
-        found = [features for point in between if (features := features_at(point, calls, rows=len(example)))]
-        chosen = default_exits(found, last)
-        if not chosen:
-            raise InputError(
-                "a model with exits needs a point between its input and its output layer that everything goes through",
-                got="a model that has none",
-                fix="Pass exits=() for its own output alone, or put the body into modules that run one after the other",
-            )
-    else:
-        chosen = []
-        for point in check_points(model, example, exits, argument="exits"):
-            if not first <= point.mixing < last:
-                raise InputError(
-                    "an exit must lie behind the layers that read the input and before the output layer",
-                    got=f"exits with {point.name!r}",
-                    fix="Name points between them, or pass exits=() for the model's own output alone",
-                )
-            features = features_at(point, calls, rows=len(example))
-            if features is None:
-                raise unknown_axis(point)
-            chosen.append(features)
-    written = modules_modified_in_place(model, given.example, [features.point.name for features in chosen])
-    return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
+    return range(max(readers, default=1), last)
+
+
+def _found(model: nn.Module, example: Tensor, calls: list[MixingCall], between: range) -> list[Features]:
+    """The features at the default exits."""
+    points = [point for point in cut_points(model, example) if point.mixing in between]
+    found = [features for point in points if (features := features_at(point, calls, rows=len(example)))]
+    chosen = default_exits(found, between.stop)
+    if not chosen:
+        raise InputError(
+            "a model with exits needs a point between its input and its output layer that everything goes through",
+            got="a model that has none",
+            fix="Pass exits=() for its own output alone, or put the body into modules that run one after the other",
+        )
+    return chosen
+
+
+def _named(point: Point, calls: list[MixingCall], between: range, *, rows: int) -> Features:
+    """The features at a point that the user named."""
+    if point.mixing not in between:
+        raise InputError(
+            "an exit must lie behind the layers that read the input and before the output layer",
+            got=f"exits with {point.name!r}",
+            fix="Name points between them, or pass exits=() for the model's own output alone",
+        )
+    features = features_at(point, calls, rows=rows)
+    if features is None:
+        raise unknown_axis(point)
+    return features
 
 
 def adapter(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:

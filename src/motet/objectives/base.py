@@ -48,6 +48,11 @@ class Objective(ABC):
 class ExitObjective(ABC):
     """A training loss over the outputs of members that have an output at every depth."""
 
+    @property
+    def combination(self) -> Combination | None:
+        """How members that were trained under this loss are combined; None leaves it to the method."""
+        return None
+
     def check(self, likelihood: Likelihood) -> None:  # noqa: B027 - most losses refuse nothing
         """Raise `InputError` where the loss has no meaning for this likelihood."""
 

@@ -1,4 +1,4 @@
-"""How training went: one line a method over the epochs."""
+"""How training went: one line for each method over the epochs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,62 +27,65 @@ def plot_curves(
     at_label: str = "Epoch",
     log: bool | None = None,
 ) -> None:
-    """Mean over seeds as a strong line, every seed as a thin one, each method named at its line's end.
+    """Draw the mean over seeds as a strong line and every seed as a thin one, with the method's name at the line's end.
 
     Args:
-        ax: empty axes, with `motet.plots.figure.right_margin` inches free at their right for the names.
-        labels: one name a method; the position in the list settles colour and line style.
-        histories: one list a method, of one list a seed, of one mapping an epoch with `at` and `value`; None or
-            NaN where there is no value. Methods without any value are left out.
+        ax: empty axes, with `motet.plots.figure.right_margin` inches free to their right for the names.
+        labels: a name for each method. The position in the list determines colour and line style.
+        histories: for each method a list of seeds, each a list of epochs, each a mapping with `at` and `value`. A
+            value may be None or NaN where there is none. Methods without any value are left out.
         value: the key to plot.
-        value_label: what the vertical axis shows.
+        value_label: the title, which says what the vertical axis shows.
         at: the key of the horizontal axis, of whole numbers.
-        at_label: what the horizontal axis shows.
-        log: whether the vertical axis is logarithmic; by default where values are positive and far apart.
+        at_label: the label of the horizontal axis.
+        log: whether the vertical axis is logarithmic; by default if the values are positive and far apart.
     """
     ends: list[tuple[int, float, float]] = []
-    everything: list[float] = []
-    first, longest = 1.0, 1.0
+    drawn: list[NDArray[np.float64]] = []
     for index, runs in enumerate(histories):
         curves = [curve for curve in (_curve(run, at, value) for run in runs) if len(curve)]
-        if not curves:
-            continue
-        mean = _mean(curves)
-        for curve in curves if len(curves) > 1 else []:
-            ax.plot(curve[:, 0], curve[:, 1], color=color(index), linewidth=0.7, alpha=0.4, zorder=2)
-        ax.plot(
-            mean[:, 0],
-            mean[:, 1],
-            color=color(index),
-            linestyle=dashes(index),
-            linewidth=1.9,
-            zorder=3,
-            marker=marker(index) if len(mean) == 1 else None,
-        )
-        ends.append((index, float(mean[-1, 0]), float(mean[-1, 1])))
-        everything.extend(float(item) for curve in [*curves, mean] for item in curve[:, 1])
-        longest = max(longest, *(float(curve[-1, 0]) for curve in curves))
-        first = min(first, *(float(curve[0, 0]) for curve in curves))
+        if curves:
+            mean = _mean(curves)
+            _draw(ax, index, curves, mean)
+            ends.append((index, float(mean[-1, 0]), float(mean[-1, 1])))
+            drawn += [*curves, mean]
     ax.set_title(value_label)
     ax.set_xlabel(at_label)
     if not ends:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=LIGHT["muted"])
         return
-    values = np.array(everything)
+    values = np.concatenate([curve[:, 1] for curve in drawn])
+    first = min(1.0, *(float(curve[0, 0]) for curve in drawn))
+    longest = max(1.0, *(float(curve[-1, 0]) for curve in drawn))
     _scale(ax, values, first, longest, log=wants_log(values) if log is None else log)
     _name_ends(ax, labels, ends)
 
 
+def _draw(ax: Axes, index: int, curves: Sequence[NDArray[np.float64]], mean: NDArray[np.float64]) -> None:
+    """The mean of a method's seeds, and each seed where there are several."""
+    for curve in curves if len(curves) > 1 else []:
+        ax.plot(curve[:, 0], curve[:, 1], color=color(index), linewidth=0.7, alpha=0.4, zorder=2)
+    ax.plot(
+        mean[:, 0],
+        mean[:, 1],
+        color=color(index),
+        linestyle=dashes(index),
+        linewidth=1.9,
+        zorder=3,
+        marker=marker(index) if len(mean) == 1 else None,
+    )
+
+
 def _curve(run: History, at: str, value: str) -> NDArray[np.float64]:
-    """Rows of `at` and value, without holes."""
+    """Rows of `at` and `value`, without those that lack one of them."""
     rows = [(number(row.get(at)), number(row.get(value))) for row in run]
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)
     return table[np.isfinite(table).all(axis=1)]
 
 
 def _mean(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over the seeds at the epochs that all seeds have; where they share none, at any epoch."""
+    """Mean over the seeds at the epochs that all seeds have; at all epochs if they share none."""
     by_epoch: dict[float, list[float]] = {}
     for curve in curves:
         for epoch, item in curve:
@@ -106,7 +109,7 @@ def _scale(ax: Axes, values: NDArray[np.float64], first: float, longest: float, 
 
 
 def _name_ends(ax: Axes, labels: Sequence[str], ends: Sequence[tuple[int, float, float]]) -> None:
-    """Write each name right of the data area, as near to its line's end as the others allow."""
+    """Write each name to the right of the data area, as near to its line's end as the other names allow."""
     ax.autoscale_view(scalex=False)
     frame = ax.get_window_extent()
     unit = ax.figure.dpi / 72.0

@@ -11,6 +11,7 @@ from motet.plots.style import LIGHT, TEXT
 from motet.plots.tables import numbers
 
 _STRONGEST = 0.62  # opacity of the largest value: text over it stays readable in light and dark
+_MOST_WITH_TEXT = 10  # members
 
 
 def plot_disagreement(
@@ -21,27 +22,36 @@ def plot_disagreement(
     Args:
         ax: empty axes, square.
         matrix: M rows of M rates between 0 and 1; None or NaN where there is none. The diagonal is left empty.
-        largest: the rate that gets the strongest shade; give panels beside each other the same. Default: the
-            largest rate of the matrix.
+        largest: the rate that gets the strongest shade, which should be the same for panels side by side. The largest
+            rate of the matrix if None.
     """
     values = np.stack([numbers(row) for row in matrix]) if len(matrix) else np.zeros((0, 0))
     members = len(values)
     off = values[~np.eye(members, dtype=bool) & np.isfinite(values)] if members else np.zeros(0)
     top = largest if largest is not None else float(off.max(initial=0.0))
-    decimals = 1 if members <= 4 else 0
     for row in range(members):
         for column in range(members):
             value = float(values[row, column])
             if row == column or not math.isfinite(value):
                 ax.text(column, row, "\u2013", ha="center", va="center", color=LIGHT["muted"])
-                continue
-            shade = _STRONGEST * min(1.0, max(0.0, value / top)) if top > 0 else 0.0
-            cell = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=LIGHT["heat"], alpha=shade, linewidth=0)
-            ax.add_patch(cell)
-            if members <= 10:
-                text = f"{100 * value:.{decimals}f}"
-                ax.text(column, row, text, ha="center", va="center", fontsize=TEXT, color=LIGHT["ink"])
-    ticks = range(members) if members <= 10 else range(0, members, 5)
+            else:
+                shade = _STRONGEST * min(1.0, max(0.0, value / top)) if top > 0 else 0.0
+                _cell(ax, row, column, value, shade=shade, members=members)
+    _frame(ax, members)
+
+
+def _cell(ax: Axes, row: int, column: int, value: float, *, shade: float, members: int) -> None:
+    """A shaded square with its rate in percent, which is left out where squares are small."""
+    square = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=LIGHT["heat"], alpha=shade, linewidth=0)
+    ax.add_patch(square)
+    if members <= _MOST_WITH_TEXT:
+        text = f"{100 * value:.{1 if members <= 4 else 0}f}"
+        ax.text(column, row, text, ha="center", va="center", fontsize=TEXT, color=LIGHT["ink"])
+
+
+def _frame(ax: Axes, members: int) -> None:
+    """Limits and the members' numbers, without lines."""
+    ticks = range(members) if members <= _MOST_WITH_TEXT else range(0, members, 5)
     ax.set(xlim=(-0.5, max(members, 1) - 0.5), ylim=(max(members, 1) - 0.5, -0.5), aspect="equal")
     ax.set_xticks(list(ticks), [str(tick + 1) for tick in ticks])
     ax.set_yticks(list(ticks), [str(tick + 1) for tick in ticks])

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 
 def number(value: float | int | None) -> float:
-    """`value` as a float; None and infinities, which no axis can show, are NaN.
+    """`value` as a float; None, infinities and numbers of 1e100 and more, which no axis can show, are NaN.
 
     >>> number(None), number(2)
     (nan, 2.0)
     """
-    return float(value) if value is not None and math.isfinite(value) else math.nan
+    return float(value) if value is not None and abs(value) < 1e100 else math.nan
 
 
 def numbers(values: Iterable[float | int | None]) -> NDArray[np.float64]:

@@ -1,55 +1,42 @@
 """How a comparison was run, in words."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from motet.data import DataDescription
+from motet.experiments.records import Hardware
 from motet.report.record import Comparison
+
+_MOST_CLASSES = 20
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """How it was run, as pairs of a name and a value; what the record does not say is left out."""
-    about, data, hardware = comparison.about, comparison.data, comparison.hardware
-    sizes = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None]
-    task = str(data.get("task") or "")
-    if task and (data.get("classes") or 1) > 1:  # the number of outputs
-        task += f", {data['classes']} {'classes' if task == 'classification' else 'targets'}"
-    machine = [hardware.get("processor"), hardware.get("device")]
-    threads = hardware.get("threads")
-    classes = [str(name) for name in data.get("class_names") or []]
-    versions = [f"motet {about['motet']}" if about.get("motet") else "", _version("torch", hardware.get("torch"))]
+    """How the comparison was run, as pairs of a name and a value. What the record does not say is left out."""
+    record = comparison.record
     pairs = [
-        ("Data", _joined([data.get("name"), task])),
-        ("Examples", _joined(sizes)),
-        ("Split", str(data.get("split") or "")),
-        ("Note", "; ".join(str(note) for note in data.get("notes") or [])),
-        ("Classes", _joined([*classes[:20], "…"] if len(classes) > 20 else classes)),
-        ("Model", str(about.get("model") or "")),
-        ("Likelihood", str(about.get("likelihood") or "")),
-        ("Members", str(about.get("members") or "")),
-        ("Seeds", _joined([str(seed) for seed in comparison.seeds])),
-        ("Hardware", _joined([*machine, f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""])),
-        ("Versions", _joined(versions)),
-        ("Commit", str(about.get("commit") or "not recorded")),
-        ("Date", _date(about.get("created"))),
+        *(_data_facts(record.data) if record.data is not None else []),
+        ("Model", record.model),
+        ("Likelihood", record.likelihood or ""),
+        ("Members", str(record.members or "")),
+        ("Seeds", _joined(map(str, record.seeds))),
+        ("Hardware", _joined([record.hardware.processor, record.hardware.device, _threads(record.hardware)])),
+        ("Versions", _joined([_version("motet", record.motet), _version("torch", record.hardware.torch)])),
+        ("Commit", record.commit or "not recorded"),
+        ("Date", _date(record.created)),
     ]
     return [(name, value) for name, value in pairs if value]
 
 
 def training_facts(comparison: Comparison) -> list[tuple[str, str]]:
     """The training settings, as pairs of a name and a value."""
-    settings = {name: value for name, value in comparison.training.items() if name != "type"}
+    settings = {name: value for name, value in comparison.record.training.items() if name != "type"}
     return [(name.replace("_", " "), _plain(value)) for name, value in settings.items()]
 
 
-def _plain(value: Any) -> str:
-    """A setting as people write it; of settings within a setting, those that are not off."""
-    if isinstance(value, dict):
-        # Shares and ways of an augmentation that is off say nothing.
-        held = {name: each for name, each in value.items() if name not in ("type", "padding", "mix_probability")}
-        if not any(held.values()):
-            return "none"
-        on = {name: each for name, each in value.items() if name != "type" and each}
-        return ", ".join(f"{name.replace('_', ' ')} {_plain(each)}" for name, each in on.items())
+def _plain(value: object) -> str:
+    """A setting in words: "yes", "no" or "none" rather than Python's True, False and None."""
+    if isinstance(value, Mapping):
+        return _switched_on(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -57,19 +44,61 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _version(name: str, version: Any) -> str:
+def _switched_on(settings: Mapping[str, object]) -> str:
+    """The settings inside a setting (the augmentation) that are not off, or "none"."""
+    on = {name: value for name, value in settings.items() if name != "type" and value}
+    # These two only refine an augmentation, so that without one they say nothing.
+    if not on.keys() - {"padding", "mix_probability"}:
+        return "none"
+    return ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in on.items())
+
+
+def _data_facts(data: DataDescription) -> list[tuple[str, str]]:
+    return [
+        ("Data", _joined([data.name, _task(data)])),
+        ("Examples", _joined(_sizes(data))),
+        ("Split", data.split or ""),
+        ("Note", "; ".join(data.notes or ())),
+        ("Classes", _class_names(data)),
+    ]
+
+
+def _task(data: DataDescription) -> str:
+    """The task with the number of the network's outputs where there are several: "classification, 10 classes"."""
+    outputs = data.classes or 1
+    if data.task is None or outputs <= 1:
+        return data.task or ""
+    return f"{data.task}, {outputs} {'classes' if data.task == 'classification' else 'targets'}"
+
+
+def _sizes(data: DataDescription) -> list[str]:
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return [f"{rows:,} {part}" for part, rows in parts.items() if rows is not None]
+
+
+def _class_names(data: DataDescription) -> str:
+    names = data.class_names
+    return _joined([*names[:_MOST_CLASSES], "…"] if len(names) > _MOST_CLASSES else names)
+
+
+def _threads(hardware: Hardware) -> str:
+    return f"{hardware.threads} thread{'' if hardware.threads == 1 else 's'}" if hardware.threads else ""
+
+
+def _version(name: str, version: str) -> str:
     return f"{name} {version}" if version else ""
 
 
-def _joined(parts: list[Any]) -> str:
-    return ", ".join(str(part) for part in parts if part)
+def _joined(parts: Iterable[str]) -> str:
+    """The parts that are not empty, separated by commas."""
+    return ", ".join(part for part in parts if part)
 
 
-def _date(created: Any) -> str:
+def _date(created: str) -> str:
     try:
-        moment = datetime.fromisoformat(str(created))
+        moment = datetime.fromisoformat(created)
     except ValueError:
-        return str(created or "")
+        return created
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
     zone = " UTC" if moment.tzinfo is not None else ""

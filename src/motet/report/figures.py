@@ -1,7 +1,7 @@
 """The record's numbers as inline SVG."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def quality_cost(comparison: Comparison) -> list[str]:
                 [row.label for row in rows],
                 [row.measure("latency_ratio").mean for row in rows],
                 [row.measure(by.key).mean for row in rows],
-                [row.measure(by.key).error for row in rows],
+                [row.measure(by.key).standard_error for row in rows],
                 reference=None if single is None else single.index,
                 cost_label=f"Latency of one prediction ({TIMES} the single network)",
                 score_label=by.title,
@@ -81,10 +81,10 @@ def reliability(comparison: Comparison) -> list[Panel]:
     panels = []
     with style():
         for row in comparison.rows:
-            if not any(each["count"] for each in row.reliability):
+            if not any(each.count for each in row.reliability):
                 continue
             figure, ax = new_figure(_RELIABILITY, (0.55, 0.16, 0.36, 1.4))
-            plot_reliability(ax, row.reliability, color=color(row.index))
+            plot_reliability(ax, [asdict(each) for each in row.reliability], color=color(row.index))
             ece = row.measure("ece")
             note = f"ECE {fixed(ece.mean, 3)}" if ece.known else ""
             text = svg(figure, label=f"Reliability diagram of {row.label}. {note}", prefix=f"reliability-{row.index}")
@@ -100,7 +100,7 @@ def coverage(comparison: Comparison) -> list[Panel]:
             if not row.coverage:
                 continue
             figure, ax = new_figure(_COVERAGE, (0.55, 0.16, 0.36, 0.58))
-            plot_coverage(ax, row.coverage, color=color(row.index))
+            plot_coverage(ax, [asdict(each) for each in row.coverage], color=color(row.index))
             error = row.measure("coverage_error")
             note = f"coverage error {fixed(error.mean, 3)}" if error.known else ""
             text = svg(figure, label=f"Coverage of the intervals of {row.label}. {note}", prefix=f"cover-{row.index}")
@@ -125,6 +125,6 @@ def disagreement(comparison: Comparison) -> list[Panel]:
     return panels
 
 
-def _largest(matrix: Sequence[Sequence[float | int | None]]) -> float:
+def _largest(matrix: Sequence[Sequence[float]]) -> float:
     values = numbers(value for row in matrix for value in row)
     return float(np.nan_to_num(values, nan=0.0).max(initial=0.0))

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from motet.experiments.records import Measure
 from motet.report.numbers import fixed, significant
-from motet.report.record import Comparison, Measure, Ranking, Row
+from motet.report.record import Comparison, Ranking, Row
 
 _EFFICIENT = 1.5  # latency, relative to one network, up to which a method counts as efficient here
 
@@ -74,7 +75,7 @@ def errors_apart(a: Measure, b: Measure) -> float:
     """Difference of two means in units of its standard error; NaN where the standard errors are unknown."""
     if not (a.has_error and b.has_error):
         return math.nan
-    error = math.hypot(a.error, b.error)
+    error = math.hypot(a.standard_error, b.standard_error)
     difference = abs(a.mean - b.mean)
     return difference / error if error > 0 else (math.inf if difference > 0 else 0.0)
 

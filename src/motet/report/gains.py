@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from motet.experiments.records import Measure
 from motet.report.numbers import THIN, TIMES, counted, decimals, duration_unit, fixed, significant
-from motet.report.record import Measure, Row
+from motet.report.record import Row, measure
 
 _MINUS, _TO = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 
@@ -49,7 +50,7 @@ def gains(row: Row, single: Row, by: str = "nll") -> list[Gain]:
 
 
 def _score(name: str, now: Measure, before: Measure, scale: float) -> Gain:
-    places = decimals([Measure(mean=scale * now.mean), Measure(mean=scale * before.mean)], most=3)
+    places = decimals([measure(scale * now.mean), measure(scale * before.mean)], most=3)
     if scale == 100.0:
         sign, unit, difference = "%", "points", _signed(scale * (now.mean - before.mean), places)
     elif now.mean > 0 and before.mean > 0:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from motet.report.record import Measure
+from motet.experiments.records import Measure
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -14,10 +14,10 @@ MISSING = "\N{EN DASH}"
 def decimals(measures: Sequence[Measure], *, most: int = 4) -> int:
     """Decimals for a column: one more than the typical standard error needs, else three digits of the typical mean.
 
-    >>> decimals([Measure(mean=0.0712, error=0.002)]), decimals([Measure(mean=97.8)])
+    >>> decimals([Measure(mean=0.0712, standard_error=0.002)]), decimals([Measure(mean=97.8, standard_error=math.nan)])
     (4, 1)
     """
-    errors = sorted(m.error for m in measures if m.has_error and m.error > 0)
+    errors = sorted(m.standard_error for m in measures if m.has_error and m.standard_error > 0)
     if errors:
         return _clamp(1 - math.floor(math.log10(errors[len(errors) // 2])), most)
     means = sorted(abs(m.mean) for m in measures if m.known and m.mean != 0)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from motet._internal.files import write_text
+from motet.evaluation import SideBySide
+from motet.experiments import records
 from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
@@ -21,19 +22,22 @@ from motet.report.record import read_comparison
 from motet.report.selective import selective
 from motet.report.table import build_table
 
+Source = records.Comparison | Mapping[str, object] | str | Path
+"""What a page can be made of."""
 
-def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None = None) -> str:
+
+def render(comparison: Source, robustness: SideBySide | None = None) -> str:
     """The page as HTML.
 
     Args:
-        comparison: the record of `motet compare`: ``rows``, one a method, each with ``method``, ``label``,
-            ``scores``, ``cost`` and, where there are any, ``reliability``, ``disagreement_matrix`` and ``histories``;
-            beside them ``data``, ``training``, ``seeds``, ``hardware``, ``command`` and the like. null stands for
-            NaN, and what is absent is left out of the page.
+        comparison: what `motet compare` found: its record, the path of its ``compare.json``, or the plain data in that
+            file. In records of older versions, without a ``schema_version``, only ``rows`` are needed, with ``method``
+            and ``label``; what is absent is left out of the page.
         robustness: what `motet.experiments.gather` put together from its runs' evaluations under shift, if any.
 
     Raises:
-        InputError: there are no rows, or a row has no method or label.
+        InputError: naming the field that is missing, unknown, of another type or out of range; or there are no rows.
+        OSError: the file cannot be read.
     """
     read = read_comparison(comparison)
     several = [row for row in read.rows if row.members > 1]
@@ -43,7 +47,7 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
         .get_template("page.html.j2")
         .render(
             comparison=read,
-            about=read.about,
+            record=read.record,
             finding=finding,
             gains=[
                 (row, gains(row, read.single, read.ranking.key)) for row in finding.chosen if read.single is not None
@@ -55,11 +59,11 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
             quality_cost=[Markup(text) for text in figures.quality_cost(read)],
             curves=[Markup(text) for text in figures.curves(read)],
             reliability=figures.reliability(read),
-            selective=selective(read, robustness or {}, sizes=figures.SIZES),
+            selective=selective(read, None if robustness is None else robustness.selective, sizes=figures.SIZES),
             coverage=figures.coverage(read),
             disagreement=figures.disagreement(read),
-            shifts=shift.shifts(read, robustness or {}),
-            others=shift.others(read, robustness or {}),
+            shifts=shift.shifts(read, robustness),
+            others=shift.others(read, robustness),
             facts=facts(read),
             training=training_facts(read),
             light=LIGHT,
@@ -70,7 +74,7 @@ def render(comparison: Mapping[str, Any], robustness: Mapping[str, Any] | None =
     )
 
 
-def write_report(comparison: Mapping[str, Any], path: str | Path, robustness: Mapping[str, Any] | None = None) -> None:
+def write_report(comparison: Source, path: str | Path, robustness: SideBySide | None = None) -> None:
     """Write the page of `render` to `path`, whole or not at all. Raises what `render` raises."""
     write_text(Path(path), render(comparison, robustness))
 

@@ -1,35 +1,24 @@
-"""The record of a comparison, read into types: what is absent or null there is NaN, None or empty here."""
+"""A comparison's record as the report shows it: rows, measures by name, and what methods are ranked by.
+
+Thin views: what they hold is `motet.experiments.records`, where it is validated.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import final
 
-from motet.errors import InputError
+from motet.experiments import records
+from motet.experiments.records import CoverageLevel, LeftOut, Measure, ReliabilityBin, as_comparison
 from motet.plots.tables import number
+from motet.training import HistoryRow
+
+UNKNOWN = Measure(mean=math.nan, standard_error=math.nan)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A number over seeds: its mean and the standard error of that mean, NaN where there is none."""
-
-    mean: float
-    error: float = math.nan
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a mean."""
-        return math.isfinite(self.mean)
-
-    @property
-    def has_error(self) -> bool:
-        """Whether there is a mean with a standard error."""
-        return self.known and math.isfinite(self.error)
-
-
-UNKNOWN = Measure(mean=math.nan)
-
-
+@final
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """The score that methods are ranked by. `reason` says why, where that is not the negative log-likelihood."""
@@ -58,45 +47,92 @@ BY_RMSE = Ranking(
 )
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method: what it is, what it scored, what it cost. `width` is its model's, relative to the comparison's."""
+    """One method as it is shown.
+
+    Attributes:
+        index: its place in the comparison, which settles its colour.
+        record: what is known of it.
+        measures: scores and costs by name; a table of its own has others.
+    """
 
     index: int
-    method: str
-    key: str
-    label: str
-    members: int
-    summary: str
-    settings: str
-    width: float
-    model: str
+    record: records.ComparisonRow
     measures: Mapping[str, Measure]
-    reliability: Sequence[Mapping[str, Any]]
-    coverage: Sequence[Mapping[str, Any]]
-    disagreement: Sequence[Sequence[float | int | None]]
-    histories: Sequence[Sequence[Mapping[str, Any]]]
-    runs: Sequence[str]
 
     def measure(self, key: str) -> Measure:
         """Score or cost named `key`; `UNKNOWN` where the record has none."""
         return self.measures.get(key, UNKNOWN)
 
+    @property
+    def key(self) -> str:
+        """What tells the row from others."""
+        return self.record.key
 
-@dataclass(frozen=True, kw_only=True)
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.record.method
+
+    @property
+    def label(self) -> str:
+        """The row's name for people."""
+        return self.record.label
+
+    @property
+    def members(self) -> int:
+        """How many members it has."""
+        return self.record.members
+
+    @property
+    def width(self) -> float:
+        """How much wider than the comparison's model its model is."""
+        return self.record.width
+
+    @property
+    def reliability(self) -> Sequence[ReliabilityBin]:
+        """The bins of its reliability diagram, if any."""
+        return self.record.reliability or ()
+
+    @property
+    def coverage(self) -> Sequence[CoverageLevel]:
+        """The coverage of its intervals, if any."""
+        return self.record.coverage or ()
+
+    @property
+    def disagreement(self) -> Sequence[Sequence[float]]:
+        """The matrix of shares on which members disagree, if any."""
+        return self.record.disagreement_matrix or ()
+
+    @property
+    def histories(self) -> Sequence[Sequence[HistoryRow]]:
+        """A row an epoch for each seed."""
+        return self.record.histories
+
+
+@final
+@dataclass(frozen=True)
 class Comparison:
-    """All methods, and how they were run. `about` holds the record's other entries, ``{}`` or None where absent.
+    """A comparison as it is shown: its record, and what follows from it."""
 
-    `left_out` holds the label of each method that refused the model, and its reason.
-    """
+    record: records.Comparison
 
-    rows: Sequence[Row]
-    seeds: Sequence[int]
-    data: Mapping[str, Any]
-    training: Mapping[str, Any]
-    hardware: Mapping[str, Any]
-    about: Mapping[str, Any]
-    left_out: Sequence[tuple[str, str]]
+    @cached_property
+    def rows(self) -> Sequence[Row]:
+        """The methods."""
+        return [Row(index=i, record=row, measures=_measures(row)) for i, row in enumerate(self.record.rows)]
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Each method was trained with each of them."""
+        return self.record.seeds
+
+    @property
+    def left_out(self) -> Sequence[LeftOut]:
+        """Methods that refused the model."""
+        return self.record.left_out
 
     @property
     def single(self) -> Row | None:
@@ -108,67 +144,38 @@ class Comparison:
     @property
     def ranking(self) -> Ranking:
         """What methods are ranked by: the NLL, but for unit variance. Records without a likelihood had that one."""
-        unsaid = "gaussian" if self.data.get("task") == "regression" else ""
-        return BY_RMSE if (self.about.get("likelihood") or unsaid) == "gaussian" else BY_NLL
+        data = self.record.data
+        unsaid = "gaussian" if data is not None and data.task == "regression" else ""
+        return BY_RMSE if (self.record.likelihood or unsaid) == "gaussian" else BY_NLL
 
     def known(self, key: str) -> bool:
         """Whether any method has a number for `key`."""
         return any(row.measure(key).known for row in self.rows)
 
 
-def read_comparison(record: Mapping[str, Any]) -> Comparison:
-    """Read the record that ``motet compare`` writes.
+def read_comparison(comparison: records.Comparison | Mapping[str, object] | str | Path) -> Comparison:
+    """The view of a comparison: of its record, or of what `motet.experiments.records.as_comparison` reads.
 
     Raises:
-        InputError: there are no rows, or a row has no method or label.
+        InputError: there are no rows, or a field is missing, unknown, of another type or out of range.
     """
-    rows = record.get("rows") or []
-    if not rows:
-        raise InputError(
-            "a comparison must have at least one row",
-            got="no rows",
-            fix="Run `motet compare` with at least one method, and pass the record it wrote",
-        )
-    return Comparison(
-        rows=[_row(index, row) for index, row in enumerate(rows)],
-        seeds=list(record.get("seeds") or []),
-        data=record.get("data") or {},
-        training=record.get("training") or {},
-        hardware=record.get("hardware") or {},
-        about=record,
-        left_out=[(str(each.get("label")), str(each.get("reason"))) for each in record.get("left_out") or []],
-    )
+    return Comparison(as_comparison(comparison))
 
 
-def _row(index: int, row: Mapping[str, Any]) -> Row:
-    for key in ("method", "label"):
-        if not row.get(key):
-            raise InputError(
-                f"every row of a comparison must have a {key}",
-                got=f"row {index} with {', '.join(sorted(row)) or 'nothing'}",
-                fix="Pass the record that `motet compare` wrote",
-            )
-    return Row(
-        index=index,
-        method=str(row["method"]),
-        key=str(row.get("key") or row["method"]),
-        label=str(row["label"]),
-        members=int(row.get("members") or 1),
-        summary=str(row.get("summary") or ""),
-        settings=str(row.get("settings") or ""),
-        width=float(row.get("width") or 1),
-        model=str(row.get("model") or ""),
-        measures={key: measure(value) for part in ("scores", "cost") for key, value in (row.get(part) or {}).items()},
-        reliability=row.get("reliability") or [],
-        coverage=row.get("coverage") or [],
-        disagreement=row.get("disagreement_matrix") or [],
-        histories=row.get("histories") or [],
-        runs=[str(run) for run in row.get("runs") or []],
-    )
+def measure(value: Measure | float | int | None) -> Measure:
+    """A number without an error, such as a cost, as a measure; a measure as it is."""
+    return value if isinstance(value, Measure) else Measure(mean=number(value), standard_error=math.nan)
 
 
-def measure(value: Any) -> Measure:
-    """A number of the record: alone, or a mapping of ``mean`` and ``standard_error``."""
-    if isinstance(value, Mapping):
-        return Measure(mean=number(value.get("mean")), error=number(value.get("standard_error")))
-    return Measure(mean=number(value))
+def _measures(row: records.ComparisonRow) -> dict[str, Measure]:
+    cost = row.cost
+    counts = {"parameters": cost.parameters, "flops": cost.flops}
+    times = {
+        name: getattr(cost, name)
+        for name in ("latency_ratio", "latency_ratio_low", "latency_ratio_high", "latency_seconds")
+    }
+    return {
+        **row.scores,
+        **{name: measure(value) for name, value in (counts | times).items()},
+        "train_seconds": cost.train_seconds,
+    }

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from motet.evaluation.comparison_records import SelectiveComparison, SelectiveCurves
 from motet.plots.curves import plot_curves
 from motet.plots.figure import new_figure, right_margin, svg
 from motet.plots.style import style
@@ -27,16 +27,15 @@ class Selective:
 
 
 def selective(
-    comparison: Comparison, gathered: Mapping[str, Any], *, sizes: Mapping[str, tuple[float, float]]
+    comparison: Comparison, found: SelectiveComparison | None, *, sizes: Mapping[str, tuple[float, float]]
 ) -> Selective | None:
     """The figure in each of `sizes` and the table, of what `motet.experiments.gather` found; None if it found none."""
-    found = gathered.get("selective") or {}
-    methods = {method["key"]: method for method in found.get("methods") or []}
+    methods = {} if found is None else {method.key: method.risks for method in found.methods}
     shown = [(row, methods[row.key]) for row in comparison.rows if row.key in methods]
-    if not shown:
+    if found is None or not shown:
         return None
     figures = [
-        risk_figure(comparison, shown, found["coverage"], size=size, prefix=f"selective-{name}")
+        risk_figure(comparison, shown, found.coverage, size=size, prefix=f"selective-{name}")
         for name, size in sizes.items()
     ]
     return Selective(figures=figures, table=risk_table(comparison, shown))
@@ -44,7 +43,7 @@ def selective(
 
 def risk_figure(
     comparison: Comparison,
-    shown: Sequence[tuple[Row, Mapping[str, Any]]],
+    shown: Sequence[tuple[Row, SelectiveCurves]],
     coverage: Sequence[float],
     *,
     size: tuple[float, float],
@@ -54,12 +53,12 @@ def risk_figure(
 
     Args:
         comparison: whose rows settle the colours.
-        shown: rows with their ``curves``, risks at each of `coverage`, a list a seed.
+        shown: rows with their risks at each of `coverage`, a curve a seed.
         coverage: from 0 to 1.
         size: width and height in inches.
         prefix: see `motet.plots.figure.svg`.
     """
-    curves: dict[int, Sequence[Sequence[float | None]]] = {row.index: method["curves"] for row, method in shown}
+    curves = {row.index: risks.curves for row, risks in shown}
     labels = [row.label for row in comparison.rows]
     histories = [
         [
@@ -67,7 +66,7 @@ def risk_figure(
                 {"coverage": round(100 * at), "risk": 100 * number(risk)}
                 for at, risk in zip(coverage, curve, strict=True)
             ]
-            for curve in curves.get(index, [])
+            for curve in curves.get(index, ())
         ]
         for index in range(len(labels))
     ]
@@ -89,9 +88,9 @@ def risk_figure(
         return svg(figure, label=about, prefix=prefix)
 
 
-def risk_table(comparison: Comparison, shown: Sequence[tuple[Row, Mapping[str, Any]]]) -> Table:
-    """Error rates at some coverages: rows with what was found ``at`` them, ``{"0.5": {"mean": ...}, ...}``."""
-    coverages = dict.fromkeys(at for _, method in shown for at in method["at"])
+def risk_table(comparison: Comparison, shown: Sequence[tuple[Row, SelectiveCurves]]) -> Table:
+    """Error rates at the coverages of small tables."""
+    coverages = dict.fromkeys(at for _, risks in shown for at in risks.at)
     columns = [
         Column(
             key=f"risk_{at}",
@@ -103,7 +102,6 @@ def risk_table(comparison: Comparison, shown: Sequence[tuple[Row, Mapping[str, A
         for at in coverages
     ]
     rows = [
-        replace(row, measures={f"risk_{at}": measure(value) for at, value in method["at"].items()})
-        for row, method in shown
+        replace(row, measures={f"risk_{at}": measure(value) for at, value in risks.at.items()}) for row, risks in shown
     ]
     return build_table(comparison, columns, rows)

@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from motet.evaluation.comparison_records import (
+    Measure,
+    MethodOOD,
+    MethodUnderShift,
+    OODComparison,
+    ShiftComparison,
+    SideBySide,
+)
 from motet.plots.curves import plot_curves
 from motet.plots.figure import new_figure, right_margin, svg
 from motet.plots.style import style
@@ -53,6 +61,8 @@ _OOD: tuple[tuple[str, str, Literal["lower", "higher"], str], ...] = (
     ("fpr95", f"FPR95{NO_BREAK}%", "lower", "Share of strange images that pass as known where 95 % of the known do"),
 )
 
+Method = TypeVar("Method", MethodUnderShift, MethodOOD)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
@@ -77,30 +87,55 @@ class Other:
     table: Table
 
 
-def shifts(comparison: Comparison, gathered: Mapping[str, Any]) -> list[Shift]:
+def shifts(comparison: Comparison, found: SideBySide | None) -> list[Shift]:
     """Every shift that some method was evaluated under.
 
     Args:
         comparison: the record, read.
-        gathered: what `motet.experiments.gather` put together; ``{}`` if nothing was.
+        found: what `motet.experiments.gather` put together, if anything was.
     """
-    return [_shift(index, each, comparison) for index, each in enumerate(gathered.get("shifts") or [])]
+    return [] if found is None else [_shift(index, each, comparison) for index, each in enumerate(found.shifts)]
 
 
-def others(comparison: Comparison, gathered: Mapping[str, Any]) -> list[Other]:
+def others(comparison: Comparison, found: SideBySide | None) -> list[Other]:
     """Every data set out of distribution that some method was asked about."""
-    return [_other(each, comparison) for each in gathered.get("ood") or []]
+    return [] if found is None else [_other(each, comparison) for each in found.ood]
 
 
-def _shift(index: int, found: Mapping[str, Any], comparison: Comparison) -> Shift:
-    shown = _rows(found, comparison)
-    several = len(found["severities"]) > 1
-    severities = f"severit{'ies' if several else 'y'} {', '.join(map(str, found['severities']))}"
-    averaged, measured = found["averaged"], found["corruptions"]
+def _shift(index: int, found: ShiftComparison, comparison: Comparison) -> Shift:
+    shown = _rows(found.methods, comparison)
+    classes = any("accuracy" in method.clean for _, method in shown)
+    kept = [(row, method.selective.mean) for row, method in shown if method.selective is not None]
+    figures = _figures(index, shown, comparison)
+    if kept:
+        figures.append(risk_figure(comparison, kept, found.coverage, size=_SIZE, prefix=f"shift-{index}-risk"))
+    references = dict.fromkeys(method.reference for _, method in shown if method.reference)
+    return Shift(
+        name=found.name,
+        about=_about(found),
+        metric="Accuracy in %" if classes else "RMSE",
+        figures=figures,
+        means=build_table(comparison, _MEANS, [_with(row, method.mean) for row, method in shown]),
+        corruptions=_corruption_table(comparison, found, shown, classes=classes),
+        selective=risk_table(comparison, kept) if kept else None,
+        reference=", ".join(references),
+    )
+
+
+def _about(found: ShiftComparison) -> str:
+    several = len(found.severities) > 1
+    severities = f"severit{'ies' if several else 'y'} {', '.join(map(str, found.severities))}"
+    averaged, measured = found.averaged, found.corruptions
     count = f"{len(averaged)} shifts" if len(averaged) > 1 else averaged[0].replace("_", " ")
     if len(averaged) != len(measured):
         count += f" of the {len(measured)} measured"
-    classes = any("accuracy" in method["clean"] for _, method in shown)
+    return f"means over {count} at {severities}; {found.rows:,} examples each"
+
+
+def _corruption_table(
+    comparison: Comparison, found: ShiftComparison, shown: Sequence[tuple[Row, MethodUnderShift]], *, classes: bool
+) -> Table:
+    """Each corruption's mean over severities, one row a method."""
     metric, name = ("accuracy", "Accuracy in %") if classes else ("rmse", "RMSE")
     columns = [
         Column(
@@ -110,39 +145,26 @@ def _shift(index: int, found: Mapping[str, Any], comparison: Comparison) -> Shif
             kind="percent" if classes else "number",
             explanation=f"{name} under {each.replace('_', ' ')}, its mean over severities.",
         )
-        for each in measured
+        for each in found.corruptions
     ]
-    by_corruption = [
-        _with(row, {each: scores[metric] for each, scores in method["corruptions"].items()}) for row, method in shown
+    rows = [
+        _with(row, {each: scores[metric] for each, scores in method.corruptions.items() if metric in scores})
+        for row, method in shown
     ]
-    kept = [(row, method["selective"]["mean"]) for row, method in shown if method.get("selective")]
-    figures = _figures(index, shown, comparison)
-    if kept:
-        figures.append(risk_figure(comparison, kept, found["coverage"], size=_SIZE, prefix=f"shift-{index}-risk"))
-    references = dict.fromkeys(method["reference"] for _, method in shown if method.get("reference"))
-    return Shift(
-        name=found["name"],
-        about=f"means over {count} at {severities}; {found['rows']:,} examples each",
-        metric=name,
-        figures=figures,
-        means=build_table(comparison, _MEANS, [_with(row, method["mean"]) for row, method in shown]),
-        corruptions=build_table(comparison, columns, by_corruption),
-        selective=risk_table(comparison, kept) if kept else None,
-        reference=", ".join(references),
-    )
+    return build_table(comparison, columns, rows)
 
 
-def _figures(index: int, shown: Sequence[tuple[Row, Mapping[str, Any]]], comparison: Comparison) -> list[str]:
+def _figures(index: int, shown: Sequence[tuple[Row, MethodUnderShift]], comparison: Comparison) -> list[str]:
     """Each score over severity, one line a method, as SVG."""
-    curves: dict[int, Sequence[Sequence[Mapping[str, Any]]]] = {row.index: method["curves"] for row, method in shown}
+    curves = {row.index: method.curves for row, method in shown}
     labels = [row.label for row in comparison.rows]
     drawn = []
     with style():
         for metric, label, scale in _FIGURES:
             histories = [
                 [
-                    [{"severity": point["severity"], metric: scale * number(point.get(metric))} for point in run]
-                    for run in curves.get(at, [])
+                    [{"severity": point.severity, metric: scale * number(point.scores.get(metric))} for point in run]
+                    for run in curves.get(at, ())
                 ]
                 for at in range(len(labels))
             ]
@@ -155,38 +177,39 @@ def _figures(index: int, shown: Sequence[tuple[Row, Mapping[str, Any]]], compari
     return drawn
 
 
-def _other(found: Mapping[str, Any], comparison: Comparison) -> Other:
-    rows, columns = [], []
-    for row, method in _rows(found, comparison):
-        scores = {
-            f"{metric}_{name}": value
-            for name, values in method["scores"].items()
-            if row.members > 1 or name != "mutual_information"  # one member has none
-            for metric, value in values.items()
-        }
-        rows.append(_with(row, scores))
-    for metric, head, better, meaning in _OOD:
-        for name, by in _UNCERTAINTIES.items():
-            columns.append(
-                Column(
-                    key=f"{metric}_{name}",
-                    head=f"{head} {by}",
-                    better=better,
-                    kind="percent",
-                    explanation=f"{meaning}, by {by}. {better.capitalize()} is better.",
-                )
-            )
-    dropped = found["dropped"]
-    about = f"{found['rows']:,} images" + (f"; {dropped:,} that stand in the data itself were dropped" * bool(dropped))
-    return Other(name=found["dataset"], about=about, table=build_table(comparison, columns, rows))
+def _other(found: OODComparison, comparison: Comparison) -> Other:
+    rows = [_with(row, _ood_scores(row, method)) for row, method in _rows(found.methods, comparison)]
+    columns = [
+        Column(
+            key=f"{metric}_{name}",
+            head=f"{head} {by}",
+            better=better,
+            kind="percent",
+            explanation=f"{meaning}, by {by}. {better.capitalize()} is better.",
+        )
+        for metric, head, better, meaning in _OOD
+        for name, by in _UNCERTAINTIES.items()
+    ]
+    dropped = found.dropped
+    about = f"{found.rows:,} images" + (f"; {dropped:,} that stand in the data itself were dropped" * bool(dropped))
+    return Other(name=found.dataset, about=about, table=build_table(comparison, columns, rows))
 
 
-def _rows(found: Mapping[str, Any], comparison: Comparison) -> list[tuple[Row, Mapping[str, Any]]]:
+def _ood_scores(row: Row, method: MethodOOD) -> dict[str, Measure]:
+    return {
+        f"{metric}_{name}": value
+        for name, values in method.scores.items()
+        if row.members > 1 or name != "mutual_information"  # one member has none
+        for metric, value in (("auroc", values.auroc), ("fpr95", values.fpr95))
+    }
+
+
+def _rows(methods: Sequence[Method], comparison: Comparison) -> list[tuple[Row, Method]]:
     """The comparison's rows that were evaluated, each with what was found."""
-    methods = {method["key"]: method for method in found["methods"]}
-    return [(row, methods[row.key]) for row in comparison.rows if row.key in methods]
+    found = {method.key: method for method in methods}
+    return [(row, found[row.key]) for row in comparison.rows if row.key in found]
 
 
-def _with(row: Row, values: Mapping[str, Any]) -> Row:
+def _with(row: Row, values: Mapping[str, Measure]) -> Row:
     """The row with other measures, for a table of its own."""
     return replace(row, measures={key: measure(value) for key, value in values.items()})

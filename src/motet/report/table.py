@@ -1,12 +1,12 @@
 """The tables: which columns have something to show, and how their cells read."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from motet.experiments.records import Measure
 from motet.report.columns import Column
 from motet.report.numbers import MISSING, THIN, TIMES, counted, decimals, duration_unit, fixed
-from motet.report.record import Comparison, Measure, Row
+from motet.report.record import Comparison, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ _Write = Callable[[Measure], tuple[str, str]]
 
 
 def _number(measures: Sequence[Measure], scale: float = 1.0, unit: str = "", places: int | None = None) -> _Write:
-    scaled = [Measure(mean=scale * m.mean, error=scale * m.error) for m in measures]
+    scaled = [Measure(mean=scale * m.mean, standard_error=scale * m.standard_error) for m in measures]
     digits = decimals(scaled) if places is None else places
     shows_errors = any(m.has_error for m in measures)
 
@@ -88,7 +88,7 @@ def _number(measures: Sequence[Measure], scale: float = 1.0, unit: str = "", pla
             return MISSING, ""
         error = ""
         if shows_errors:
-            error = f"± {fixed(scale * measure.error, digits)}" if math.isfinite(measure.error) else f"± {MISSING}"
+            error = f"± {fixed(scale * measure.standard_error, digits) if measure.has_error else MISSING}"
         return fixed(scale * measure.mean, digits) + unit, error
 
     return write

@@ -1,6 +1,6 @@
-"""The official corrupted test sets, where the user has them: CIFAR-10-C and CIFAR-100-C, ImageNet-C.
+"""The official corrupted test sets, read from the user's copies: CIFAR-10-C and CIFAR-100-C, ImageNet-C.
 
-Both are read a batch at a time, so that memory does not grow with the set.
+They are read a batch at a time, so that memory does not grow with the size of the set.
 """
 
 import re
@@ -24,14 +24,14 @@ ShiftedBatch = tuple[UInt8[Tensor, "batch channel height width"], Int64[Tensor, 
 
 @final
 class CifarC:
-    """A folder of CIFAR-10-C or CIFAR-100-C: ``<corruption>.npy`` of five severities one after the other,
-    ``labels.npy``.
+    """A folder of CIFAR-10-C or CIFAR-100-C.
 
-    Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are mapped into memory,
-    not read whole.
+    It holds ``labels.npy`` and, for each corruption, ``<corruption>.npy`` with the images of the five severities one
+    after the other. Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are
+    mapped into memory, not read whole.
 
     Args:
-        folder: with the files in it.
+        folder: the folder with the files.
 
     Raises:
         InputError: when the folder has no labels.npy, no corruption, or files that do not fit together.
@@ -39,20 +39,31 @@ class CifarC:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        files = sorted(file for file in self.folder.glob("*.npy") if file.stem != "labels")
-        if not files or not (self.folder / "labels.npy").is_file():
-            found = ", ".join(each.name for each in sorted(self.folder.glob("*.npy"))) or "no .npy file"
-            raise InputError(
-                "a CIFAR-C folder must hold labels.npy and a .npy file for each corruption",
-                got=f"{self.folder} with {found}",
-                fix="Unpack CIFAR-10-C.tar from zenodo.org/records/2535967 (CIFAR-100-C: 3555552) and pass its folder",
-            )
+        files = self._files()
         self.names = tuple(file.stem for file in files)
         """The corruptions found."""
         labels = _array(self.folder / "labels.npy")
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise _misfit(self.folder / "labels.npy", labels, "one whole number a row")
         self._images = {file.stem: _checked_images(file, len(labels)) for file in files}
+        self._labels = self._labels_of_one_severity(labels, rows=self._rows())
+        self.classes = int(self._labels.max()) + 1
+        """The highest label, plus 1."""
+
+    def _files(self) -> list[Path]:
+        """The corruptions' files; an error without them or without labels."""
+        arrays = sorted(self.folder.glob("*.npy"))
+        files = [file for file in arrays if file.stem != "labels"]
+        if not files or not (self.folder / "labels.npy").is_file():
+            raise InputError(
+                "a CIFAR-C folder must hold labels.npy and a .npy file for each corruption",
+                got=f"{self.folder} with {', '.join(file.name for file in arrays) or 'no .npy file'}",
+                fix="Unpack CIFAR-10-C.tar from zenodo.org/records/2535967 (CIFAR-100-C: 3555552) and pass its folder",
+            )
+        return files
+
+    def _rows(self) -> int:
+        """The number of images of one severity, the same for all corruptions."""
         sizes = {len(images) for images in self._images.values()}
         if len(sizes) > 1:
             raise InputError(
@@ -60,15 +71,16 @@ class CifarC:
                 got=", ".join(f"{len(images):,} in {name}.npy" for name, images in self._images.items()),
                 fix="Unpack the archive again: one of the files is not whole",
             )
-        rows = sizes.pop() // len(SEVERITIES)
+        return sizes.pop() // len(SEVERITIES)
+
+    def _labels_of_one_severity(self, labels: NDArray[Any], *, rows: int) -> Tensor:
+        """The first `rows` labels, checked to be classes and, where there are more, the same for each severity."""
         every = torch.from_numpy(np.asarray(labels).astype(np.int64)).reshape(-1, rows)
         if int(every.min()) < 0:
             raise _misfit(self.folder / "labels.npy", labels, f"classes from 0, not {int(every.min())}")
         if bool((every != every[0]).any()):
             raise _misfit(self.folder / "labels.npy", labels, f"the same {rows:,} labels for each severity")
-        self._labels = every[0]
-        self.classes = int(self._labels.max()) + 1
-        """The highest label, plus 1."""
+        return every[0]
 
     def image_shape(self, name: str) -> tuple[int, ...]:
         """``(channels, height, width)`` of a corruption's images."""
@@ -76,15 +88,15 @@ class CifarC:
         return (channels, height, width)
 
     def files(self, name: str, severity: int) -> tuple[Path, ...]:
-        """The files that the images and labels of a corruption stand in."""
+        """The files with the images and labels of a corruption."""
         return (self.folder / f"{name}.npy", self.folder / "labels.npy")
 
     def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
         """The images of one corruption and severity in order, with their labels.
 
         Raises:
-            InputError: at the call, for a corruption that the folder has not (with the nearest), a severity outside
-                1..5, or a batch size below 1.
+            InputError: for a corruption that is not in the folder (the message names the nearest), a severity outside
+                1..5, or a batch size below 1. Raised by the call, not by the first batch.
         """
         severity = check_severity(severity)
         _check_name(name, self.names, self.folder)
@@ -107,7 +119,7 @@ class ImageNetC:
     """A folder of ImageNet-C: ``<corruption>/<severity>/<class>/<image>``, or the same under ``<family>/`` folders.
 
     Args:
-        folder: with the corruptions, or families of them, in it.
+        folder: the folder with the corruptions, or with families of them.
         classes: the training classes' folder names, in the order of their labels; by default the folder names found,
             sorted, which is the usual order.
 
@@ -117,43 +129,31 @@ class ImageNetC:
 
     def __init__(self, folder: str | Path, *, classes: Sequence[str] | None = None) -> None:
         self.folder = Path(folder)
-        inside = [child for child in sorted(self.folder.glob("*")) if child.is_dir()]
-        nested = [child for parent in inside for child in sorted(parent.glob("*")) if child.is_dir()]
-        self._folders = {child.name: child for child in inside + nested if (child / "1").is_dir()}
-        if not self._folders:
-            raise InputError(
-                "an ImageNet-C folder must hold folders <corruption>/<severity>/<class>",
-                got=f"{self.folder} with {', '.join(child.name for child in inside[:8]) or 'no folder in it'}",
-                fix="Unpack the archives from zenodo.org/records/2235448 and pass the folder they lie in",
-            )
-        for name, path in self._folders.items():
-            lacking = [str(severity) for severity in SEVERITIES if not (path / str(severity)).is_dir()]
-            if lacking:
-                raise InputError(
-                    "every corruption must have a folder for each severity from 1 to 5",
-                    got=f"{name} without {', '.join(lacking)} (in {path})",
-                    fix="Unpack its archive again",
-                )
+        self._folders = _corruption_folders(self.folder)
         self.names = tuple(self._folders)
         """The corruptions found."""
         places = [path / str(severity) for path in self._folders.values() for severity in SEVERITIES]
         self.classes = tuple(classes or _class_folders(places[0]))
         """Folder names of the classes, in the order of their labels."""
         for place in places:
-            found = _class_folders(place)
-            strange = sorted(set(found) - set(self.classes))
-            if strange or not found:
-                raise InputError(
-                    "the class folders of ImageNet-C must be those of the training data",
-                    got=f"{', '.join(strange[:8]) or 'no class folder'} in {place}",
-                    fix="Pass classes= with the training folders' names (n01440764, ...), in the order of their labels",
-                )
-            if next(self._labelled(place), None) is None:
-                raise InputError(
-                    "every corruption of ImageNet-C must have images at each severity",
-                    got=f"none in the class folders of {place}",
-                    fix="Unpack its archive again",
-                )
+            self._check_classes(place)
+
+    def _check_classes(self, place: Path) -> None:
+        """Check that a corruption's folder of one severity holds images, all of them in folders of known classes."""
+        found = _class_folders(place)
+        strange = sorted(set(found) - set(self.classes))
+        if strange or not found:
+            raise InputError(
+                "the class folders of ImageNet-C must be those of the training data",
+                got=f"{', '.join(strange[:8]) or 'no class folder'} in {place}",
+                fix="Pass classes= with the training folders' names (n01440764, ...), in the order of their labels",
+            )
+        if next(self._labelled(place), None) is None:
+            raise InputError(
+                "every corruption of ImageNet-C must have images at each severity",
+                got=f"none in the class folders of {place}",
+                fix="Unpack its archive again",
+            )
 
     def image_shape(self, name: str) -> tuple[int, ...]:
         """``(3, height, width)`` of a corruption's first image, which the others must have too.
@@ -172,9 +172,9 @@ class ImageNetC:
         """The images of one corruption and severity, class by class, with their labels.
 
         Raises:
-            InputError: at the call, for a corruption that the folder has not (with the nearest), a severity outside
-                1..5, or a batch size below 1; later, naming the file, for one that is not an image or that is of
-                another size than the first.
+            InputError: by the call, for a corruption that is not in the folder (the message names the nearest), a
+                severity outside 1..5, or a batch size below 1; while iterating, for a file that is not an image or
+                whose size differs from the first one's.
         """
         severity = check_severity(severity)
         _check_name(name, self.names, self.folder)
@@ -208,8 +208,38 @@ class ImageNetC:
             yield inputs, torch.tensor([label for _, label in part])
 
 
+def _corruption_folders(folder: Path) -> dict[str, Path]:
+    """The folders of an ImageNet-C folder's corruptions by name, checked to have every severity."""
+    outer = _folders_in(folder)
+    inner = [child for family in outer for child in _folders_in(family)]
+    corruptions = {child.name: child for child in outer + inner if (child / "1").is_dir()}
+    if not corruptions:
+        raise InputError(
+            "an ImageNet-C folder must hold folders <corruption>/<severity>/<class>",
+            got=f"{folder} with {', '.join(child.name for child in outer[:8]) or 'no folder in it'}",
+            fix="Unpack the archives from zenodo.org/records/2235448 and pass the folder they lie in",
+        )
+    for path in corruptions.values():
+        _check_severities(path)
+    return corruptions
+
+
+def _check_severities(corruption: Path) -> None:
+    lacking = [str(severity) for severity in SEVERITIES if not (corruption / str(severity)).is_dir()]
+    if lacking:
+        raise InputError(
+            "every corruption must have a folder for each severity from 1 to 5",
+            got=f"{corruption.name} without {', '.join(lacking)} (in {corruption})",
+            fix="Unpack its archive again",
+        )
+
+
 def _class_folders(place: Path) -> list[str]:
-    return sorted(child.name for child in place.glob("*") if child.is_dir())
+    return sorted(child.name for child in _folders_in(place))
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [child for child in sorted(folder.glob("*")) if child.is_dir()]
 
 
 def _decoded(file: Path) -> NDArray[np.uint8]:

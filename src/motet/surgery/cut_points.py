@@ -161,27 +161,13 @@ class _Watch:
 
     def points(self, output: Tensor) -> list[Point]:
         """From marks in the graph to points: a mark is a cut if every path from output to a source goes through it."""
-        end = output.grad_fn
-        accumulators = [_accumulator(source) for source in self.sources]  # kept: an id is that of a living object
-        starts = set(map(id, accumulators))
-        order = _topological(end)
-        from_output: dict[int, int] = {id(end): 1} if end is not None else {}
-        for node in order:
-            for child, _ in node.next_functions:
-                if child is not None:
-                    from_output[id(child)] = from_output.get(id(child), 0) + from_output.get(id(node), 0)
-        to_source: dict[int, int] = {}
-        for node in reversed(order):
-            below = sum(to_source[id(child)] for child, _ in node.next_functions if child is not None)
-            to_source[id(node)] = below + (id(node) in starts)
-        total = to_source.get(id(end), 0)
+        through, total = _count_paths(output.grad_fn, self.sources)
         found: list[Point] = []
         previous: Any = None
         for name, shape, node, mixing in self.marks:
             if self.calls[name] > 1:
                 continue
-            through = from_output.get(id(node), 0) * to_source.get(id(node), 0)
-            point = Point(name, shape, mixing, is_cut=total > 0 and through == total)
+            point = Point(name, shape, mixing, is_cut=total > 0 and through.get(id(node), 0) == total)
             # Only a module around the other: what passes its input on in evaluation, as dropout does, comes after it.
             same = bool(found) and node.next_functions[0][0] is previous
             if same and found[-1].name.startswith(f"{name}."):
@@ -190,6 +176,26 @@ class _Watch:
             found.append(point)
             previous = node
         return found
+
+
+def _count_paths(end: Any, sources: Sequence[Tensor]) -> tuple[dict[int, int], int]:
+    """How many paths of the graph lead from its end to a source: through each node, by the node's id, and in all."""
+    accumulators = [_accumulator(source) for source in sources]  # kept: an id is that of a living object
+    starts = set(map(id, accumulators))
+    order = _topological(end)
+    from_end: dict[int, int] = {id(end): 1} if end is not None else {}
+    for node in order:
+        for child in _children(node):
+            from_end[id(child)] = from_end.get(id(child), 0) + from_end.get(id(node), 0)
+    to_source: dict[int, int] = {}
+    for node in reversed(order):
+        to_source[id(node)] = sum(to_source[id(child)] for child in _children(node)) + (id(node) in starts)
+    through = {node: paths * to_source.get(node, 0) for node, paths in from_end.items()}
+    return through, to_source.get(id(end), 0)
+
+
+def _children(node: Any) -> list[Any]:
+    return [child for child, _ in node.next_functions if child is not None]
 
 
 def _on_output(watch: _Watch, name: str, mixes: bool, _: nn.Module, args: Any, output: Any) -> Any:

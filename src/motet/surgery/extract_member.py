@@ -1,22 +1,21 @@
 """One member of an ensemble as an ordinary network, and all of them side by side."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from motet.layers import Layout, SeparateNetworks
+from motet.layers import Layout, MemberLayer, SeparateNetworks
 from motet.surgery.replace import replace_module
 
 
 def member_network(network: nn.Module, member: int, *, share: bool = False) -> nn.Module:
     """A copy of `network` that computes one member's output for a shared input, ``(B, ...)`` to ``(B, C)``.
 
-    Every layer that has a method ``member(m)`` is replaced by what it returns: the ordinary layer that computes the
-    same for member m. What stands below such a layer is left to it.
+    Every `motet.layers.MemberLayer` is replaced by what its ``member(m)`` returns, and so are those inside that.
 
     Args:
         network: what a method made.
@@ -28,9 +27,8 @@ def member_network(network: nn.Module, member: int, *, share: bool = False) -> n
 
 
 def _extracted(network: nn.Module, member: int) -> nn.Module:
-    ordinary: Callable[[int], nn.Module] | None = getattr(network, "member", None)
-    if callable(ordinary):
-        return _extracted(ordinary(member), member)
+    if isinstance(network, MemberLayer) and (own := network.member(member)) is not network:
+        return _extracted(own, member)
     for child in list(network.children()):
         if (new := _extracted(child, member)) is not child:
             network = replace_module(network, child, new)
@@ -38,15 +36,17 @@ def _extracted(network: nn.Module, member: int) -> nn.Module:
 
 
 @final
-class SharedNetwork(nn.Module):
+class SharedNetwork(MemberLayer):
     """One network that the rows of all members pass, where each member's own weights give another network.
 
     Args:
-        network: with layers that have a member axis and a method ``member(m)``.
+        network: with member layers.
         members: M.
         layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
         tiles: whether shared rows are to be tiled before they enter; layers of the network do it if not.
     """
+
+    layout: Layout
 
     def __init__(self, network: nn.Module, members: int, *, layout: Layout, tiles: bool) -> None:
         super().__init__()

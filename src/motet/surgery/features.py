@@ -72,64 +72,75 @@ def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
 
 
 def features_at(point: Point, calls: list[MixingCall], *, rows: int) -> Features | None:
-    """The features at `point`, or None where it cannot be told which axis holds them.
-
-    Told by the mixing layer before it, if that put out a tensor of this shape; else by the one behind it, if that reads
-    one; else by the only axis that is as wide as what the layer before put out.
+    """The features at `point`, or None if it is not known which axis holds them.
 
     Args:
-        point: where.
-        calls: of the same pass.
-        rows: of the example: what is not one row each has no features.
+        point: the point, behind at least one mixing layer.
+        calls: the runs of the mixing layers in the same pass.
+        rows: the number of rows of the example. An output with another first axis has no features.
     """
     shape = point.output
     if len(shape) < 2 or shape[0] != rows or 0 in shape or not point.mixing:
         return None
-    before = calls[point.mixing - 1]
-    after = calls[point.mixing] if point.mixing < len(calls) else None
-    if len(shape) == 2:
-        return Features(point, -1, shape[1])
-    axis = before.axis if before.output == shape else None
-    if axis is None and after is not None and after.read == shape:
-        axis = after.axis
-    if axis is None and before.axis is not None and before.output:
-        axes: list[FeatureAxis] = [1, -1]
-        fitting = [axis for axis in axes if shape[axis] == before.output[before.axis]]
-        axis = fitting[0] if len(fitting) == 1 else None
+    axis = -1 if len(shape) == 2 else _axis(point, calls)
     if axis is None or (axis == 1 and len(shape) > 4):
         return None
     return Features(point, axis, shape[axis])
 
 
-def default_exits(found: list[Features], layers: int) -> list[Features]:
-    """Where a model gets exits unless the user says: at most three points.
+def _axis(point: Point, calls: list[MixingCall]) -> FeatureAxis | None:
+    """The axis of the features, as the mixing layers before and behind the point tell it; None if they do not."""
+    shape, before = point.output, calls[point.mixing - 1]
+    if before.axis is not None and before.output == shape:
+        return before.axis
+    if point.mixing < len(calls):
+        after = calls[point.mixing]
+        if after.axis is not None and after.read == shape:
+            return after.axis
+    if before.axis is None or not before.output:
+        return None
+    # The axis that is as wide as the features of the layer before, if there is only one.
+    axes: list[FeatureAxis] = [1, -1]
+    fitting = [axis for axis in axes if shape[axis] == before.output[before.axis]]
+    return fitting[0] if len(fitting) == 1 else None
 
-    A *stage* is a stretch of the model with about the same number of positions and at least one mixing layer. The exits
-    are the last points of the stages, without the final stage; of more than three the last three. A model of one stage
-    (a perceptron, a vision transformer) has them at the points nearest to 1/4, 2/4 and 3/4 of its mixing layers.
+
+def default_exits(found: list[Features], layers: int) -> list[Features]:
+    """The points, at most three, at which a model gets exits by default.
+
+    A *stage* is a part of the model with about the same number of positions and at least one mixing layer. The exits
+    are the last points of the stages, without the final stage; if these are more than three, the last three. A model
+    of one stage (a perceptron, a vision transformer) has its exits at the points nearest to 1/4, 2/4 and 3/4 of its
+    mixing layers.
 
     Args:
         found: the features at the model's cut points before its output layer, in order.
-        layers: how many mixing layers there are, the output layer included.
+        layers: the number of mixing layers, including the output layer.
     """
-    stages: list[list[Features]] = []
-    for features in found:
-        ratio = features.positions / stages[-1][0].positions if stages else math.inf
-        if 1 / _NEW_STAGE < ratio < _NEW_STAGE:
-            stages[-1].append(features)
-        else:
-            stages.append([features])
-    # What only pools, flattens or selects is no stage.
-    mixing: list[list[Features]] = []
-    for stage in stages:
-        if not mixing or stage[-1].point.mixing > mixing[-1][-1].point.mixing:
-            mixing.append(stage)
-    if len(mixing) > 1:
-        return [stage[-1] for stage in mixing[:-1]][-_MOST_EXITS:]
-    last = {features.point.mixing: features for stage in mixing for features in stage}
+    stages = _stages(found)
+    if len(stages) > 1:
+        return [stage[-1] for stage in stages[:-1]][-_MOST_EXITS:]
+    last = {features.point.mixing: features for stage in stages for features in stage}
     quarters = range(1, _MOST_EXITS + 1)
     nearest = {min(last, key=lambda count: abs(count - quarter * layers / 4)) for quarter in quarters if last}
     return [last[count] for count in sorted(nearest)]
+
+
+def _stages(found: list[Features]) -> list[list[Features]]:
+    """The points of each stage."""
+    stretches: list[list[Features]] = []
+    for features in found:
+        ratio = features.positions / stretches[-1][0].positions if stretches else math.inf
+        if 1 / _NEW_STAGE < ratio < _NEW_STAGE:
+            stretches[-1].append(features)
+        else:
+            stretches.append([features])
+    # A stretch that only pools, flattens or selects is not a stage.
+    stages: list[list[Features]] = []
+    for stretch in stretches:
+        if not stages or stretch[-1].point.mixing > stages[-1][-1].point.mixing:
+            stages.append(stretch)
+    return stages
 
 
 def unknown_axis(point: Point) -> InputError:

@@ -7,6 +7,8 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from motet.layers import (
@@ -75,6 +77,7 @@ def stack(
     if at_most is not None and entries * len(networks) > at_most:
         raise CannotStackError("has convolutions so large that a loop is faster")
     widening = entries * len(networks) / max(1, entries_in)
+    _check_no_branches(networks[0], example)
     generator = torch.Generator().manual_seed(0)
     strangers = [_with_random_weights(network, generator) for network in networks]
     _check_same(
@@ -103,26 +106,67 @@ def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
     plan: dict[str, tuple[bool, bool]] = {}
     owners: dict[int, str] = {}
     for name, module in network.named_modules():
-        kind = type(module)
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-            raise CannotStackError(f"has hooks at {name!r}")
-        if kind in _MIXING and reason_not_convertible(module) is not None:
-            raise CannotStackError(f"has {name!r}, a {kind.__name__}{reason_not_convertible(module)}")
-        if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
-            raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
-        if kind is nn.LayerNorm and len(module.normalized_shape) != 1:
-            raise CannotStackError(f"has {name!r}, a {kind.__name__} over several axes")
-        if kind in (*_MIXING, *_OTHERS):
+        _check_module(name, module)
+        if type(module) in (*_MIXING, *_OTHERS):
             plan[name] = name in probed.input_layers, name in probed.output_layers
-        elif any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
-            raise CannotStackError(f"has {name!r}, a {kind.__name__} with weights or state of its own kind")
-        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            if owners.setdefault(id(tensor), name) != name:
-                raise CannotStackError(f"shares a weight between {name!r} and {owners[id(tensor)]!r}")
+        elif _own_tensors(module):
+            raise CannotStackError(f"has {name!r}, a {type(module).__name__} with weights or state of its own kind")
+        _check_no_sharing(name, module, owners)
     for name in (*probed.input_layers, *probed.output_layers):
         if name not in plan:
             raise CannotStackError(f"has {name!r} at its input or output, which is no Linear, Conv1d or Conv2d")
     return plan
+
+
+def _check_module(name: str, module: nn.Module) -> None:
+    kind = type(module)
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        raise CannotStackError(f"has hooks at {name!r}")
+    if kind in _MIXING and reason_not_convertible(module) is not None:
+        raise CannotStackError(f"has {name!r}, a {kind.__name__}{reason_not_convertible(module)}")
+    if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
+        raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
+    if isinstance(module, nn.LayerNorm) and kind is nn.LayerNorm and len(module.normalized_shape) != 1:
+        raise CannotStackError(f"has {name!r}, a {kind.__name__} over several axes")
+
+
+def _check_no_sharing(name: str, module: nn.Module, owners: dict[int, str]) -> None:
+    """Refuse a parameter or buffer that another module holds too; `owners` are the modules' names by tensor id."""
+    for tensor in _own_tensors(module):
+        if owners.setdefault(id(tensor), name) != name:
+            raise CannotStackError(f"shares a weight between {name!r} and {owners[id(tensor)]!r}")
+
+
+def _own_tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers of the module, without those of the modules in it."""
+    return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+
+
+@torch.no_grad()
+def _check_no_branches(network: nn.Module, example: Tensor) -> None:
+    """Refuse a model that chooses by values what it computes: stacked members would all follow one choice.
+
+    ``torch.vmap`` raises an error where a value decides. A comparison of outputs cannot find that out: members' values
+    may happen to lead to the same choice.
+    """
+    for training in (False, True):
+        twin = copy.deepcopy(network).train(training)
+        for module in twin.modules():
+            if isinstance(module, _BatchNorm) and module.momentum is None:
+                module.momentum = 0.1  # a cumulative average reads its count of batches, which changes no output
+        state = {name: tensor.unsqueeze(0) for name, tensor in (*twin.named_parameters(), *twin.named_buffers())}
+
+        def run(state: dict[str, Tensor], x: Tensor, twin: nn.Module = twin) -> Tensor:
+            out: Tensor = functional_call(twin, state, (x,))
+            return out
+
+        rows = torch.cat([example[:1], example[:1]]).detach().clone()  # batch norm needs two in training
+        try:
+            with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
+                torch.vmap(run, randomness="different")(state, rows.unsqueeze(0))
+        except (RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CannotStackError(f"may choose by values what it computes: vmap cannot run it ({reason})") from error
 
 
 @torch.no_grad()
@@ -198,25 +242,37 @@ def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, ge
         inputs = example[:1].expand(shape)
     for training, distinct in product((False, True), (False, True)):
         for module in (whole, *networks):
-            module.train(training)
-            for part in module.modules():
-                if isinstance(part, _DropoutNd):
-                    part.eval()
-        own = [inputs[member if distinct else 0].clone() for member in range(len(networks))]
-        random = torch.get_rng_state()
-        try:
-            expected = torch.cat([network(x) for network, x in zip(networks, own, strict=True)])
-            draws = not torch.equal(torch.get_rng_state(), random)
-            results = _results(whole, inputs.flatten(0, 1) if distinct else inputs[0], distinct, training)
-        except Exception as error:
-            raise CannotStackError(f"fails with the members in its channels ({error})") from error
-        if draws:
-            raise CannotStackError("draws random numbers, which its members would share")
-        if any(result.shape != expected.shape or not _close(result, expected) for result in results):
-            raise CannotStackError("computes something else with the members in its channels")
+            _set_mode(module, training=training)
+        _check_same_outputs(whole, networks, inputs, distinct=distinct, training=training)
     for name, layer in whole.network.named_modules():
         if isinstance(layer, StackedLayer):
             _check_same_state(name, layer, [network.get_submodule(name) for network in networks])
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    """Training or evaluation mode, with dropout in evaluation mode in both."""
+    module.train(training)
+    for part in module.modules():
+        if isinstance(part, _DropoutNd):
+            part.eval()
+
+
+def _check_same_outputs(
+    whole: Stack, networks: Sequence[nn.Module], inputs: Tensor, *, distinct: bool, training: bool
+) -> None:
+    """Compare the outputs for inputs (members, rows, ...): each member's own if `distinct`, or those of the first."""
+    own = [inputs[member if distinct else 0].clone() for member in range(len(networks))]
+    random = torch.get_rng_state()
+    try:
+        expected = torch.cat([network(x) for network, x in zip(networks, own, strict=True)])
+        draws = not torch.equal(torch.get_rng_state(), random)
+        results = _results(whole, inputs.flatten(0, 1) if distinct else inputs[0], distinct, training)
+    except Exception as error:
+        raise CannotStackError(f"fails with the members in its channels ({error})") from error
+    if draws:
+        raise CannotStackError("draws random numbers, which its members would share")
+    if any(result.shape != expected.shape or not _close(result, expected) for result in results):
+        raise CannotStackError("computes something else with the members in its channels")
 
 
 def _results(whole: Stack, given: Tensor, distinct: bool, training: bool) -> list[Tensor]:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from motet.layers import Bank
+from motet.layers import Bank, ParameterRoles
 from motet.likelihoods import Gaussian
 from motet.objectives import Independent
 from motet.testing._law import Subject, close, law, require, unreached
@@ -130,7 +130,7 @@ def parameter_groups_hold_every_parameter_once(subject: Subject) -> None:
         for name, value in ensemble.named_parameters():
             owner, _, own_name = name.rpartition(".")
             layer = ensemble.get_submodule(owner)
-            never = own_name in getattr(layer, "undecayed_parameters", ())
+            never = isinstance(layer, ParameterRoles) and own_name in layer.undecayed_parameters
             # A bank holds weights, though it is one vector.
             vector = value.ndim == 1 and not isinstance(layer, Bank)
             spared = never or (not decay_norm_and_bias and (vector or "bias" in name))

@@ -5,7 +5,7 @@ Tensors stand in it by path, everything else as JSON in its metadata.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from motet._internal.files import write_atomically
+from motet._internal.typed_records import to_plain
 from motet.errors import InputError
-from motet.training.history import Row
+from motet.training.history import HistoryRow, history_row
 
 CHECKPOINT = Path("checkpoint", "last.safetensors")
 """Where a run's folder holds it."""
@@ -45,10 +46,20 @@ class Position:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     epoch_seconds: float = 0.0
-    history: list[Row] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     best_nll: float = float("inf")
     best_error: float = float("inf")
     best_epoch: int = 0
+
+    def to_plain(self) -> dict[str, Any]:
+        """The position as plain data for JSON."""
+        return vars(self) | {"history": to_plain(self.history)}
+
+    @staticmethod
+    def from_plain(content: Mapping[str, Any], *, where: str) -> "Position":
+        """The position that `to_plain` made `content` from. `where` is named in errors."""
+        rows = [history_row(row, where=where) for row in content["history"]]
+        return Position(**{**content, "history": rows})
 
 
 def save_checkpoint(
@@ -85,7 +96,7 @@ def save_checkpoint(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    about = {"version": VERSION, "settings": settings, "position": vars(position)}
+    about = {"version": VERSION, "settings": settings, "position": position.to_plain()}
     about |= {"optimizer": scalars, "scaler": scaler, "parameters": parameter_names(model, optimizer)}
     # Clones, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -104,7 +115,7 @@ def load_checkpoint(
         about, tensors = read_checkpoint(path)
         if about["settings"] != settings:
             raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
-        position = Position(**about["position"])
+        position = Position.from_plain(about["position"], where=str(path))
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
         for name, value in below("optimizer.", tensors).items():
             index, key = name.split(".", 1)

@@ -2,16 +2,65 @@
 
 import csv
 import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, final
+
+from pydantic import Field
 
 from motet._internal.files import write_text
+from motet._internal.typed_records import Amount, Count, Number, Share, absent, from_plain, record
 from motet.errors import InputError
 
-Row = dict[str, Any]
+
+@final
+@record
+class HistoryRow(Mapping[str, int | float]):
+    """One epoch of training. Its columns can be read by name too: ``row["validation_nll"]``.
+
+    Attributes:
+        epoch: its number, from 1.
+        step: steps of training until its end.
+        learning_rate: of its last step.
+        train_loss: mean loss of its steps.
+        validation_nll: negative log-likelihood of the validation rows, in nats, in the targets' own unit.
+        validation_accuracy: of the validation rows, from 0 to 1; None unless there are classes.
+        validation_rmse: root mean squared error of the validation rows, in the targets' own unit; None for classes.
+        seconds: time spent in its steps.
+    """
+
+    epoch: Annotated[Count, Field(ge=1)]
+    step: Count
+    learning_rate: Number
+    train_loss: Number
+    validation_nll: Number
+    validation_accuracy: Share | None = absent()
+    validation_rmse: Amount | None = absent()
+    seconds: Amount
+
+    def __getitem__(self, column: str) -> int | float:
+        value: int | float | None = getattr(self, column, None) if column in _COLUMNS else None
+        if value is None:
+            raise KeyError(column)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (column for column in _COLUMNS if getattr(self, column) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    __eq__ = Mapping.__eq__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.items()))
 
 
-def write_history(path: Path, rows: list[Row]) -> None:
+_COLUMNS = tuple(item.name for item in fields(HistoryRow))
+
+
+def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
     """Write the rows as CSV, atomically; columns are those of the first row."""
     text = io.StringIO()
     if rows:
@@ -21,17 +70,23 @@ def write_history(path: Path, rows: list[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_history(path: Path) -> list[Row]:
-    """Read what `write_history` wrote, numbers as numbers. Raises `InputError` if the file is damaged."""
+def read_history(path: Path) -> list[HistoryRow]:
+    """Read what `write_history` wrote. Raises `InputError` if the file is damaged."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
+            rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
     except (ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"{path} must hold a row of numbers for each epoch",
             got=f"a damaged file ({error})",
             fix="Move the run's folder away and run it again",
         ) from error
+    return [history_row(row, where=f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def history_row(content: object, *, where: str) -> HistoryRow:
+    """The row that plain data holds. Raises `InputError` if it holds none; `where` names its place."""
+    return from_plain(content, HistoryRow, where=where)
 
 
 def _number(text: str) -> int | float:

@@ -87,7 +87,7 @@ def save_members(
     tensors = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    about: dict[str, Any] = {"version": VERSION, "settings": settings, "position": vars(position)}
+    about: dict[str, Any] = {"version": VERSION, "settings": settings, "position": position.to_plain()}
     if grid.data_rank == 0:  # the others hold the same members
         about["optimizer"] = _put(tensors, model, optimizer, best)
     place = folder / POINTER.parent / f"step-{step}"
@@ -146,7 +146,7 @@ def restore(
             about, parts = _members_of_ranks(found, wanted)
         if about["settings"] != settings:
             raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
-        position = Position(**about["position"])
+        position = Position.from_plain(about["position"], where=str(found))
         names = list(model.state_dict())
         model.load_state_dict(join_members(parts["model"], names=names, members=held, first=first))
         best = join_members(parts["best"], names=names, members=held, first=first) if parts["best"] else {}

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, final
 
-from motet.training.history import Row
+from motet.training.history import HistoryRow
 
 # A log that somebody looks into should not be empty, nor full of this.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -65,12 +65,12 @@ class ProgressBar:
             self._shown_at = now
             self._bar.update(self._task, completed=done)
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: HistoryRow) -> None:
         """Show the scores of a finished epoch."""
         if self._bar is not None:
-            self._bar.update(self._task, scores=f"· NLL {row['validation_nll']:.4f}")
+            self._bar.update(self._task, scores=f"· NLL {row.validation_nll:.4f}")
         elif self._enabled and (now := time.monotonic()) - self._line_at > _SECONDS_BETWEEN_LINES:
             self._line_at = now
-            left = (now - self._began) * (self._total - row["step"]) / max(row["step"] - self._first, 1)
-            nll, steps = f"validation NLL {row['validation_nll']:.4f}", f"{row['step']}/{self._total} steps"
+            left = (now - self._began) * (self._total - row.step) / max(row.step - self._first, 1)
+            nll, steps = f"validation NLL {row.validation_nll:.4f}", f"{row.step}/{self._total} steps"
             print(f"{self._label}: {steps}, {nll}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)  # noqa: T201

@@ -5,6 +5,7 @@ import math
 import zlib
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,33 @@ def read_idx(path: Path) -> Shaped[Tensor, "..."]:
 
 
 def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int) -> Tensor:
-    """`length` is that of the unpacked file where known; `longest` the most that it can be."""
+    """The values of an opened file.
+
+    Args:
+        path: named in errors.
+        file: the unpacked bytes.
+        length: how many bytes there are, if that is known.
+        longest: how many bytes there are at most.
+    """
+    dtype, shape = _header(path, file)
+    start, announced = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+    expected = f"{start + announced} bytes for its shape {shape}"
+    if length is not None and length != start + announced:
+        raise _wrong_length(path, expected, f"{length} bytes")
+    if start + announced > longest:
+        raise _wrong_length(path, expected, f"a gzip file that cannot unpack to more than {longest} bytes")
+    # One byte more than announced: it tells a file that is too long, and makes gzip verify its checksum at the end.
+    values = _take(file, announced + 1)
+    if len(values) < announced:
+        raise _wrong_length(path, expected, f"{start + len(values)} bytes")
+    if len(values) > announced:
+        raise _wrong_length(path, expected, "more")
+    native = np.frombuffer(values, dtype=dtype).astype(dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(native).reshape(shape)
+
+
+def _header(path: Path, file: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The type of the values and the shape of the array: 4 bytes, and 4 bytes for each dimension."""
     magic = bytes(_take(file, 4))
     if len(magic) < 4 or magic[:2] != b"\0\0" or not magic[3]:
         raise InputError(
@@ -65,34 +92,20 @@ def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int)
             got=f"the bytes {magic.hex(' ') or '(none)'}",
             fix=f"{_AGAIN}, and check that it is no web page or other format",
         )
-    if magic[2] not in _TYPES:
+    _, _, code, dimensions = magic
+    if code not in _TYPES:
         raise InputError(
-            f"{path} must hold values of a known IDX type ({', '.join(f'0x{code:02x}' for code in _TYPES)})",
-            got=f"type code 0x{magic[2]:02x}",
+            f"{path} must hold values of a known IDX type ({', '.join(f'0x{known:02x}' for known in _TYPES)})",
+            got=f"type code 0x{code:02x}",
             fix=_AGAIN,
         )
-    dtype = np.dtype(_TYPES[magic[2]])
-    header = 4 + 4 * magic[3]
-    sizes = bytes(_take(file, header - 4))
-    if len(sizes) < header - 4:
-        raise _wrong_length(path, f"{header} bytes of header", f"{4 + len(sizes)} bytes")
+    sizes = bytes(_take(file, 4 * dimensions))
+    if len(sizes) < 4 * dimensions:
+        raise _wrong_length(path, f"{4 + 4 * dimensions} bytes of header", f"{4 + len(sizes)} bytes")
     shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
     if 0 in shape:
         raise InputError(f"{path} must hold at least one value", got=f"an array of shape {shape}", fix=_AGAIN)
-    announced = math.prod(shape) * dtype.itemsize
-    expected = f"{header + announced} bytes for its shape {shape}"
-    if length is not None and length != header + announced:
-        raise _wrong_length(path, expected, f"{length} bytes")
-    if header + announced > longest:
-        raise _wrong_length(path, expected, f"a gzip file that cannot unpack to more than {longest} bytes")
-    # One byte more than announced: it tells a file that is too long, and makes gzip verify its checksum at the end.
-    values = _take(file, announced + 1)
-    if len(values) < announced:
-        raise _wrong_length(path, expected, f"{header + len(values)} bytes")
-    if len(values) > announced:
-        raise _wrong_length(path, expected, "more")
-    native = np.frombuffer(values, dtype=dtype).astype(dtype.newbyteorder("="), copy=False)
-    return torch.from_numpy(native).reshape(shape)
+    return np.dtype(_TYPES[code]), shape
 
 
 def _take(file: BufferedIOBase, count: int) -> bytearray:

@@ -24,45 +24,51 @@ Column = Any
 def read_table(path: Path, *, drop: Collection[str] = ()) -> dict[str, Column]:
     """The columns of a table by name: numbers as float64 arrays, text as arrays of str and None.
 
-    CSV: the first line holds the names; the separator is the comma, semicolon, tab or bar that stands in it most often,
-    outside quotes; empty fields, NA, NaN, null and ? are missing. Spaces and line breaks around names and words do not
-    count, and within they count as one space. Booleans count as text. Dates, times and durations become seconds. A
-    column of text of which half or more are numbers is an error, and so is one of numbers with signs (5%, $3) or with
-    commas. What pandas calls the rows of a Parquet file has no name.
+    In CSV files the first line holds the names. The separator is the one of comma, semicolon, tab and bar that occurs
+    most often in that line outside quotes. Empty fields, NA, NaN, null and ? are missing values.
+
+    In all files, spaces and line breaks around names and words are removed, and those within become one space. Booleans
+    are read as text. Dates, times and durations become seconds. A column of text is an error if half of its values or
+    more are numbers, or if its values are numbers written with signs (5%, $3) or with commas. The index that pandas
+    writes to a Parquet file has the name "".
 
     Args:
         path: the file.
-        drop: columns that are not looked at, see `dropped`: None stands in their place.
+        drop: names of columns that are not looked at, see `dropped`; their value is None.
 
     Raises:
-        InputError: for a file that cannot be read as a table, one without rows or with one column, names that come
-            twice, columns of other kinds, text among numbers, and infinite values.
+        InputError: if the file cannot be read as a table, has no rows or only one column, has two columns of one name
+            or a column of another kind, or if a column mixes text and numbers or holds infinite values.
     """
     if not path.is_file() or path.stat().st_size == 0:
         raise InputError(f"{path} must hold a table", got="an empty file", fix="Check the path")
     table = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
     table = table.rename_columns([_tidy(name) if name != _PANDAS_ROWS else "" for name in table.column_names])
-    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"the columns of {path.name} must have names of their own",
-            got=f"{', '.join(map(repr, twice[:3]))} more than once",
-            fix="Rename or remove one of each",
-        )
-    if table.num_columns < 2:
-        raise InputError(
-            f"{path.name} must have at least 2 columns",
-            got=f"one, {table.column_names[0]!r}" if table.num_columns else "none",
-            fix="Separate the columns with commas, semicolons, tabs or bars",
-        )
+    _check_columns(path, table.column_names)
     if table.num_rows == 0:
         raise _no_rows(path)
     unseen = set(dropped(drop, table.column_names))
     return {name: None if name in unseen else _column(name, table.column(name)) for name in table.column_names}
 
 
+def _check_columns(path: Path, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"the columns of {path.name} must have names of their own",
+            got=f"{', '.join(map(repr, twice[:3]))} more than once",
+            fix="Rename or remove one of each",
+        )
+    if len(names) < 2:
+        raise InputError(
+            f"{path.name} must have at least 2 columns",
+            got=f"one, {names[0]!r}" if names else "none",
+            fix="Separate the columns with commas, semicolons, tabs or bars",
+        )
+
+
 def dropped(drop: Collection[str], names: Collection[str]) -> list[str]:
-    """The columns to drop; what is no column but several joined by commas is taken apart."""
+    """The columns to drop. An item that is not a column, but names of columns joined by commas, is taken apart."""
     taken: list[str] = []
     for item in drop:
         parts = [part.strip() for part in item.split(",")]
@@ -87,7 +93,31 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _read_csv(path: Path) -> Any:
+    header = _header(path)
+    separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)
+    _check_names(path, [field.strip().strip('"') for field in header.rstrip("\r\n").split(separator)])
     pyarrow = _pyarrow()
+    try:
+        try:
+            table = _parse(path, separator, threads=True)
+        except pyarrow.ArrowException:
+            table = _parse(path, separator, threads=False)  # fails again, and knows the row's number
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} must be a table with as many fields in every row as there are names",
+            got=str(error).partition("\n")[0],
+            fix=f"Check the file; its separator was taken to be {separator!r}",
+        ) from error
+    if any(_is(kind, "binary") for kind in table.schema.types):  # text that is not UTF-8
+        try:
+            path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise _no_text(path, error) from error
+    return table
+
+
+def _header(path: Path) -> str:
+    """The first line that is not blank, checked to have rows below it."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = next((line for line in file if line.strip()), "")
@@ -97,8 +127,11 @@ def _read_csv(path: Path) -> Any:
                 raise _no_rows(path)
     except UnicodeDecodeError as error:
         raise _no_text(path, error) from error
-    separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)
-    fields = [field.strip().strip('"') for field in header.rstrip("\r\n").split(separator)]
+    return header
+
+
+def _check_names(path: Path, fields: list[str]) -> None:
+    """Check that the first line does not hold numbers only: it must hold the names of the columns."""
     if fields and all(_number(field) is not None for field in fields):
         raise InputError(
             f"the first line of {path.name} must hold the names of the columns",
@@ -106,36 +139,19 @@ def _read_csv(path: Path) -> Any:
             fix="Add a line with names on top",
         )
 
-    def read(*, threads: bool) -> Any:
-        return pyarrow.csv.read_csv(
-            path,
-            # One block: types are told from the first, and later ones would have to agree.
-            read_options=pyarrow.csv.ReadOptions(
-                use_threads=threads, block_size=min(2**31 - 1, path.stat().st_size + 1024)
-            ),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
 
-    try:
-        try:
-            table = read(threads=True)
-        except pyarrow.ArrowException:
-            table = read(threads=False)  # fails again, and knows the row's number
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} must be a table with as many fields in every row as there are names",
-            got=str(error).partition("\n")[0],
-            fix=f"Check the file; its separator was taken to be {separator!r}",
-        ) from error
-    if any(pyarrow.types.is_binary(kind) for kind in table.schema.types):  # what is no text in UTF-8
-        try:
-            path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise _no_text(path, error) from error
-    return table
+def _parse(path: Path, separator: str, *, threads: bool) -> Any:
+    pyarrow = _pyarrow()
+    # One block: types are told from the first, and later ones would have to agree.
+    block_size = min(2**31 - 1, path.stat().st_size + 1024)
+    return pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=threads, block_size=block_size),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
 
 
 def _no_text(path: Path, error: UnicodeDecodeError) -> InputError:
@@ -149,24 +165,22 @@ def _no_rows(path: Path) -> InputError:
 
 
 def _column(name: str, column: Any) -> Column:
+    """An Arrow column as an array, by its type."""
     pyarrow = _pyarrow()
-    types, kind = pyarrow.types, column.type
-    if types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if types.is_string_view(kind):
-        kind = pyarrow.string()
-    if types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
-        texts = np.array([None if value is None else _text(value) for value in column.to_pylist()], dtype=object)
-        return _words(name, texts) if not types.is_null(kind) else np.full(len(column), np.nan)
-    if types.is_date(kind) or types.is_timestamp(kind):
-        column = column.cast(pyarrow.timestamp("us"), safe=False).cast(pyarrow.int64())
-        values = np.array([np.nan if value is None else value / 1e6 for value in column.to_pylist()])
-    elif types.is_time(kind) or types.is_duration(kind):
-        whole = pyarrow.int32() if types.is_time32(kind) else pyarrow.int64()
-        second = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
-        values = np.array([np.nan if value is None else value / second for value in column.cast(whole).to_pylist()])
-    elif types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if _is(column.type, "dictionary"):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if _is(kind, "null"):
+        return np.full(len(column), np.nan)
+    if _is(kind, "boolean", "string", "large_string", "string_view"):
+        texts = [None if value is None else _text(value) for value in column.to_pylist()]
+        return _words(name, np.array(texts, dtype=object))
+    if _is(kind, "date", "timestamp"):
+        values = _divided(column.cast(pyarrow.timestamp("us"), safe=False).cast(pyarrow.int64()), by=1e6)
+    elif _is(kind, "time", "duration"):
+        whole = pyarrow.int32() if _is(kind, "time32") else pyarrow.int64()
+        values = _divided(column.cast(whole), by={"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
+    elif _is(kind, "integer", "floating", "decimal"):
         values = column.cast(pyarrow.float64(), safe=False).to_numpy().astype(np.float64)  # null becomes NaN
     else:
         raise InputError(
@@ -174,6 +188,22 @@ def _column(name: str, column: Any) -> Column:
             got=f"column {name!r} of type {kind}",
             fix=f"Leave it out with --drop {name}, or make columns of numbers from it",
         )
+    _check_finite(name, values)
+    return values
+
+
+def _is(kind: Any, *families: str) -> bool:
+    """Whether an Arrow type belongs to one of these families of `pyarrow.types`."""
+    types = _pyarrow().types
+    return any(getattr(types, f"is_{family}")(kind) for family in families)
+
+
+def _divided(column: Any, *, by: float) -> Column:
+    """Integers in units of a fraction of a second as seconds, null as NaN."""
+    return np.array([np.nan if value is None else value / by for value in column.to_pylist()])
+
+
+def _check_finite(name: str, values: Column) -> None:
     infinite = np.isinf(values)
     if infinite.any():
         raise InputError(
@@ -181,7 +211,6 @@ def _column(name: str, column: Any) -> Column:
             got=f"{int(infinite.sum())} infinite, the first in row {int(infinite.argmax()) + 1}",
             fix="Leave these fields empty, or remove the rows",
         )
-    return values
 
 
 def _text(value: Any) -> str:
@@ -193,10 +222,14 @@ def _tidy(text: str) -> str:
 
 
 def _words(name: str, texts: Any) -> Column:
-    """Text as it is, unless it looks like numbers with slips among them."""
+    """A text column as it is, or as numbers if all values that are not missing are numbers.
+
+    Raises:
+        InputError: if it looks like a column of numbers with some mistakes in it.
+    """
     known = [(row, text) for row, text in enumerate(texts, start=1) if text is not None]
     odd = [(row, text) for row, text in known if _number(text) is None]
-    if known and not odd:  # numbers that stood in quotes
+    if not odd:  # numbers in quotes, or nothing but missing values
         return np.array([np.nan if text is None else float(text) for text in texts])
     if 2 * len(odd) > len(known) and not all(_disguised(text) for _, text in odd):
         return texts
@@ -209,7 +242,7 @@ def _words(name: str, texts: Any) -> Column:
 
 
 def _disguised(text: str) -> bool:
-    """Whether people read a number in it: 1,5 or 1,000.5 or 5% or $3."""
+    """Whether it is a number as people write it: 1,5 or 1,000.5 or 5% or $3."""
     plain = text.translate(_SIGNS)
     return _number(plain.replace(",", "")) is not None
 

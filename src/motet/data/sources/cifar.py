@@ -148,13 +148,7 @@ def _split(folder: Path, names: tuple[str, ...], kind: _Kind) -> Split:
 
 def _batch(path: Path, kind: _Kind) -> tuple[Tensor, Tensor]:
     content = read_pickle(path)
-    # The official batches say which they are: "training batch 2 of 5", "testing batch 1 of 1".
-    said = content.get("batch_label")
-    said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    own = "testing batch" if path.name in kind.test else "training batch"
-    own += f" {path.name[-1]} of" if path.name[-1].isdigit() else ""
-    if re.fullmatch(r"(training|testing) batch \d of \d", said) and not said.startswith(own):
-        raise _wrong(path, f"the {own.removesuffix(' of')}", f"the {said}")
+    _check_label(path, kind, content.get("batch_label"))
     pixels, labels = content.get("data"), content.get(kind.labels)
     if not isinstance(pixels, Tensor) or pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise _wrong(path, "bytes of shape (N, 3072) under 'data'", _shape(pixels))
@@ -163,6 +157,15 @@ def _batch(path: Path, kind: _Kind) -> tuple[Tensor, Tensor]:
     if not all(isinstance(label, int) and 0 <= label < kind.classes for label in labels):
         raise _wrong(path, f"labels from 0 to {kind.classes - 1}", "others")
     return pixels.view(-1, 3, 32, 32), torch.tensor(labels, dtype=torch.int64)
+
+
+def _check_label(path: Path, kind: _Kind, label: Any) -> None:
+    """Refuse a file with the name of another one. Official batches say which they are: "training batch 2 of 5"."""
+    said = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+    own = "testing batch" if path.name in kind.test else "training batch"
+    own += f" {path.name[-1]} of" if path.name[-1].isdigit() else ""
+    if re.fullmatch(r"(training|testing) batch \d of \d", said) and not said.startswith(own):
+        raise _wrong(path, f"the {own.removesuffix(' of')}", f"the {said}")
 
 
 def _names(path: Path, kind: _Kind) -> tuple[str, ...]:

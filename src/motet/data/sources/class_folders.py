@@ -1,7 +1,7 @@
-"""Images in folders, one folder a class."""
+"""Images in folders, one folder for each class."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,10 @@ from motet.data._fingerprint import of_image_files
 from motet.data._holdout import hold_out, split_rows
 from motet.data._options import FOLDER_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
-from motet.data.formats.decode import (
-    BadImageError,
-    Header,
-    bad_images_error,
-    centre,
-    check_whole,
-    decode,
-    read_header,
-)
+from motet.data.formats.decode import Header, bad_images_error, check_whole
 from motet.data.formats.image_files import ImageFiles
 from motet.data.sources.folder_scan import Classes, check_classes, scan
+from motet.data.sources.read_images import good_headers, read_all, read_pixels
 from motet.errors import InputError
 
 IN_MEMORY = 512 * 2**20
@@ -31,8 +24,8 @@ IN_MEMORY = 512 * 2**20
 
 _DARK = 32
 _VALIDATION, _TEST = 0.1, 0.2
-_THREADS = 16
-# Of the photographs of ImageNet, and used by convention for others: the statistics of a stream are not worth a pass.
+# Statistics of ImageNet's photographs, used by convention for other images too. Those of a stream would cost a pass
+# over all files.
 IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 GREY_MEAN: tuple[float, ...] = (0.449,)
@@ -42,21 +35,21 @@ GREY_STD: tuple[float, ...] = (0.226,)
 def image_folder(folder: Path, options: DataOptions | None = None, *, name: str | None = None) -> Dataset:
     """A data set of the images in a folder of class folders.
 
-    The folder either holds ``train/`` (or ``training/``), and ``val/`` (or ``valid/``, ``validation/``) and ``test/``
-    (or ``testing/``), with class folders in each; or class folders itself. Without ``val/``, a tenth of the training
-    images is held out; without ``test/``, ``val/`` takes its place, as is usual for ImageNet. Class folders alone are
-    split into 70/10/20 percent. All splits are stratified and the same on every machine. Images are looked for in the
-    folders below a class folder, too. Other files in class folders, images outside them, and folders beside the splits
-    are left out, and the notes say so.
+    The folder holds either class folders, or ``train/`` (or ``training/``), ``val/`` (or ``valid/``, ``validation/``)
+    and ``test/`` (or ``testing/``) with class folders in each. Without ``val/``, a tenth of the training images is held
+    out for validation. Without ``test/``, the images of ``val/`` are the test images, as is usual for ImageNet. Class
+    folders without splits are split into 70/10/20 percent. All splits are stratified and the same on every machine.
+    Folders inside a class folder are searched too. Other files in class folders, images outside them, and folders
+    beside the splits are left out, and the data set's notes say so.
 
-    Images of one size keep it; images of several need ``image_size``: the square in the middle of each is brought to
-    it. Images that take more than 512 MiB together stay in their files and are decoded when needed. See
-    `motet.data.formats.decode` for what becomes of grey, 16-bit and transparent images. Pixels are normalised by the
-    training images' mean and standard deviation, of streamed images by ImageNet's.
+    If all images have one size, they keep it. Otherwise ``image_size`` is needed: the square in the middle of each
+    image is resized to it. If the images take more than 512 MiB together, they stay in their files and are decoded when
+    needed. See `motet.data.formats.decode` for grey, 16-bit and transparent images. Pixels are normalised by the mean
+    and standard deviation of the training images, or by ImageNet's if the images stay in their files.
 
     Raises:
-        InputError: without images or with one class; for a class that a split lacks or that has no images; for images
-            that cannot be read, unless ``skip_bad``; for images of several sizes without ``image_size``.
+        InputError: if there are no images or only one class, if a class is missing from a split or has no images, if
+            images cannot be read (unless ``skip_bad``), and if images have several sizes without ``image_size``.
     """
     options = options or DataOptions()
     options.check_only(FOLDER_OPTIONS, f"the images in {folder}")
@@ -83,44 +76,34 @@ def load_classes(
     Args:
         name: what reports call it.
         found: files by split and class; the split ``"all"`` is split here.
-        options: the user's.
-        default_size: taken where the user says none.
+        options: the user's options.
+        default_size: height and width of the images if ``options.image_size`` is None; None for the images' own size,
+            which needs `check_headers`.
         in_memory: bytes of pixels up to which images become tensors.
-        check_headers: whether every file is opened before training. Not for a million of them, known to be good.
-        hold_out_note: what else to say of how the splits came to be.
-        notes: what is known already of what was left out.
-        fingerprint: of the files.
+        check_headers: whether every file is opened before training. Pass False for a million files known to be good.
+        hold_out_note: what to add to the description of the splits.
+        notes: the notes so far on what was left out.
+        fingerprint: the fingerprint of the files.
+
+    Raises:
+        InputError: as `image_folder`, and if images that are to stay in their files are not square.
     """
-    splits = {split: dict(classes) for split, classes in found.items()}
+    splits = {split: {each: list(paths) for each, paths in classes.items()} for split, classes in found.items()}
     names = sorted(splits.get("train", splits.get("all", {})))
     notes = list(notes)
-    size, channels = options.image_size or default_size, 3
     check_classes(splits, names)
-    if check_headers or options.skip_bad:
-        headers = _good_headers(splits, options, notes)
-        size = size or _one_size(headers)
-        channels = 1 if headers and all(header.grey for header in headers.values()) else 3
-    assert size is not None
-    height, width = (size, size) if isinstance(size, int) else size
+    headers = good_headers(splits, options, notes) if check_headers or options.skip_bad else {}
+    channels, height, width = _shape(headers, options.image_size or default_size)
     paths, labels, note = _assigned(splits, names, options)
-    total = sum(map(len, paths.values())) * channels * height * width
-    stream = total > in_memory if options.stream is None else options.stream
-    if stream and height != width:
-        raise InputError(
-            "images that are streamed must be square",
-            got=f"{width}x{height} pixels",
-            fix=f"Pass --image-size {min(height, width)}",
-        )
-    if stream:
-        if check_headers and not options.skip_bad:  # otherwise they have been decoded
+    size = sum(map(len, paths.values())) * channels * height * width
+    streamed = size > in_memory if options.stream is None else options.stream
+    inputs: Mapping[str, Any]
+    if streamed:
+        inputs, mean, std = _streamed(paths, channels=channels, height=height, width=width)
+        if check_headers and not options.skip_bad:  # with skip_bad the images have been decoded already
             check_whole_images([path for files in paths.values() for path in files])
-        inputs: dict[str, Any] = {
-            split: ImageFiles(files, size=height, channels=channels) for split, files in paths.items()
-        }
-        mean = IMAGENET_MEAN if channels == 3 else GREY_MEAN
-        std = IMAGENET_STD if channels == 3 else GREY_STD
     else:
-        inputs = _tensors(paths, labels, size=(height, width), channels=channels, options=options, notes=notes)
+        inputs = read_pixels(paths, labels, size=(height, width), channels=channels, options=options, notes=notes)
         mean, std = _statistics(inputs["train"])
         _check_varied(inputs["train"], notes)
     dataset = Dataset(
@@ -145,159 +128,94 @@ def load_classes(
     return dataset
 
 
-def _good_headers(splits: dict[str, dict[str, Any]], options: DataOptions, notes: list[str]) -> dict[Path, Header]:
-    """The headers of the images that can be read; the others are taken out of `splits`, or an error.
-
-    With ``skip_bad`` and a stream the pixels are looked at too: later there would be no way around a bad image.
-    """
-    every = [path for classes in splits.values() for paths in classes.values() for path in paths]
-    thorough = options.skip_bad and options.stream is not False
-
-    def look(path: Path) -> Header:
-        if thorough:
-            decode(path, size=8, channels=1)
-        return read_header(path)
-
-    headers, bad = _every(every, look)
-    if bad:
-        if not options.skip_bad:
-            raise bad_images_error(bad, len(every))
-        if not headers:
-            raise InputError(
-                "some of the images must be readable",
-                got=f"none of {len(every):,}, the first {bad[0][0]} ({bad[0][1]})",
-                fix="Check that the files are images",
-            )
-        notes.append(_skipped(bad, len(every)))
-        for classes in splits.values():
-            for name, paths in classes.items():
-                classes[name] = [path for path in paths if path in headers]
-        check_classes(splits, sorted(next(iter(splits.values()))))
-    return headers
-
-
 def check_whole_images(paths: Sequence[Path]) -> None:
     """Look now at images that are decoded later: one that is cut short would stop the training that meets it.
 
     Raises:
         InputError: naming and counting those that cannot be read.
     """
-    _, bad = _every(paths, check_whole)
+    _, bad = read_all(paths, check_whole)
     if bad:
         raise bad_images_error(bad, len(paths))
 
 
-def _every(paths: Sequence[Path], read: Callable[[Path], Any]) -> tuple[dict[Path, Any], list[tuple[Path, str]]]:
-    """What `read` gives for each path, and the paths that it cannot read with the reasons."""
-
-    def attempt(path: Path) -> Any:
-        try:
-            return read(path)
-        except BadImageError as error:
-            return error
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = dict(zip(paths, pool.map(attempt, paths), strict=True))
-    bad = [(path, str(result)) for path, result in results.items() if isinstance(result, BadImageError)]
-    return {path: result for path, result in results.items() if not isinstance(result, BadImageError)}, bad
+def _shape(headers: Mapping[Path, Header], size: int | None) -> tuple[int, int, int]:
+    """Channels, height and width: 3 channels unless all images are known to be grey, and their own size by default."""
+    grey = bool(headers) and all(header.grey for header in headers.values())
+    height, width = _one_size(headers) if size is None else (size, size)
+    return 1 if grey else 3, height, width
 
 
-def _skipped(bad: Sequence[tuple[Path, str]], of: int) -> str:
-    return f"{len(bad)} of {of:,} images left out that cannot be read, the first {bad[0][0]} ({bad[0][1]})"
-
-
-def _one_size(headers: Mapping[Path, Header]) -> Any:
-    sizes: dict[tuple[int, int], int] = {}
-    for header in headers.values():
-        sizes[header.height, header.width] = sizes.get((header.height, header.width), 0) + 1
+def _one_size(headers: Mapping[Path, Header]) -> tuple[int, int]:
+    """The height and width that all images have."""
+    sizes = Counter((header.height, header.width) for header in headers.values())
     if len(sizes) > 1:
-        common = sorted(sizes, key=lambda each: -sizes[each])
-        named = ", ".join(f"{sizes[each]:,} of {each[1]}x{each[0]}" for each in common[:3])
+        common = sizes.most_common()
+        named = ", ".join(f"{count:,} of {width}x{height}" for (height, width), count in common[:3])
         raise InputError(
             "images of several sizes need one that they are brought to",
             got=named + (f" and {len(common) - 3} more sizes" if len(common) > 3 else ""),
-            fix=f"Pass --image-size, such as --image-size {min(64, *common[0])}",
+            fix=f"Pass --image-size, such as --image-size {min(64, *common[0][0])}",
         )
     return next(iter(sizes))
 
 
+def _streamed(
+    paths: Mapping[str, Sequence[Path]], *, channels: int, height: int, width: int
+) -> tuple[dict[str, ImageFiles], tuple[float, ...], tuple[float, ...]]:
+    """Images that stay in their files, and the mean and standard deviation to normalise them by."""
+    if height != width:
+        raise InputError(
+            "images that are streamed must be square",
+            got=f"{width}x{height} pixels",
+            fix=f"Pass --image-size {min(height, width)}",
+        )
+    inputs = {split: ImageFiles(files, size=height, channels=channels) for split, files in paths.items()}
+    return (inputs, IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else (inputs, GREY_MEAN, GREY_STD)
+
+
 def _assigned(
-    splits: Mapping[str, Mapping[str, Sequence[Path]]], names: Sequence[str], options: DataOptions
+    splits: Mapping[str, Classes], names: Sequence[str], options: DataOptions
 ) -> tuple[dict[str, list[Path]], dict[str, Tensor], str]:
-    """Files and labels of train, validation and test, and how they came to be."""
-    flat = {
-        split: (
-            [path for name in names for path in classes[name]],
-            torch.tensor([label for label, name in enumerate(names) for _ in classes[name]], dtype=torch.int64),
-        )
-        for split, classes in splits.items()
-    }
-    seed, share = options.split_seed, options.validation_share
-    share = _VALIDATION if share is None else share
-    if "all" in flat:
-        paths, labels = flat["all"]
-        rows = dict(
-            zip(
-                ("train", "validation", "test"),
-                split_rows(labels, test=_TEST, validation=share, seed=seed),
-                strict=True,
-            )
-        )
-        note = f"{_TEST:.0%} test and {share:.0%} validation images, stratified, seed {seed}"
-        return (
-            {split: [paths[row] for row in taken.tolist()] for split, taken in rows.items()},
-            {split: labels[taken] for split, taken in rows.items()},
-            note,
-        )
+    """Files and labels of train, validation and test, and a note on how they came to be."""
+    share = _VALIDATION if options.validation_share is None else options.validation_share
+    files = {split: _labelled(classes, names) for split, classes in splits.items()}
+    if "all" in files:
+        taken = split_rows(files["all"][1], test=_TEST, validation=share, seed=options.split_seed)
+        parts = [_rows(files["all"], rows) for rows in taken]
+        files = dict(zip(("train", "validation", "test"), parts, strict=True))
+        note = f"{_TEST:.0%} test and {share:.0%} validation images, stratified, seed {options.split_seed}"
+    else:
+        note = _completed(files, share=share, seed=options.split_seed)
+    return {split: files[split][0] for split in files}, {split: files[split][1] for split in files}, note
+
+
+_LabelledFiles = tuple[list[Path], Tensor]
+
+
+def _labelled(classes: Classes, names: Sequence[str]) -> _LabelledFiles:
+    """The files class by class, and their labels: the positions of their classes in `names`."""
+    labels = [label for label, name in enumerate(names) for _ in classes[name]]
+    return [path for name in names for path in classes[name]], torch.tensor(labels, dtype=torch.int64)
+
+
+def _rows(files: _LabelledFiles, rows_K: Tensor) -> _LabelledFiles:
+    paths, labels = files
+    return [paths[row] for row in rows_K.tolist()], labels[rows_K]
+
+
+def _completed(files: dict[str, _LabelledFiles], *, share: float, seed: int) -> str:
+    """Add the split that the folders lack, test or validation, and return the note that says so."""
     note = "the folders' own splits"
-    if "test" not in flat:
-        flat["test"] = flat.pop("validation")
+    if "test" not in files:
+        files["test"] = files.pop("validation")
         note = "val/ for testing"
-    if "validation" not in flat:
-        paths, labels = flat["train"]
-        kept, out = hold_out(labels, min(len(labels) - 1, max(1, round(share * len(labels)))), seed=seed)
-        for split, rows_K in (("train", kept), ("validation", out)):
-            flat[split] = ([paths[row] for row in rows_K.tolist()], labels[rows_K])
+    if "validation" not in files:
+        number = len(files["train"][0])
+        kept, out = hold_out(files["train"][1], min(number - 1, max(1, round(share * number))), seed=seed)
+        files["train"], files["validation"] = _rows(files["train"], kept), _rows(files["train"], out)
         note += f"; {share:.0%} of train/ for validation, stratified, seed {seed}"
-    return {split: flat[split][0] for split in flat}, {split: flat[split][1] for split in flat}, note
-
-
-def _tensors(
-    paths: Mapping[str, Sequence[Path]],
-    labels: dict[str, Tensor],
-    *,
-    size: tuple[int, int],
-    channels: int,
-    options: DataOptions,
-    notes: list[str],
-) -> dict[str, Tensor]:
-    """Every split's pixels. Images that turn out to be cut short leave their split, or are an error."""
-    # Without --image-size all have this size already, square or not.
-    box = None if options.image_size is None else centre()
-    tensors, bad = {}, []
-    for split, files in paths.items():
-        filled = torch.empty(len(files), channels, *size, dtype=torch.uint8)
-        rows = {path: row for row, path in enumerate(files)}
-
-        def read(path: Path, filled: Tensor = filled, rows: Mapping[Path, int] = rows) -> None:
-            filled[rows[path]] = decode(path, size=size, channels=channels, box=box)
-
-        good, failed = _every(files, read)
-        bad += failed
-        if failed and good:
-            kept = [row for row, path in enumerate(files) if path in good]
-            filled, labels[split] = filled[kept], labels[split][kept]
-        tensors[split] = filled
-        if not good and options.skip_bad:
-            raise InputError(
-                f"the {split} split must hold images that can be read", got="none", fix="Mend or replace the files"
-            )
-    every = sum(map(len, paths.values()))
-    if bad and not options.skip_bad:
-        raise bad_images_error(bad, every)
-    if bad:
-        notes.append(_skipped(bad, every))
-    return tensors
+    return note
 
 
 def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

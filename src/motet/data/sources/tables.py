@@ -1,4 +1,4 @@
-"""Tables of the user's own: CSV and Parquet files with a target column."""
+"""The user's tables: CSV and Parquet files with a target column."""
 
 from pathlib import Path
 from typing import Any
@@ -25,68 +25,41 @@ MOST_CLASSES = 20
 def table(path: Path, options: DataOptions | None = None) -> Dataset:
     """A data set of the rows of a table, in a fixed split of 70/10/20 percent.
 
-    A target of text or booleans, or of at most 20 different whole numbers, makes a classification; any other a
-    regression; ``options.task`` overrides that. Numbers are standardised, words become one feature for each category,
-    missing values the mean and a feature that says so: all fitted on the training rows, which alone decide what the
-    others become. Columns that never vary there are left out; words that do not occur there count as none. Regression
-    targets are standardised too, by the training rows' mean and standard deviation, which `DataSpec` keeps: scores are
-    reported in the target's own unit. Counts (``task="counts"``; never told from the column, since whole numbers may be
-    years or prices as well) must be whole numbers from 0, and stay as they are. Rows without a target are left out. In
-    a classification the split is stratified.
+    **The task** is classification if the target holds text, booleans or at most 20 different whole numbers, and
+    regression otherwise; ``options.task`` overrides that. Counts (``task="counts"``) must be asked for, since a column
+    of whole numbers may hold years or prices as well.
+
+    **Features**: numbers are standardised, and words become one feature for each category. Missing numbers become the
+    mean, with another feature that is 1 where they are missing. All of this is fitted on the training rows. Columns
+    that are constant in the training rows are left out, and words that do not occur there count as no category.
+
+    **Targets** of a regression are standardised by the training rows' mean and standard deviation. `DataSpec` keeps
+    both, and scores are reported in the target's own unit. Counts must be whole numbers from 0 and are not changed.
+    Rows without a target are left out. In a classification the split is stratified.
 
     Args:
         path: a .csv, .tsv or .parquet file.
         options: target, task, drop, validation_share, split_seed.
 
     Raises:
-        InputError: for whatever `motet.data.formats.table_file.read_table` refuses, a target that is no column, a
-            target that never varies or has a class without training rows, a task that the target cannot have, and words
-            that are no categories.
+        InputError: for a file that `motet.data.formats.table_file.read_table` refuses, a target that is not a column,
+            never varies or has a class without training rows, a task that does not suit the target, and columns of
+            words with too many different ones to be categories.
     """
     options = options or DataOptions()
     options.check_only(TABLE_OPTIONS, f"the table {path.name}")
-    columns = read_table(path, drop=options.drop)
     notes: list[str] = []
-    target = _target(columns, options, path)
-    columns = _kept(columns, options, notes)
-    column = columns.pop(target)
-    known = np.array([value is not None for value in column]) if column.dtype == object else ~np.isnan(column)
-    if not known.all():
-        notes.append(f"{int((~known).sum()):,} of {len(known):,} rows left out that have no {target}")
-        column = column[known]
-        columns = {name: values[known] for name, values in columns.items()}
-    if len(column) < _FEWEST:
-        raise InputError(
-            f"splitting {path.name} into train, validation and test needs at least {_FEWEST} rows",
-            got=f"{len(column)} with a {target}",
-            fix="Bring more data",
-        )
+    target, column, columns = _read(path, options, notes)
     task = options.task or ("classification" if is_classes(column) else "regression")
     names, labels = _classes(target, column) if task == "classification" else ((), None)
-    groups = torch.zeros(len(column), dtype=torch.int64) if labels is None else labels
     share = _VALIDATION if options.validation_share is None else options.validation_share
-    rows = dict(
-        zip(
-            ("train", "validation", "test"),
-            split_rows(groups, test=_TEST, validation=share, seed=options.split_seed),
-            strict=True,
-        )
-    )
+    rows = _split(len(column), labels, share=share, seed=options.split_seed)
     train = rows["train"].numpy()
     features = Features.fit({name: values[train] for name, values in columns.items()})
     if features.constant:
         notes.append(f"left out, since constant in the training rows: {', '.join(features.constant)}")
-    if task == "counts":
-        _check_counts(target, column)
-    mean, std = _scale(target, column, train) if task == "regression" else (0.0, 1.0)
-    targets = labels if labels is not None else _standardised(target, column, mean, std)
-    splits = {
-        name: Split(
-            inputs=features.encode({key: values[taken.numpy()] for key, values in columns.items()}),
-            targets=targets[taken],
-        )
-        for name, taken in rows.items()
-    }
+    targets, mean, std = (labels, 0.0, 1.0) if labels is not None else _numbers(target, column, task, train)
+    splits = {name: _taken(taken, columns, features, targets) for name, taken in rows.items()}
     if labels is not None:
         _check_seen(splits["train"].targets, names)
     dataset = Dataset(
@@ -109,6 +82,39 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     )
     dataset.check()
     return dataset
+
+
+def _read(path: Path, options: DataOptions, notes: list[str]) -> tuple[str, Any, dict[str, Any]]:
+    """The target's name, its column and the other columns, of the rows that have a target."""
+    columns = read_table(path, drop=options.drop)
+    target = _target(columns, options, path)
+    columns = _kept(columns, options, notes)
+    column = columns.pop(target)
+    known = np.array([value is not None for value in column]) if column.dtype == object else ~np.isnan(column)
+    if not known.all():
+        notes.append(f"{int((~known).sum()):,} of {len(known):,} rows left out that have no {target}")
+        column = column[known]
+        columns = {name: values[known] for name, values in columns.items()}
+    if len(column) < _FEWEST:
+        raise InputError(
+            f"splitting {path.name} into train, validation and test needs at least {_FEWEST} rows",
+            got=f"{len(column)} with a {target}",
+            fix="Bring more data",
+        )
+    return target, column, columns
+
+
+def _split(number: int, labels: Tensor | None, *, share: float, seed: int) -> dict[str, Tensor]:
+    """The row numbers of each split, stratified if there are labels."""
+    groups = torch.zeros(number, dtype=torch.int64) if labels is None else labels
+    taken = split_rows(groups, test=_TEST, validation=share, seed=seed)
+    return dict(zip(("train", "validation", "test"), taken, strict=True))
+
+
+def _taken(rows_K: Tensor, columns: dict[str, Any], features: Features, targets: Tensor) -> Split:
+    rows = rows_K.numpy()
+    inputs = features.encode({name: values[rows] for name, values in columns.items()})
+    return Split(inputs=inputs, targets=targets[rows_K])
 
 
 def is_classes(column: Any) -> bool:
@@ -136,6 +142,7 @@ def _target(columns: dict[str, Any], options: DataOptions, path: Path) -> str:
 
 
 def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> dict[str, Any]:
+    """The columns that are neither dropped nor without a name, at least one beside the target."""
     drop = dropped(options.drop, columns)
     for name in drop:
         if name not in columns:
@@ -143,7 +150,7 @@ def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> di
         if name == options.target:
             raise InputError("the target must stay", got=f"--drop {name}", fix="Leave it out of --drop")
     if "" in columns and options.target != "":
-        # What pandas writes in front of the rows: their numbers.
+        # The row numbers that pandas writes in front of the rows.
         notes.append("left out: a column without a name")
     kept = {name: values for name, values in columns.items() if name not in drop and name}
     if len(kept) < 2:
@@ -156,7 +163,7 @@ def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> di
 
 
 def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
-    """Names and labels; in the order of the alphabet, or of the numbers."""
+    """The names of the classes, sorted as text or as numbers, and the label of each row."""
     different, labels = np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)
     if len(different) < 2:
         raise InputError(
@@ -178,6 +185,16 @@ def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
         )
     names = tuple(str(name) if column.dtype == object else f"{name:.15g}" for name in different)
     return names, torch.from_numpy(labels.reshape(-1).astype(np.int64))
+
+
+def _numbers(target: str, column: Any, task: str, train: Any) -> tuple[Tensor, float, float]:
+    """The targets (rows, 1) of counts or a regression, and the mean and standard deviation they are scaled by."""
+    if task == "counts":
+        _check_counts(target, column)
+        mean, std = 0.0, 1.0
+    else:
+        mean, std = _scale(target, column, train)
+    return torch.from_numpy(single(target, (column - mean) / std)).unsqueeze(1), mean, std
 
 
 def _scale(target: str, column: Any, train: Any) -> tuple[float, float]:
@@ -212,10 +229,6 @@ def _check_counts(target: str, column: Any) -> None:
         raise InputError(
             f"the target {target!r} must vary", got="0 in every row", fix="Choose another column with --target"
         )
-
-
-def _standardised(target: str, column: Any, mean: float, std: float) -> Tensor:
-    return torch.from_numpy(single(target, (column - mean) / std)).unsqueeze(1)
 
 
 def _check_seen(labels: Tensor, names: tuple[str, ...]) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from motet.layers.parameter_roles import ParameterRoles
+
 _KINDS: dict[int, tuple[type[nn.Conv1d | nn.Conv2d], type[_BatchNorm]]] = {
     3: (nn.Conv1d, nn.BatchNorm1d),
     4: (nn.Conv2d, nn.BatchNorm2d),
@@ -17,7 +19,7 @@ _CACHED = 2**17
 
 
 @final
-class Adapter(nn.Module):
+class Adapter(ParameterRoles):
     """Projects features to another width, normalises, rectifies, and averages over positions.
 
     Channels first, ``(B, C, H, W)`` and ``(B, C, L)``: 1x1 convolution with bias, batch norm, ReLU, global average

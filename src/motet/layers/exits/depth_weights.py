@@ -1,15 +1,17 @@
 """Weights over the depths of a network that predicts at several of them."""
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
+
 
 @final
-class DepthWeights(nn.Module):
+class DepthWeights(MemberLayer):
     """Each member's weights over D depths: the softmax of logits that start at zero, so from equal weights.
 
     Learned, they are the categorical depth posterior of DUN (Antoran et al. 2020) and MIMMO (appendix A). The logits
@@ -23,8 +25,8 @@ class DepthWeights(nn.Module):
         device, dtype: of the logits.
     """
 
-    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"logits_MD"})
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"logits_MD"})
+    undecayed_parameters = frozenset({"logits_MD"})
+    member_parameters = frozenset({"logits_MD"})
 
     logits_MD: Tensor
 
@@ -47,6 +49,10 @@ class DepthWeights(nn.Module):
     def forward(self) -> Float[Tensor, "member depth"]:
         """Log of the weights, which add up to 1 over the depths."""
         return self.logits_MD.log_softmax(dim=-1)
+
+    def member(self, member: int) -> "DepthWeights":
+        """The member's weights, ``(1, D)``."""
+        return self if len(self.logits_MD) == 1 else self.subset([member])
 
     @torch.no_grad()
     def subset(self, indices: Sequence[int]) -> "DepthWeights":

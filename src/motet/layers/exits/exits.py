@@ -10,13 +10,14 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from motet.errors import InputError
+from motet.layers.base import MemberLayer
 from motet.layers.exits.depth_weights import DepthWeights
 from motet.layers.multi_head import MultiHead
 from motet.likelihoods import Categorical, Likelihood
 
 
 @final
-class Exits(nn.Module):
+class Exits(MemberLayer):
     """A network with exits at named points before its own output, the deepest exit.
 
     What a point puts out goes on through the network unchanged; the exit's head reads it on the way.
@@ -100,6 +101,10 @@ class Exits(nn.Module):
     def member(self, member: int) -> nn.Module:
         """The network that gives one member's weighted average over the depths, ``(B, C)``: log-probabilities."""
         return _OneMember(self, member)
+
+    def subset(self, indices: Sequence[int]) -> "Exits":
+        """Itself: the network, the heads and the weights are the members'."""
+        return self
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

@@ -5,15 +5,16 @@ Inside a *stack* a tensor has the members in its feature or channel axis, member
 the model's input take rows, and layers that make its output give rows ``(M B)``.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Convolution, Ordinary, convolve, like
 
@@ -32,11 +33,11 @@ class ActiveMember:
         self.member: int | None = None
 
 
-class StackedLayer(nn.Module, ABC):
+class StackedLayer(MemberLayer):
     """The same layer of M networks. ``layer`` holds their weights as one torch layer, member-major."""
 
     layer: nn.Module
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"layer.weight", "layer.bias"})
+    member_parameters = frozenset({"layer.weight", "layer.bias"})
 
     def __init__(self, members: int, turn: ActiveMember) -> None:
         super().__init__()
@@ -55,10 +56,6 @@ class StackedLayer(nn.Module, ABC):
     @abstractmethod
     def alone(self, x: Tensor, member: int) -> Tensor:
         """One member, between `split` and `join`."""
-
-    @abstractmethod
-    def member(self, member: int) -> nn.Module:
-        """The member's own ordinary layer."""
 
     @abstractmethod
     def of(self, layer: Any, members: int) -> "StackedLayer":
@@ -134,6 +131,7 @@ class StackedLinear(StackedLayer):
     """
 
     layer: nn.Linear
+    layout: Layout
 
     def __init__(
         self, layer: nn.Linear, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool
@@ -198,6 +196,7 @@ class StackedConvolution(StackedLayer):
     """
 
     layer: Convolution
+    layout: Layout
 
     def __init__(
         self, layer: Convolution, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool

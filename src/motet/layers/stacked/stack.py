@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer
 
@@ -18,7 +19,7 @@ TOGETHER_AT_MOST = 500_000
 
 
 @final
-class Stack(nn.Module):
+class Stack(MemberLayer):
     """M networks that share nothing, with their weights in the channels of one network (`motet.layers.stacked.layers`).
 
     Each layer's weights are one tensor, whatever way it runs. A pass runs all members together or one after another,
@@ -34,6 +35,8 @@ class Stack(nn.Module):
             is no convolution.
         always: whether to run together always.
     """
+
+    layout: Layout
 
     def __init__(
         self,
@@ -101,6 +104,10 @@ class Stack(nn.Module):
                 layer.join()
         return out
 
+    def member_view(self, member: int) -> nn.Module:
+        """See `of_member`."""
+        return _OneOfStack(self, member)
+
     def subset(self, indices: Sequence[int]) -> "Stack":
         """The chosen members' stack, around the same network: its layers have a subset of their own."""
         widening = self.widening * len(indices) / self.members
@@ -113,3 +120,16 @@ class Stack(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
+
+
+@final
+class _OneOfStack(nn.Module):
+    """One member of a stack, on the stack's own weights."""
+
+    def __init__(self, stack: Stack, member: int) -> None:
+        super().__init__()
+        self.stack = stack
+        self.index = member
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stack.of_member(x, self.index)

@@ -2,18 +2,20 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet.layers.parameter_roles import ParameterRoles
+
 Shape = tuple[int, ...]
 
 
-class Bank(nn.Module, ABC):
+class Bank(ParameterRoles, ABC):
     """A vector of parameters that is read as templates, and each member's coefficients for each layer.
 
     The weight of layer l of member m is ``sum_t alpha_mlt T_t`` over the templates that the layer reads
@@ -32,8 +34,8 @@ class Bank(nn.Module, ABC):
         coefficient_lr: the coefficients' learning rate as a multiple of the optimiser's.
     """
 
-    undecayed_parameters: ClassVar[frozenset[str]] = frozenset({"coefficients_MR"})
-    member_parameters: ClassVar[frozenset[str]] = frozenset({"coefficients_MR"})
+    undecayed_parameters = frozenset({"coefficients_MR"})
+    member_parameters = frozenset({"coefficients_MR"})
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class Bank(nn.Module, ABC):
         coefficient_lr: float = 1.0,
     ) -> None:
         super().__init__()
-        self.lr_scales: dict[str, float] = {"coefficients_MR": coefficient_lr}
+        self.coefficient_lr = coefficient_lr
         self.entries = nn.Parameter(entries)
         self.coefficients_MR = nn.Parameter(coefficients_MR)
         self.shapes, self.counts, self.disjoint = tuple(shapes), tuple(counts), disjoint
@@ -67,6 +69,11 @@ class Bank(nn.Module, ABC):
     @abstractmethod
     def summary_note(self) -> str:
         """What `motet.summary` says about the bank."""
+
+    @property
+    def learning_rate_scales(self) -> Mapping[str, float]:
+        """Of the coefficients."""
+        return {"coefficients_MR": self.coefficient_lr}
 
     def coefficients(self, layer: int) -> Float[Tensor, "member template"]:
         """Every member's coefficients of one layer, ``(M, t)``."""

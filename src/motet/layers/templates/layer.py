@@ -1,18 +1,22 @@
-"""A layer whose weight is a mixture of templates."""
+"""Layers whose weights are mixtures of templates, and whole networks of such layers."""
 
 import copy
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet.layers.base import MemberLayer
 from motet.layers.ordinary import Ordinary, apply
+from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.templates.bank import Bank
 
 
 @final
-class TemplateLayer(nn.Module):
+class TemplateLayer(MemberLayer):
     """One member's Linear, Conv1d or Conv2d, with the bank's mixture for a weight and a bias of its own.
 
     The bank is not a submodule: the network that holds the members has it once. Copies of that network, and pickles
@@ -66,6 +70,51 @@ class TemplateLayer(nn.Module):
         """See `folded`: the layer is one member's already."""
         return self.folded()
 
+    def subset(self, indices: Sequence[int]) -> None:
+        """None: which templates the layer reads depends on M."""
+
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"templates={self.source[0].counts[self.layer_index]}"
+
+
+@final
+class TemplateMembers(MemberLayer):
+    """The banks, and the members whose `TemplateLayer` layers read them.
+
+    Args:
+        banks: every bank that the members' layers read.
+        members: the networks.
+        note: what `motet.summary` is to say about the budget.
+    """
+
+    def __init__(self, banks: Sequence[Bank], members: SeparateNetworks, *, note: str = "") -> None:
+        super().__init__()
+        self.banks = nn.ModuleList(banks)
+        self.members = members
+        self.note = note
+
+    @property
+    def summary_note(self) -> str:
+        """The note."""
+        return self.note
+
+    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """See `SeparateNetworks`: the same rows in and out."""
+        with ExitStack() as stack:
+            for bank in self.banks:
+                stack.enter_context(bank.composed())  # type: ignore[operator]
+            rows: Tensor = self.members(x)
+            return rows
+
+    def folded(self) -> SeparateNetworks:
+        """The members alone, whose layers fold to ordinary ones: M times the single network's parameters."""
+        return self.members
+
+    def subset(self, indices: Sequence[int]) -> SeparateNetworks:
+        """The chosen members alone. Their layers fold to ordinary ones: which templates are read depends on M."""
+        return self.members.subset(indices)
+
+    def member(self, member: int) -> nn.Module:
+        """The member's own network, whose layers still read the banks."""
+        return self.members.member(member)

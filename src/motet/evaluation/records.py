@@ -1,0 +1,125 @@
+"""What evaluations of a run find, as one record: the content of its ``evaluation.json``."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, final
+
+from pydantic import Field
+
+from motet._internal.typed_records import Count, Share, absent, from_plain, read_plain, record, write_record
+from motet.data import DataDescription
+from motet.errors import InputError
+from motet.evaluation.shift_records import Coverages, Risks, Scores, ShiftSection, Size
+
+
+@final
+@record
+class RiskCurve:
+    """Error rates among the most confident predictions, see `motet.metrics.RiskCoverage`; `area` is the AURC."""
+
+    coverage: Coverages
+    risk: Risks
+    area: Share
+
+
+@final
+@record
+class CleanScores:
+    """Scores of the test split as it is, and the floating-point operations that one example takes.
+
+    `seed` decides which examples are predicted together in throughput use; absent in ensemble use.
+    """
+
+    scores: Scores
+    risk_coverage: RiskCurve | None = absent()
+    flops: Count
+    seed: int | None = absent()
+
+
+@final
+@record
+class PartScores:
+    """`CleanScores` of some members, those with these indices."""
+
+    members: Annotated[tuple[Count, ...], Field(min_length=1)]
+    scores: Scores
+    flops: Count
+
+
+@final
+@record
+class OODScores:
+    """How well one uncertainty score tells known rows from others."""
+
+    auroc: Share
+    fpr95: Share
+
+
+@final
+@record
+class OODResult:
+    """`OODScores` by the name of the uncertainty score."""
+
+    scores: dict[str, OODScores]
+
+
+@final
+@record
+class OODSection:
+    """A run asked about another data set: its rows, those that were dropped as overlapping, and the scores."""
+
+    rows: Size
+    dropped: Count
+    scores: dict[str, OODScores]
+
+
+@final
+@record
+class Evaluation:
+    """All that evaluations of a run have found: ``evaluation.json``. What was not evaluated is absent.
+
+    Attributes:
+        method: the method with its settings.
+        members: how many it has.
+        data: the run's data.
+        motet: version that evaluated last.
+        ensemble: the test split in ensemble use, all members on each example.
+        distinct: the test split in throughput use, each member on another example.
+        part: the test split by some members.
+        shifts: by the shift's name.
+        ood: by the name of the other data set.
+    """
+
+    method: str
+    members: Size
+    data: DataDescription
+    motet: str
+    ensemble: CleanScores | None = absent()
+    distinct: CleanScores | None = absent()
+    part: PartScores | None = absent()
+    shifts: dict[str, ShiftSection] | None = absent()
+    ood: dict[str, OODSection] | None = absent()
+
+
+def read_evaluation(path: Path) -> Evaluation | None:
+    """The record at `path`; None if there is no file, or a damaged one that the next evaluation replaces.
+
+    Raises:
+        InputError: for a JSON file with other content, naming the file and the field.
+    """
+    try:
+        content = read_plain(path)
+    except (OSError, InputError):
+        return None
+    return from_plain(content, Evaluation, where=str(path), upgrade=_upgrade)
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write the record, whole or not at all."""
+    write_record(path, evaluation)
+
+
+def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
+    """Records of before there was a schema version: the first ones say less of the data, the rest is as today."""
+    known = dict.fromkeys(item.name for item in fields(DataDescription)) | {"class_names": []}
+    return old | {"data": known | dict(old["data"])}

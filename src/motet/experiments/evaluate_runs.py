@@ -1,0 +1,180 @@
+"""Join runs and `motet.evaluation`: load a run, score it, and keep what was found in its folder."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+import motet
+from motet._internal.own_code import changed_file, source_changed
+from motet.data import Dataset, describe, load
+from motet.ensemble import Ensemble
+from motet.errors import InputError
+from motet.evaluation.clean import score_clean, score_part
+from motet.evaluation.records import Evaluation, read_evaluation, write_evaluation
+from motet.evaluation.throughput import score_distinct
+from motet.experiments.build import Builder
+from motet.experiments.experiment import Experiment
+from motet.experiments.provenance import source_of
+from motet.experiments.run import Run, load_ensemble
+from motet.experiments.threads import run_threads
+from motet.training import resolve_device
+
+S = TypeVar("S")
+
+EVALUATION = "evaluation.json"
+"""An evaluation's record in the run's folder."""
+
+
+def evaluate(
+    run: Run, *, distinct: bool = False, data_dir: Path | None = None, device: str = "auto", seed: int = 0
+) -> Evaluation:
+    """Score a run's test split again; the record also stands in the run's folder, in ``evaluation.json``.
+
+    ``ensemble``: all members on the same input. ``distinct``, if asked for: throughput use, a different example for
+    each member. Each has its scores, the floating-point operations that one example takes, and, where there are
+    classes, the risk-coverage curve: error rates (``risk``) at 100 coverages (``coverage``), and the ``area``.
+    What a previous evaluation found and this one was not asked for is kept.
+
+    Args:
+        run: the run, see `motet.experiments.find_run`.
+        distinct: whether to evaluate throughput use as well.
+        data_dir: where data files are looked for first.
+        device: see `motet.training.fit`.
+        seed: of which examples are predicted together in throughput use.
+
+    Raises:
+        InputError: where members have no inputs of their own, and if data, model or checkpoint are not the run's.
+    """
+    experiment = experiment_of(run)
+    if distinct and experiment.method.size == 1:
+        raise InputError(
+            "throughput use needs two members or more",
+            got=f"{experiment.method}",
+            fix="Evaluate it without --distinct",
+        )
+    with _loaded(run, experiment, data_dir, device) as (ensemble, dataset):
+        if distinct and not ensemble.has_distinct_inputs:
+            raise InputError(
+                "throughput use needs members with inputs of their own",
+                got=f"{experiment.method}, whose members share one input",
+                fix="Evaluate it without --distinct, or train a method with an input for each member: mimo, mixmo, "
+                "datamux",
+            )
+        found = replace(evaluation_metadata(experiment, ensemble, dataset), ensemble=score_clean(ensemble, dataset))
+        if distinct:
+            found = replace(found, distinct=score_distinct(ensemble, dataset, seed=seed))
+    return keep_evaluation(run, found)
+
+
+def evaluate_part(
+    run: Run,
+    *,
+    members: int | Sequence[int] | None = None,
+    lost: float | Sequence[int] | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> Evaluation:
+    """Score the members that run and are not lost, on the test split; as ``part`` in the run's ``evaluation.json``.
+
+    Args:
+        run: the run, see `motet.experiments.find_run`.
+        members, lost: see `motet.Ensemble.predict`; who is lost at random is drawn once, for all examples.
+        data_dir, device: see `motet.experiments.evaluate`.
+        seed: of who is lost.
+
+    Returns:
+        The record; its ``part`` has the members' indices, their scores, and the operations that one example takes.
+
+    Raises:
+        InputError: for members that are none, repeated or not there; if data, model or checkpoint are not the run's.
+    """
+    experiment = experiment_of(run)
+    with _loaded(run, experiment, data_dir, device) as (ensemble, dataset):
+        part = score_part(ensemble, dataset, members=members, lost=lost, seed=seed)
+        found = replace(evaluation_metadata(experiment, ensemble, dataset), part=part)
+    return keep_evaluation(run, found)
+
+
+def load_previous_evaluation(folder: Path) -> Evaluation | None:
+    """What evaluations of the run in `folder` have found so far; None if there is none that can be read.
+
+    Raises:
+        InputError: for a record with other content than motet writes, naming the field.
+    """
+    return read_evaluation(folder / EVALUATION)
+
+
+def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
+    """Add what was found to the run's record, write it, and return it as a later reader sees it."""
+    before = load_previous_evaluation(run.folder)
+    if before is not None:
+        found = replace(
+            found,
+            ensemble=found.ensemble or before.ensemble,
+            distinct=found.distinct or before.distinct,
+            part=found.part or before.part,
+            shifts=_joined(before.shifts, found.shifts),
+            ood=_joined(before.ood, found.ood),
+        )
+    write_evaluation(run.folder / EVALUATION, found)
+    written = load_previous_evaluation(run.folder)
+    assert written is not None
+    return written
+
+
+def _joined(before: dict[str, S] | None, found: dict[str, S] | None) -> dict[str, S] | None:
+    """Sections by name, those that were found again replaced."""
+    return before if found is None else {**(before or {}), **found}
+
+
+def evaluation_metadata(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> Evaluation:
+    """What an evaluation's record says of what was evaluated, without any result."""
+    return Evaluation(
+        method=str(experiment.method),
+        members=ensemble.members,
+        data=describe(dataset),
+        motet=motet.__version__,
+    )
+
+
+@contextmanager
+def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str) -> Iterator[tuple[Ensemble, Dataset]]:
+    """The run's ensemble and its data, on the device, with the run's number of threads for a while."""
+    place = resolve_device(device)
+    load_previous_evaluation(run.folder)  # one that cannot be kept is found before anything is evaluated
+    dataset = load(experiment.data, data_dir, options=experiment.data_options)
+    check_data(run, experiment, dataset)
+    with run_threads(experiment, Builder(dataset), place):
+        yield load_ensemble(run, dataset).to(place), dataset.to(place)
+
+
+def experiment_of(run: Run) -> Experiment:
+    """The run's experiment. Raises `InputError` if it cannot be read, or its own files were changed since."""
+    experiment = run.experiment
+    _check_source(run, experiment)
+    return experiment
+
+
+def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
+    """Raise `InputError` unless this is the data that the run was made with, as far as the record tells."""
+    described, held = describe(dataset), run.record.data
+    names = [] if held is None else [item.name for item in fields(held)]
+    recorded = {name: value for name in names if (value := getattr(held, name)) is not None}
+    if any(getattr(described, name) != value for name, value in recorded.items()):
+        raise InputError(
+            "a run must be evaluated on its own data",
+            got=f"other data called {experiment.data}: {described.test} test rows of "
+            f"{list(described.input_shape or ())}",
+            fix="Pass the --data-dir that it was made with",
+        )
+
+
+def _check_source(run: Run, experiment: Experiment) -> None:
+    """The user's own files must be what they were when the run was made."""
+    changed = changed_file(run.record.source, source_of(experiment))
+    if changed is not None:
+        what = "model" if changed_file(run.record.source, source_of(experiment.model)) else "code"
+        raise source_changed(what, changed, run.folder / "run.json")

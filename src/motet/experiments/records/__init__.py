@@ -1,0 +1,53 @@
+"""What runs and comparisons leave behind: one set of dataclasses for who writes and who reads it.
+
+``run.json`` is a `RunRecord`, ``scores.json`` `Scores`, ``compare.json`` a `Comparison`, or a `StartedComparison` while
+it is trained; a row of ``history.csv`` is a `motet.training.HistoryRow`.
+"""
+
+from motet._internal.own_code import Source
+from motet.evaluation.comparison_records import Measure
+from motet.experiments.records.comparison import (
+    Comparison,
+    ComparisonCost,
+    ComparisonRow,
+    CoverageLevel,
+    LeftOut,
+    ReliabilityBin,
+    StartedComparison,
+    as_comparison,
+    read_comparison,
+)
+from motet.experiments.records.run import (
+    Cost,
+    Hardware,
+    Provenance,
+    Ranks,
+    RunRecord,
+    Scores,
+    Settings,
+    read_run_record,
+    read_scores,
+)
+
+__all__ = [
+    "Comparison",
+    "ComparisonCost",
+    "ComparisonRow",
+    "Cost",
+    "CoverageLevel",
+    "Hardware",
+    "LeftOut",
+    "Measure",
+    "Provenance",
+    "Ranks",
+    "ReliabilityBin",
+    "RunRecord",
+    "Scores",
+    "Settings",
+    "Source",
+    "StartedComparison",
+    "as_comparison",
+    "read_comparison",
+    "read_run_record",
+    "read_scores",
+]

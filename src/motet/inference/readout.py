@@ -1,0 +1,224 @@
+"""How what a network returns becomes members' outputs: one output for each member, or one at each of several depths."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from motet.grouping import Grouping
+from motet.inference.anytime import (
+    Steps,
+    all_at_once,
+    depths_of,
+    exit_by_exit,
+    is_single_pass,
+    member_by_member,
+    run_member,
+)
+from motet.inference.checks import by_member, one_output_error
+from motet.layers import Exits
+from motet.likelihoods import Likelihood
+from motet.objectives import ExitObjective, Objective
+from motet.types import Batch, Progress
+
+Cost = Callable[[Callable[[], Tensor]], float]
+"""What one run costs."""
+
+
+def readout_of(
+    network: nn.Module, objective: Objective | ExitObjective, likelihood: Likelihood, *, description: str
+) -> "Readout":
+    """The readout of a network under an objective: the one place where both are asked what kind they are.
+
+    Raises:
+        InputError: if the objective needs outputs at several depths and members have one output.
+    """
+    if isinstance(network, Exits):
+        if isinstance(objective, ExitObjective):
+            return DepthOutputs(network, objective, likelihood)
+        return DepthAverage(network, objective, likelihood)
+    if isinstance(objective, ExitObjective):
+        what = f"the objective {type(objective).__name__}"
+        raise one_output_error(what, description, instead="Leave the objective out")
+    return SingleOutput(network, objective, likelihood)
+
+
+class Readout(ABC):
+    """What an ensemble does that depends on how many outputs a member has.
+
+    It holds the ensemble's own network, objective and likelihood, and no state.
+    """
+
+    has_depths: ClassVar[bool]
+    """Whether members have outputs at several depths of one pass."""
+
+    @abstractmethod
+    def check(self, grouping: Grouping, *, members: int) -> None:
+        """Raise `InputError` where the objective does not fit the likelihood, or what `members` are dealt."""
+
+    @abstractmethod
+    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member ..."]:
+        """All outputs for B `rows`: ``(B, M, C)``, or ``(B, M, D, C)`` with the deepest last."""
+
+    @abstractmethod
+    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+        """What is predicted for B `rows`, ``(B, M, C)``: the average over depths where there are several."""
+
+    @abstractmethod
+    def loss(
+        self, outputs: Float[Tensor, "batch member ..."], batch: Batch, *, progress: Progress | None, training: bool
+    ) -> Float[Tensor, ""]:
+        """The objective on the `outputs` for a batch; in `training` it may update what it estimates."""
+
+    @abstractmethod
+    def count_steps(self, members: int) -> int:
+        """How many predictions follow each other in `steps`."""
+
+    @abstractmethod
+    def steps(self, x: Tensor, members: int) -> Steps:
+        """The outputs after each step for rows ``(B, ...)`` that all members share; see `motet.inference.anytime`."""
+
+    @abstractmethod
+    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+        """What each step costs beyond the steps before it."""
+
+
+@final
+class SingleOutput(Readout):
+    """A member has one output: the network returns rows ``(M B, C)``."""
+
+    has_depths: ClassVar[bool] = False
+
+    def __init__(self, network: nn.Module, objective: Objective, likelihood: Likelihood) -> None:
+        self.network, self.objective, self.likelihood = network, objective, likelihood
+
+    def check(self, grouping: Grouping, *, members: int) -> None:
+        """One member fits every objective."""
+        if members > 1:
+            self.objective.check(self.likelihood, grouping)
+
+    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+        """``(B, M, C)``."""
+        return by_member(self.network(x), rows, members)
+
+    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+        """The outputs."""
+        return by_member(self.network(x), rows, members)
+
+    def loss(
+        self, outputs: Float[Tensor, "batch member out"], batch: Batch, *, progress: Progress | None, training: bool
+    ) -> Float[Tensor, ""]:
+        """The objective on the outputs."""
+        weights_BM = batch.weights_BM
+        return self.objective(outputs, batch.targets_BM, self.likelihood, weights_BM=weights_BM, progress=progress)
+
+    def count_steps(self, members: int) -> int:
+        """One for each member, or one in all where their outputs come from one pass."""
+        return 1 if is_single_pass(self.network) else members
+
+    def steps(self, x: Tensor, members: int) -> Steps:
+        """Member after member, or all in one pass."""
+        return (all_at_once if is_single_pass(self.network) else member_by_member)(self.network, x, members)
+
+    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+        """Of each member, or of the one pass."""
+        if self.count_steps(members) == 1:
+            return [cost(partial(self.network, x))]
+        return [cost(partial(run_member, self.network, x, member)) for member in range(members)]
+
+
+class _ManyOutputs(Readout):
+    """A member has an output at each of D depths: the network returns rows ``(M B, D, C)``."""
+
+    has_depths: ClassVar[bool] = True
+    network: Exits
+    likelihood: Likelihood
+
+    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member depth out"]:
+        """``(B, M, D, C)``."""
+        return by_member(self.network(x), rows, members, axes=3)
+
+    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+        """The average over the depths that a prediction needs."""
+        depths = self.network.kept()
+        return self.average(by_member(self.network(x, depths), rows, members, axes=3), depths)
+
+    def average(
+        self, outputs_BMDC: Float[Tensor, "batch member depth out"], depths: tuple[int, ...] | None = None
+    ) -> Float[Tensor, "batch member out"]:
+        """The members' weighted averages over all depths, or over `depths`."""
+        return self.likelihood.average(outputs_BMDC, self.network.log_weights(depths).to(outputs_BMDC.dtype))
+
+    def count_steps(self, members: int) -> int:
+        """One for each depth that a prediction needs."""
+        return len(depths_of(self.network))
+
+    def steps(self, x: Tensor, members: int) -> Steps:
+        """Exit after exit, in one pass."""
+        return exit_by_exit(self.network, x, members, self.average)
+
+    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+        """Of the network from exit to exit."""
+        depths = depths_of(self.network)
+        up_to = [0.0] + [cost(partial(self.network, x, depths[:last])) for last in range(1, len(depths) + 1)]
+        return [after - before for before, after in pairwise(up_to)]
+
+
+@final
+class DepthAverage(_ManyOutputs):
+    """Outputs at several depths, trained as their average by an objective for one output."""
+
+    def __init__(self, network: Exits, objective: Objective, likelihood: Likelihood) -> None:
+        self.network, self.likelihood = network, likelihood
+        self.averaged = SingleOutput(network, objective, likelihood)
+
+    def check(self, grouping: Grouping, *, members: int) -> None:
+        """As for one output."""
+        self.averaged.check(grouping, members=members)
+
+    def loss(
+        self,
+        outputs: Float[Tensor, "batch member depth out"],
+        batch: Batch,
+        *,
+        progress: Progress | None,
+        training: bool,
+    ) -> Float[Tensor, ""]:
+        """The objective on the average."""
+        return self.averaged.loss(self.average(outputs), batch, progress=progress, training=training)
+
+
+@final
+class DepthOutputs(_ManyOutputs):
+    """Outputs at several depths, all of which the objective reads."""
+
+    def __init__(self, network: Exits, objective: ExitObjective, likelihood: Likelihood) -> None:
+        self.network, self.objective, self.likelihood = network, objective, likelihood
+
+    def check(self, grouping: Grouping, *, members: int) -> None:
+        """The grouping makes no difference."""
+        self.objective.check(self.likelihood)
+
+    def loss(
+        self,
+        outputs: Float[Tensor, "batch member depth out"],
+        batch: Batch,
+        *,
+        progress: Progress | None,
+        training: bool,
+    ) -> Float[Tensor, ""]:
+        """The objective on the outputs at all depths and the weights over depths."""
+        weights = self.network.weights
+        given = (outputs, batch.targets_BM, self.likelihood)
+        if training:
+            # Where the posterior over depths is no parameter, the objective estimates it, as batch norm its means.
+            with torch.no_grad():
+                logits_MD = self.objective.estimate(*given, logits_MD=weights.logits_MD, progress=progress)
+                if logits_MD is not None:
+                    weights.logits_MD.copy_(logits_MD)
+        return self.objective(*given, log_weights_MD=weights().to(outputs.dtype), progress=progress)

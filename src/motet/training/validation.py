@@ -1,0 +1,88 @@
+"""The validation split: its scores, when a run ends before its last epoch, and which weights it keeps."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import Tensor, nn
+
+from motet.data import Dataset
+from motet.ensemble import Ensemble
+from motet.evaluation.predict import predict_split
+from motet.metrics import accuracy, rmse
+from motet.metrics.scores import as_classes
+from motet.training.checkpoint import Position
+from motet.training.losses import Divergence
+from motet.training.settings import Training
+
+
+def validate(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> dict[str, float]:
+    """Score the ensemble on the validation split.
+
+    Returns:
+        validation_nll, and validation_accuracy for a classification or validation_rmse for any other task. Both are in
+        the units of the data before targets were standardised.
+
+    Raises:
+        TrainingDivergedError: if the negative log-likelihood is not finite.
+    """
+    prediction = predict_split(ensemble, dataset, dataset.validation, combined=True)
+    assert prediction.targets is not None
+    spec = dataset.spec
+    nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
+    divergence.check("validation loss", nll)
+    if spec.task == "classification":
+        classes, labels = as_classes(prediction, prediction.targets)
+        return {"validation_nll": nll, "validation_accuracy": float(accuracy(classes.probs, labels))}
+    error = spec.target_std * float(rmse(prediction.mean, prediction.targets))
+    return {"validation_nll": nll, "validation_rmse": error}
+
+
+@final
+class EarlyStopping:
+    """Keeps the weights of the best epoch, and says when no better epoch has come for long enough.
+
+    It does nothing if ``training.early_stopping`` is None.
+
+    Args:
+        training: the settings `early_stopping` and `monitor`.
+        position: holds the best scores so far, and is changed here. It is part of the checkpoint.
+        best: the best weights so far; empty for a run that begins.
+
+    Attributes:
+        best: the best weights so far by their names, on the CPU; empty without early stopping.
+    """
+
+    def __init__(self, training: Training, position: Position, best: dict[str, Tensor]) -> None:
+        self._patience, self._monitor = training.early_stopping, training.monitor
+        self._position = position
+        self.best = best
+
+    @property
+    def patience_is_over(self) -> bool:
+        """Whether the last ``training.early_stopping`` epochs were not better than the best one."""
+        waited = self._position.epoch - self._position.best_epoch
+        return self._patience is not None and waited >= self._patience
+
+    def see(self, model: nn.Module, scores: Mapping[str, float]) -> None:
+        """Compare the scores of the epoch that just ended with the best ones, and keep the weights if they are better.
+
+        Args:
+            model: the model that has these scores.
+            scores: what `validate` returns.
+        """
+        if self._patience is None:
+            return
+        position, nll, error = self._position, scores["validation_nll"], _error(scores)
+        if nll < position.best_nll if self._monitor == "nll" else error < position.best_error:
+            position.best_nll, position.best_error, position.best_epoch = nll, error, position.epoch
+            self.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+    def load_best(self, model: nn.Module) -> None:
+        """Give the model the best weights, if there are any."""
+        if self.best:
+            model.load_state_dict(self.best)
+
+
+def _error(scores: Mapping[str, float]) -> float:
+    """The error rate of a classification, or the root mean squared error."""
+    return 1 - scores["validation_accuracy"] if "validation_accuracy" in scores else scores["validation_rmse"]
