@@ -11,7 +11,7 @@ from torch import Tensor
 
 from motet import likelihoods
 from motet._internal.files import write_atomically
-from motet._internal.own_code import RecordedCode, name_in_record
+from motet._internal.own_code import RecordedCode, UntrustedCodeError, name_in_record
 from motet._internal.plain_records import from_record, to_record
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
@@ -164,7 +164,7 @@ class Prediction:
                     combination=about["combination"],
                     targets=file.get_tensor("targets") if "targets" in names else None,
                 )
-        except InputError:
+        except UntrustedCodeError:
             raise
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
