@@ -52,24 +52,12 @@ def _plain(value: Any, name: Name) -> Any:
 
 
 def _read(record: object, types: dict[str, type], load: Load | None, allowed: tuple[type, ...], where: str) -> Any:
-    name = record.get("type") if isinstance(record, dict) else None
-    if load is not None and isinstance(name, str) and ":" in name:
-        kind = load(name)
-    elif isinstance(name, str) and name in types:
-        kind = types[name]
-    else:
-        raise InputError("a record must name a known type", got=repr(name), fix=nearest(str(name), types))
-    assert isinstance(record, dict)
+    kind, given = _kind_of(record, types, load)
+    name = record["type"] if isinstance(record, dict) else ""
     if allowed and not issubclass(kind, allowed):
         wanted = " or ".join(each.__name__ for each in allowed)
         raise InputError(f"{where} must be a {wanted}", got=f"a {name}", fix=_FIX)
-    kinds: dict[str, Field[Any]] = {item.name: item for item in fields(kind) if item.init}
-    given = {key: value for key, value in record.items() if key != "type"}
-    if unknown := [key for key in given if key not in kinds]:
-        raise InputError(f"a record of {name} must have its fields", got=f"the unknown field {unknown[0]}", fix=_NEWER)
-    needed = [key for key, item in kinds.items() if item.default is MISSING and item.default_factory is MISSING]
-    if missing := [key for key in needed if key not in given]:
-        raise InputError(f"a record of {name} must have its fields", got=f"none called {missing[0]}", fix=_NEWER)
+    _check_fields(kind, given, name)
     hints = _hints(kind)
 
     def read(item: object, hint: Any, where: str) -> Any:
@@ -84,6 +72,29 @@ def _read(record: object, types: dict[str, type], load: Load | None, allowed: tu
         raise InputError(
             f"{name} must accept the settings of its record", got=describe_error(error), fix=_FIX
         ) from error
+
+
+def _kind_of(record: object, types: dict[str, type], load: Load | None) -> tuple[type, dict[str, Any]]:
+    """The class that a record names, and the record's fields without the name."""
+    name = record.get("type") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(name, str):
+        raise InputError("a record must name a known type", got=repr(name), fix=nearest(str(name), types))
+    given = {key: value for key, value in record.items() if key != "type"}
+    if load is not None and ":" in name:
+        return load(name), given
+    if name not in types:
+        raise InputError("a record must name a known type", got=repr(name), fix=nearest(name, types))
+    return types[name], given
+
+
+def _check_fields(kind: type, given: dict[str, Any], name: str) -> None:
+    """Raise `InputError` unless a record has all fields of its class that need a value, and no others."""
+    kinds: dict[str, Field[Any]] = {item.name: item for item in fields(kind) if item.init}
+    if unknown := [key for key in given if key not in kinds]:
+        raise InputError(f"a record of {name} must have its fields", got=f"the unknown field {unknown[0]}", fix=_NEWER)
+    needed = [key for key, item in kinds.items() if item.default is MISSING and item.default_factory is MISSING]
+    if missing := [key for key in needed if key not in given]:
+        raise InputError(f"a record of {name} must have its fields", got=f"none called {missing[0]}", fix=_NEWER)
 
 
 _NEWER = "Use the version of motet that wrote it"
