@@ -60,7 +60,7 @@ def test_a_run_whose_rank_is_killed_starts_again_by_itself(torchrun: Any, tmp_pa
     for mine, theirs in zip(read_history(run.folder / "history.csv"), alone.history, strict=True):
         assert {**mine, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, abs=1e-4)
     # One process evaluates what two have trained.
-    scores = evaluate(find_run(tmp_path / "run"))["ensemble"]["scores"]
+    scores = evaluate(find_run(tmp_path / "run")).ensemble.scores
     assert scores["nll"] == pytest.approx(run.scores.test["nll"], abs=1e-5)
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,8 @@ def test_of_a_run(copied: Path, file: str, no_training: None) -> None:
         if run is not None:
             assert not must_be_refused(content, change), kind(change)
             again = refused_or(partial(run_experiment, experiment, folder, progress=False), change, file)
+            with suppress(InputError):  # settings have tests of their errors of their own
+                _ = run.experiment
             assert again in (None, run)
 
 

@@ -12,7 +12,7 @@ import torch
 from motet import MIMO, DeepEnsemble, Experiment, InputError, Modular, ModularNetwork, Single, Training, models
 from motet._internal.files import to_json
 from motet._internal.plain_records import from_record, to_record
-from motet.experiments.summary import mean_and_error
+from motet.evaluation.aggregate import mean_over_seeds
 from motet.methods import METHODS
 from motet.objectives import Independent
 
@@ -99,16 +99,20 @@ def test_a_module_is_not_a_models_settings() -> None:
 
 
 def test_mean_and_standard_error_by_hand() -> None:
-    assert mean_and_error([0.9]) == {"mean": 0.9, "standard_error": None}
-    found = mean_and_error([1.0, 2.0, 4.0])
-    assert found["mean"] == pytest.approx(7 / 3)
+    one = mean_over_seeds([0.9])
+    assert one.mean == 0.9
+    assert math.isnan(one.standard_error)
+    found = mean_over_seeds([1.0, 2.0, 4.0])
+    assert found.mean == pytest.approx(7 / 3)
     # Deviations -4/3, -1/3, 5/3: variance (16 + 1 + 25) / 9 / 2, over 3 seeds.
-    assert found["standard_error"] == pytest.approx(math.sqrt(42 / 18 / 3))
+    assert found.standard_error == pytest.approx(math.sqrt(42 / 18 / 3))
 
 
 @pytest.mark.parametrize("values", [[], [None], [1.0, None], [math.nan, 1.0], [math.inf]])
 def test_missing_values_have_no_mean(values: list[float | None]) -> None:
-    assert mean_and_error(values) == {"mean": None, "standard_error": None}
+    found = mean_over_seeds(values)
+    assert math.isnan(found.mean)
+    assert math.isnan(found.standard_error)
 
 
 def test_recipes_are_experiments_with_records(tmp_path: Path) -> None:

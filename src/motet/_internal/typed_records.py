@@ -207,8 +207,6 @@ def _as_input_error(error: ValidationError, where: str, fix: str) -> InputError:
         return InputError(f"{place} must be in {where}", got="no such field", fix=fix)
     if first["type"].startswith("unexpected"):
         return InputError(f"{where} must hold known fields only", got=f"the field {place}", fix=fix)
-    if first["type"] == "json_invalid":  # lone surrogates: JSON text that no UTF-8 file can hold
-        return InputError(f"{where} must hold text of whole characters", got=first["msg"], fix=fix)
     # pydantic says "Input should be a valid number", "Tuple should have at least 1 item", "Value error, ...".
     requirement = re.sub(r"^\w+ should ", "", re.sub(r"^Value error, ", "be ", first["msg"]))
     return InputError(f"{place} in {where} must {requirement}", got=short(first["input"]), fix=fix)

@@ -1,13 +1,12 @@
 """What one rank holds of an ensemble, and what it needs of the others."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet._internal.typed_records import Count, record
 from motet.distributed.grid import Grid
 from motet.distributed.wire import Wire
 from motet.errors import InputError
@@ -18,11 +17,9 @@ from motet.types import Progress
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@record
 class Communication:
     """What all ranks of a run sent in training, a part of the run's scores.
-
-    It is no `record`, so that the core of motet does not import pydantic, but it is validated like one when it is read.
 
     Attributes:
         member_ranks, data_ranks: see `Grid`.
@@ -33,14 +30,12 @@ class Communication:
         formula: how the latter was counted.
     """
 
-    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
-
-    member_ranks: int
-    data_ranks: int
-    steps: int
-    bytes_per_step: int
-    bytes_sent: Mapping[str, int]
-    data_parallel_bytes_per_step: int
+    member_ranks: Count
+    data_ranks: Count
+    steps: Count
+    bytes_per_step: Count
+    bytes_sent: dict[str, Count]
+    data_parallel_bytes_per_step: Count
     formula: str
 
 

@@ -11,7 +11,7 @@ from motet.evaluation.comparison_records import SideBySide
 from motet.evaluation.records import Evaluation
 from motet.experiments.evaluate_runs import load_previous_evaluation
 from motet.experiments.records import Comparison, as_comparison
-from motet.metrics import COVERAGES, risk_coverage_of
+from motet.metrics import risk_coverage_of
 from motet.prediction import Prediction
 
 
@@ -26,7 +26,7 @@ def gather(folder: Path, record: Comparison | Mapping[str, object]) -> SideBySid
         record: the comparison's. A method of which some run was not evaluated is left out.
 
     Raises:
-        InputError: for an ``evaluation.json`` with other content than motet writes, naming the field.
+        InputError: for a comparison or an ``evaluation.json`` with other content than motet writes, naming the field.
     """
     groups, curves = [], []
     for row in as_comparison(record).rows:
@@ -34,7 +34,7 @@ def gather(folder: Path, record: Comparison | Mapping[str, object]) -> SideBySid
         evaluations = [load_previous_evaluation(run) for run in runs]
         groups.append((row.key, row.label, evaluations))
         of_runs: Sequence[Sequence[float] | None] = row.risk_coverage or list(map(_risks_of, runs, evaluations))
-        known = [curve for curve in of_runs if curve is not None and len(curve) == len(COVERAGES)]
+        known = [curve for curve in of_runs if curve is not None]
         if known and len(known) == len(of_runs):
             curves.append((row.key, row.label, known))
     return replace(side_by_side(groups), selective=selective_comparison(curves))

@@ -1,14 +1,13 @@
 """One row of a comparison, put together: its runs over all seeds."""
 
-import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
 
 import torch
 
 from motet.errors import InputError
+from motet.evaluation.aggregate import mean_over_seeds
 from motet.experiments.entry import Entry
-from motet.experiments.records import ComparisonCost, ComparisonRow, CoverageLevel, Measure, ReliabilityBin
+from motet.experiments.records import ComparisonCost, ComparisonRow, CoverageLevel, ReliabilityBin
 from motet.experiments.run import Run
 from motet.metrics import Latency, coverage, disagreement_matrix, reliability, risk_coverage_of
 from motet.metrics.scores import as_classes, checked
@@ -43,7 +42,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Latency, *, model: str
         members=method.size,
         summary=method.summary,
         settings=str(method),
-        scores={name: measure([run.scores.test[name] for run in runs]) for name in runs[0].scores.test},
+        scores={name: mean_over_seeds([run.scores.test[name] for run in runs]) for name in runs[0].scores.test},
         cost=ComparisonCost(
             parameters=runs[0].scores.cost.parameters,
             flops=runs[0].scores.cost.flops,
@@ -51,7 +50,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Latency, *, model: str
             latency_ratio_low=latency.low,
             latency_ratio_high=latency.high,
             latency_seconds=latency.seconds,
-            train_seconds=measure([run.scores.cost.train_seconds for run in runs]),
+            train_seconds=mean_over_seeds([run.scores.cost.train_seconds for run in runs]),
         ),
         reliability=_all_bins(classes) if classes else None,
         risk_coverage=_risks([each for each, _ in classes]) if classes else None,
@@ -66,25 +65,6 @@ def covered(predictions: Sequence[Prediction]) -> tuple[CoverageLevel, ...]:
     """The share of targets inside central intervals of 19 levels, mean over seeds."""
     share = torch.stack([coverage(prediction, _LEVELS) for prediction in predictions]).mean(dim=0)
     return tuple(CoverageLevel(level=at, coverage=value) for at, value in zip(_LEVELS, share.tolist(), strict=True))
-
-
-def measure(values: Sequence[float | None]) -> Measure:
-    """Mean and standard error over seeds; NaN where a value is missing, or with one seed for the error."""
-    found = mean_and_error(values)
-    return Measure(**{name: math.nan if value is None else value for name, value in found.items()})
-
-
-def mean_and_error(values: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean and standard error over seeds; null where a value is missing, or with one seed for the error.
-
-    >>> mean_and_error([1.0, 3.0])
-    {'mean': 2.0, 'standard_error': 1.0}
-    """
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known or len(known) < len(values):
-        return {"mean": None, "standard_error": None}
-    error = stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
-    return {"mean": fmean(known), "standard_error": error}
 
 
 def bins(probs: torch.Tensor, targets: torch.Tensor) -> tuple[ReliabilityBin, ...]:

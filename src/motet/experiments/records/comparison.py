@@ -10,9 +10,9 @@ from motet._internal.typed_records import Amount, Count, Share, from_plain, read
 from motet.data import DataDescription
 from motet.errors import InputError
 from motet.evaluation.comparison_records import Measure
+from motet.evaluation.shift_records import Risks
 from motet.experiments.records.older import upgrade_comparison
 from motet.experiments.records.run import FOLDER_FIX, Hardware, Settings, Sources, sources
-from motet.metrics import COVERAGES
 from motet.training import HistoryRow
 
 
@@ -95,7 +95,7 @@ class ComparisonRow:
     scores: dict[str, Measure]
     cost: ComparisonCost
     reliability: tuple[ReliabilityBin, ...] | None
-    risk_coverage: tuple[tuple[Share, ...], ...] | None
+    risk_coverage: tuple[Risks, ...] | None
     coverage: tuple[CoverageLevel, ...] | None
     disagreement_matrix: tuple[tuple[Share, ...], ...] | None
     histories: tuple[tuple[HistoryRow, ...], ...]
@@ -105,8 +105,6 @@ class ComparisonRow:
         matrix = self.disagreement_matrix or ()
         if any(len(line) != len(matrix) for line in matrix):
             raise ValueError("a row whose disagreement_matrix has as many columns as lines")
-        if any(len(curve) != len(COVERAGES) for curve in self.risk_coverage or ()):
-            raise ValueError(f"a row whose risk_coverage has {len(COVERAGES)} values for each seed")
         for history in self.histories:
             if any(row.keys() != history[0].keys() for row in history):
                 raise ValueError("a row whose histories have the same columns in each epoch")

@@ -11,6 +11,7 @@ from motet._internal.own_code import Source
 from motet._internal.typed_records import Amount, Count, Number, absent, read_record, record, to_plain
 from motet.data import DataDescription
 from motet.distributed import Communication
+from motet.evaluation.shift_records import Scores as ScoresByName
 from motet.experiments.records.older import upgrade_run, upgrade_scores
 
 FOLDER_FIX = "Bring back the file as motet wrote it, or move its folder away and run again"
@@ -144,9 +145,9 @@ class Scores:
         communication: what was sent, where there were several processes.
     """
 
-    test: dict[str, Number]
+    test: ScoresByName
     test_members: dict[str, tuple[Number, ...]]
-    validation: dict[str, Number]
+    validation: ScoresByName
     cost: Cost
     epochs: Count
     communication: Communication | None = absent()
