@@ -18,13 +18,14 @@ from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
+from motet.evaluation import predict_split
 from motet.experiments.build import Builder, build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import RUN, abandon, claim_folder
 from motet.experiments.provenance import describe_run, source_of
-from motet.experiments.records import RunRecord, Scores, Settings, Source, read_run_record, read_scores
-from motet.experiments.scoring import score_run
+from motet.experiments.records import Cost, RunRecord, Scores, Settings, Source, read_run_record, read_scores
 from motet.experiments.threads import run_threads
+from motet.metrics import flops, member_scores, parameters, score
 from motet.prediction import Prediction
 from motet.training import (
     HistoryRow,
@@ -178,7 +179,7 @@ def run_experiment(
                 progress=progress,
                 label=label or experiment.method.label,
             )
-        scores = score_run(ensemble, dataset, folder, history)
+        scores = _score(ensemble, dataset, folder, history)
         if grid.is_first:
             write_record(folder / SCORES, scores)
         if trained is not None:
@@ -227,3 +228,32 @@ def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
     ensemble = build(run.experiment, dataset.to("cpu"))
     load_run_weights(run.folder, ensemble)
     return ensemble.eval()
+
+
+def _score(ensemble: Ensemble, dataset: Dataset, folder: Path, history: Sequence[HistoryRow]) -> Scores:
+    """Predict, keep the test predictions in `folder`, and score both held-out splits."""
+    validation = predict_split(ensemble, dataset, dataset.validation)
+    test = predict_split(ensemble, dataset, dataset.test)
+    share = ensemble.share
+    if share is None or share.grid.is_first:
+        test.save(folder / "predictions.safetensors")
+    example = dataset.prepare(dataset.test.inputs[:1])
+    in_own_units = dataset.spec.in_own_units
+    counts = parameters(ensemble), flops(ensemble.fold(), example)
+    learned, operations = counts if share is None else map(share.total, counts)
+    return Scores(
+        test=in_own_units(score(test)),
+        test_members=_each_in_own_units(member_scores(test), dataset),
+        validation=in_own_units(score(validation)),
+        cost=Cost(parameters=learned, flops=operations, train_seconds=sum(row.seconds for row in history)),
+        epochs=len(history),
+        communication=None if share is None else share.communication(ensemble),
+    )
+
+
+def _each_in_own_units(scores: dict[str, list[float]], dataset: Dataset) -> dict[str, tuple[float, ...]]:
+    """Scores of each member, in the targets' own unit."""
+    return {
+        name: tuple(dataset.spec.in_own_units({name: value})[name] for value in values)
+        for name, values in scores.items()
+    }
