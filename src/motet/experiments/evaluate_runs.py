@@ -19,6 +19,8 @@ from motet.experiments.experiment import Experiment
 from motet.experiments.provenance import source_of
 from motet.experiments.run import Run, load_ensemble
 from motet.experiments.threads import run_threads
+from motet.grouping import Shared
+from motet.methods import METHODS
 from motet.training import resolve_device
 
 S = TypeVar("S")
@@ -59,13 +61,17 @@ def evaluate(
             raise InputError(
                 "throughput use needs members with inputs of their own",
                 got=f"{experiment.method}, whose members share one input",
-                fix="Evaluate it without --distinct, or train a method with an input for each member: mimo, mixmo, "
-                "datamux",
+                fix=f"Evaluate it without --distinct, or train a method with an input for each member: {_own_inputs()}",
             )
         found = replace(evaluation_metadata(experiment, ensemble, dataset), ensemble=score_clean(ensemble, dataset))
         if distinct:
             found = replace(found, distinct=score_distinct(ensemble, dataset, seed=seed))
     return keep_evaluation(run, found)
+
+
+def _own_inputs() -> str:
+    """Names of motet's methods whose members see examples of their own."""
+    return ", ".join(name for name, kind in METHODS.items() if not isinstance(kind().grouping, Shared))
 
 
 def evaluate_part(
