@@ -11,7 +11,7 @@ from torch.optim import SGD
 
 from motet import Ensemble, Training
 from motet.errors import TrainingDivergedError
-from motet.training import read_history
+from motet.training import HistoryRow, read_history
 from motet.training.checkpoint import Position
 from motet.training.devices import make_fabric
 from motet.training.losses import Divergence
@@ -22,7 +22,7 @@ from motet.training.validation import EarlyStopping
 
 Make = Callable[..., Ensemble]
 ALONE = Together(None)
-HISTORY = [{"epoch": 1, "validation_nll": 0.5}]
+HISTORY = [HistoryRow(epoch=1, step=4, learning_rate=0.1, train_loss=1.0, validation_nll=0.5, seconds=2.0)]
 
 
 def run_folder(folder: Path | None, ensemble: Ensemble, position: Position) -> RunFolder:

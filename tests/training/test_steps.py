@@ -1,6 +1,7 @@
 """Counting steps and epochs."""
 
 from motet import Training
+from motet.training import HistoryRow
 from motet.training.checkpoint import Position
 from motet.training.steps import Steps
 
@@ -19,10 +20,11 @@ def test_steps_and_epochs_are_counted() -> None:
 
 
 def test_the_end_of_an_epoch_adds_a_row_and_starts_the_next() -> None:
-    history = [{"epoch": 1}]
+    first = HistoryRow(epoch=1, step=4, learning_rate=0.1, train_loss=1.0, validation_nll=0.5, seconds=2.0)
+    history = [first]
     counted = steps(epoch=1, step_in_epoch=4, loss_sum=6.0, epoch_seconds=2.5, history=history)
     row = counted.end_epoch({"validation_nll": 0.25, "validation_accuracy": 0.75})
-    assert counted.position.history == [{"epoch": 1}, row]
+    assert counted.position.history == [first, row]
     assert row == {
         "epoch": 2,
         "step": 8,
