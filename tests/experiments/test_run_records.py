@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,16 +116,6 @@ def test_committed_comparisons_make_the_readmes_table_and_a_page(path: Path) -> 
     page = render(path)
     for row in as_comparison(path).rows:
         assert f"<span>{row.label}" in page
-
-
-def test_reading_a_large_comparison_takes_no_time(unchecked: None) -> None:
-    largest = max(COMMITTED, key=lambda path: path.stat().st_size)
-    seconds = []
-    for _ in range(5):
-        began = time.process_time()
-        read_comparison(largest)
-        seconds.append(time.process_time() - began)
-    assert min(seconds) < 0.3
 
 
 def without(*names: str) -> Callable[[dict[str, Any]], None]:
