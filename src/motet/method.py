@@ -8,7 +8,7 @@
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, final
 
@@ -72,6 +72,11 @@ class Method(ABC):
     """One line: who owns which weights and who sees what."""
     shares_nothing: ClassVar[bool] = False
     """Whether members are whole networks, so that each may be on a process of its own."""
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """Laws of `motet.testing.check_method` that do not apply to this method, each with the reason."""
+        return {}
 
     @property
     def combination(self) -> Combination:

@@ -1,6 +1,7 @@
 """BatchEnsemble: an alternative approach to efficient ensemble and lifelong learning (Wen et al., ICLR 2020)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -102,6 +103,11 @@ class BatchEnsemble(Method):
     def size(self) -> int:
         """M."""
         return self.members
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """A fold holds M networks."""
+        return {"a_fold_is_no_larger": "members whose weights are scaled from shared ones hold them all when folded"}
 
     @property
     def grouping(self) -> Grouping:

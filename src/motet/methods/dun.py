@@ -1,5 +1,6 @@
 """DUN: Depth uncertainty in neural networks (Antoran, Allingham and Hernandez-Lobato, NeurIPS 2020)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -7,7 +8,7 @@ from torch import nn
 
 from motet.errors import InputError
 from motet.method import Given, Method, Model, instance_of
-from motet.methods.exits import check_exits, plan_exits
+from motet.methods.exits import check_exits, exempt_with_exits, plan_exits
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO, DepthMarginalLikelihood
 from motet.surgery import probe
@@ -77,6 +78,11 @@ class DUN(Method):
     def size(self) -> int:
         """One member."""
         return 1
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """With exits a member is more than the network."""
+        return exempt_with_exits(self.exits)
 
     @property
     def default_objective(self) -> ExitObjective:

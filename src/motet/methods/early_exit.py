@@ -1,6 +1,7 @@
 """Early-exit ensembles (Qendro, Campbell, Lio and Mascolo, PMLR 158, 2021), as MIMMO's baseline EE."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.layers import Ordinary, ParameterRoles, mean_over_positions
 from motet.method import Given, Method, Model, instance_of
-from motet.methods.exits import check_exits, input_width, plan_exits
+from motet.methods.exits import check_exits, exempt_with_exits, input_width, plan_exits
 from motet.objectives import ExitObjective
 from motet.objectives.depth import ExitSum
 from motet.surgery import Features, probe
@@ -57,6 +58,11 @@ class EarlyExit(Method):
     def size(self) -> int:
         """One member."""
         return 1
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """With exits a member is more than the network."""
+        return exempt_with_exits(self.exits)
 
     @property
     def default_objective(self) -> ExitObjective:

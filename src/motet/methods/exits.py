@@ -1,6 +1,6 @@
 """Exits at points inside a model: what EarlyExit, DUN and MIMMO have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -77,6 +77,11 @@ class ExitPlan:
             network, points, heads, weights,
             likelihood=given.likelihood, output=shared, skip_below=skip_below, written=self.written,
         )  # fmt: skip
+
+
+def exempt_with_exits(exits: Points) -> Mapping[str, str]:
+    """What a method with such exits is exempt from, see `Method.exempt_from`."""
+    return {} if exits == () else {"one_member_is_the_single_network": "with exits a member is more than the network"}
 
 
 def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> ExitPlan:

@@ -1,5 +1,6 @@
 """MC dropout: dropout at test as samples of a network (Gal and Ghahramani, ICML 2016), a baseline of the papers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -75,6 +76,13 @@ class MCDropout(Method):
     def size(self) -> int:
         """S."""
         return self.samples
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """Masks in training are drawn from torch's default generator; without masks samples are equal."""
+        if self.rate == 0:
+            return {"members_differ": "without masks all samples are equal"}
+        return {"the_generator_alone_decides_the_grouping": "masks are drawn from torch's default generator"}
 
     @property
     def size_in_training(self) -> int:

@@ -1,5 +1,6 @@
 """MIMMO: Multi-Input Massive Multi-Output neural network (Ferianc and Rodrigues, CVPR workshops 2023)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -8,7 +9,7 @@ from torch import nn
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
 from motet.method import Given, Method, Model, check_members, instance_of
-from motet.methods.exits import check_exits, plan_exits
+from motet.methods.exits import check_exits, exempt_with_exits, plan_exits
 from motet.methods.member_layers import replace_inputs_and_heads
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO
@@ -64,6 +65,11 @@ class MIMMO(Method):
     def size(self) -> int:
         """M."""
         return self.members
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """With exits a member is more than the network."""
+        return exempt_with_exits(self.exits)
 
     @property
     def grouping(self) -> Grouping:

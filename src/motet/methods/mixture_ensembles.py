@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
@@ -120,6 +121,14 @@ class MixtureEnsembles(Method):
     def size(self) -> int:
         """M."""
         return self.members
+
+    @property
+    def exempt_from(self) -> Mapping[str, str]:
+        """A fold holds M networks, and one member is not the single network."""
+        return {
+            "a_fold_is_no_larger": "members whose weights are mixed from shared templates hold them all when folded",
+            "one_member_is_the_single_network": "one member shares templates between its layers",
+        }
 
     def convert(self, model: Model, given: Given) -> nn.Module:
         """M copies of the model that share what the class says, with the banks behind them.

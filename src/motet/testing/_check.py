@@ -60,16 +60,15 @@ def check_method(
     yours. Takes some seconds on a CPU. Torch's random numbers are left as they were.
 
     Args:
-        method: an instance. Random draws in a training pass (dropout masks, say) break laws of one training step: check
-            it with settings that switch them off, or declare those laws in `expected_failures`.
+        method: an instance.
         model: a model to check it on, or a function that makes one; motet's models if None. Laws that need a model with
             other numbers of outputs are then left out.
         example: an input batch for `model`, one row or more.
         generate_only: yield the checks instead of running them.
-        expected_failures: names of laws that do not apply to the method, each with the reason. They are not checked. Of
-            a law on one model alone: ``"law[model]"``.
+        expected_failures: names of laws that do not apply to the method, each with the reason, beside those of
+            `Method.exempt_from`. They are not checked. Of a law on one model alone: ``"law[model]"``.
         new_parameters: gives those parameters of an ensemble that the method adds to the model, and which are therefore
-            trained where the whole model is frozen.
+            trained where the whole model is frozen; those of motet's own transforms and exits if None.
 
     Returns:
         None; with `generate_only`, an iterator over pairs of a check's name, ``"law[model]"``, and a function that runs
@@ -80,10 +79,10 @@ def check_method(
         InputError: for a model without an example, and for names in `expected_failures` that are no laws.
 
     >>> import motet
-    >>> motet.testing.check_method(motet.Multihead(members=2), expected_failures={
-    ...     "rows_of_the_members_own_agree_with_shared_rows": "members have one input"})
+    >>> motet.testing.check_method(motet.Multihead(members=2))
     """
-    checks = _checks(method, model, example, dict(expected_failures or {}), new_parameters)
+    left_out = {**method.exempt_from, **(expected_failures or {})}
+    checks = _checks(method, model, example, left_out, new_parameters)
     if generate_only:
         return checks
     for _, check in checks:

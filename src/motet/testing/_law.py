@@ -10,8 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
+from motet.layers import DepthWeights, Exits, LearnedTransforms
 from motet.method import Method
 from motet.testing.models import Case
+
+
+def parameters_of_new_layers(ensemble: Ensemble) -> Iterator[nn.Parameter]:
+    """Parameters of what motet puts in front of a model or at its exits: none of the model's, so nobody froze them."""
+    for part in ensemble.modules():
+        if isinstance(part, LearnedTransforms | DepthWeights):
+            yield from part.parameters()
+        elif isinstance(part, Exits):
+            yield from part.heads.parameters()
 
 
 @final
@@ -32,7 +42,7 @@ class Subject:
     case: Case
     deals: bool | None = None
     builds: int | None = None
-    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] = lambda _: ()
+    new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] = parameters_of_new_layers
 
     def wrap(self, dtype: torch.dtype = torch.float64) -> Ensemble:
         """An ensemble of a new model."""
@@ -137,3 +147,9 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 def unreached(ensemble: Ensemble) -> str:
     """Names of the parameters without a gradient."""
     return _listed([name for name, value in ensemble.named_parameters() if value.grad is None or not value.grad.any()])
+
+
+def loss_from_seed(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
+    """The loss with all random draws from one seed: the grouping's from a generator, masks from torch's default."""
+    torch.manual_seed(1)
+    return ensemble.loss(x, y, generator=torch.Generator().manual_seed(0))
