@@ -3,7 +3,14 @@
 from motet.surgery.convertible_layers import ordinary_layers
 from motet.surgery.cut_points import Point, after_point, check_points, cut_points, points
 from motet.surgery.extract_member import SharedNetwork, member_network
-from motet.surgery.features import Features, default_exits, features_at, mixing_calls, unknown_axis
+from motet.surgery.features import (
+    Features,
+    default_exits,
+    features_at,
+    mixing_calls,
+    modules_modified_in_place,
+    unknown_axis,
+)
 from motet.surgery.initial_weights import (
     Init,
     fresh_copy,
@@ -14,7 +21,6 @@ from motet.surgery.initial_weights import (
     member_stack,
     split_kernel,
 )
-from motet.surgery.inplace_writes import modules_modified_in_place
 from motet.surgery.input_output_layers import LayerNames, input_layers, output_layers
 from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module

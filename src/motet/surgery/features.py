@@ -1,6 +1,8 @@
-"""What the points inside a model put out: which axis holds the features, and where a model's stages end."""
+"""What the points inside a model put out: which axis holds the features, where stages end, what is changed in place."""
 
+import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, final
@@ -165,3 +167,31 @@ def _note(calls: list[MixingCall], name: str, module: nn.Module, args: Any, outp
 
 def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def modules_modified_in_place(model: nn.Module, example: Tensor, names: Iterable[str]) -> set[str]:
+    """Those of the submodules `names` whose output later layers change in place, in training.
+
+    If another branch also reads such an output, autograd raises an in-place modification error. They are found by
+    running a copy of the model in training mode. If that fails, as it may on few rows, all of them count.
+    """
+    names = set(names)
+    try:
+        twin = copy.deepcopy(model).train()
+    except RuntimeError:
+        return names
+    seen: dict[str, tuple[Tensor, int]] = {}
+    for name in names:
+        twin.get_submodule(name).register_forward_hook(partial(_note_version, seen, name))
+    devices = [example.device] if example.is_cuda else []
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
+            twin(torch.cat([example, example]).clone())
+    except Exception:
+        return names
+    return {name for name in names if name not in seen or seen[name][0]._version != seen[name][1]}
+
+
+def _note_version(seen: dict[str, tuple[Tensor, int]], name: str, _: nn.Module, args: Any, output: Any) -> None:
+    if isinstance(output, Tensor):
+        seen[name] = output, output._version
