@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from motet._internal.typed_records import from_plain
+from motet.evaluation import SideBySide
 from motet.report import write_report
 
 # Rows' NLL from top to bottom; "" where there is none.
@@ -107,7 +109,7 @@ def columns_cut(page) -> list[int]:
 
 
 @pytest.fixture
-def robustness() -> dict[str, Any]:
+def robustness() -> SideBySide:
     """Two methods under a shift and against other data, with risk-coverage curves."""
     coverage = [percent / 100 for percent in range(1, 101)]
     number = {"mean": 0.1234, "standard_error": 0.0123}
@@ -130,7 +132,8 @@ def robustness() -> dict[str, Any]:
     doubt = {name: {"auroc": number, "fpr95": number} for name in ("max_probability", "entropy", "mutual_information")}
     other = {"dataset": "mnist", "rows": 9, "dropped": 1, "methods": [{"key": "mimo", "label": "M", "scores": doubt}]}
     own = [{"key": method["key"], "label": method["label"], **kept} for method in methods]
-    return {"shifts": [shift], "ood": [other], "selective": {"coverage": coverage, "methods": own}}
+    found = {"shifts": [shift], "ood": [other], "selective": {"coverage": coverage, "methods": own}}
+    return from_plain(found, SideBySide, where="the test")
 
 
 def test_under_shift_at_a_desk_and_on_a_telephone(page, record, robustness, tmp_path) -> None:
