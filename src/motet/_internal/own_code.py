@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 from motet._internal.loading import (
     describe_error,
@@ -14,14 +14,13 @@ from motet._internal.loading import (
     reference_to,
     split_reference,
 )
-from motet._internal.typed_records import record
 from motet.errors import InputError
 
 T = TypeVar("T")
 
 
 @final
-@record
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A user's file that a run depends on, as it was when the run was made.
 
@@ -30,6 +29,9 @@ class Source:
         sha256: of its content, in hexadecimal.
         text: its content.
     """
+
+    # A record as those of `typed_records`. The core does without pydantic, which takes long to import.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     file: str
     sha256: str

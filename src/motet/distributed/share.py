@@ -1,12 +1,12 @@
 """What one rank holds of an ensemble, and what it needs of the others."""
 
-from typing import Any, final
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from motet._internal.typed_records import Count, record
 from motet.distributed.grid import Grid
 from motet.distributed.wire import Wire
 from motet.errors import InputError
@@ -17,7 +17,7 @@ from motet.types import Progress
 
 
 @final
-@record
+@dataclass(frozen=True, kw_only=True)
 class Communication:
     """What all ranks of a run sent in training, a part of the run's scores.
 
@@ -30,13 +30,27 @@ class Communication:
         formula: how the latter was counted.
     """
 
-    member_ranks: Count
-    data_ranks: Count
-    steps: Count
-    bytes_per_step: Count
-    bytes_sent: dict[str, Count]
-    data_parallel_bytes_per_step: Count
+    # A record as those of `motet._internal.typed_records`. The core does without pydantic, which takes long to import.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    member_ranks: int
+    data_ranks: int
+    steps: int
+    bytes_per_step: int
+    bytes_sent: dict[str, int]
+    data_parallel_bytes_per_step: int
     formula: str
+
+    def __post_init__(self) -> None:
+        counts = (
+            self.member_ranks,
+            self.data_ranks,
+            self.steps,
+            self.bytes_per_step,
+            self.data_parallel_bytes_per_step,
+        )
+        if not all(0 <= count < 2**63 for count in (*counts, *self.bytes_sent.values())):
+            raise ValueError("counts from 0 to 2^63 - 1")
 
 
 @final
