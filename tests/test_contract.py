@@ -1,7 +1,7 @@
 """Every method of motet's keeps the laws of `motet.testing`; and laws about the library that name no method."""
 
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jaxtyping
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from motet.errors import InputError
-from motet.layers import ParameterRoles
+from motet.layers import MemberLayer, ParameterRoles
 from motet.likelihoods import Categorical
+from motet.method import Given, instance_of
 from motet.methods import (
     DUN,
     METHODS,
@@ -31,6 +32,7 @@ from motet.methods import (
     TreeNet,
 )
 from motet.objectives import Independent
+from motet.surgery import fresh_copy
 from motet.testing import LAWS, MODELS, Law, Subject, check_method, run_law
 from motet.types import Batch
 
@@ -139,9 +141,9 @@ def test_every_method_is_in_the_list() -> None:
     assert list(METHODS) == [method.name for method in METHODS.values()]
 
 
-def test_the_laws_are_those_of_before_and_two_more() -> None:
-    """32 tests over methods became laws; what a fold holds was a part of one of them, that members differ is new."""
-    assert len(LAWS) == 32 + 2
+def test_the_laws_are_those_of_before_and_three_more() -> None:
+    """32 tests over methods became laws, and what a fold holds, a part of one; members differ and can be taken out."""
+    assert len(LAWS) == 32 + 3
     assert len({law.name for law in LAWS}) == len(LAWS)
     assert all(law.check.__doc__ for law in LAWS)
 
@@ -154,6 +156,59 @@ def test_a_method_passes_check_method_as_it_is(kind: type[Method]) -> None:
     check_method(method)
     net = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
     check_method(method, net, torch.randn(2, 5))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_check_method_says_what_it_needs() -> None:
+    with pytest.raises(InputError, match=r"check_method needs an instance of a method, but got the class Single"):
+        check_method(Single)  # type: ignore[call-overload]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", ["order", "plain"])
+def test_members_that_cannot_be_taken_out_are_noticed(wrong: str) -> None:
+    class Members(MemberLayer):
+        def __init__(self, networks: list[nn.Module]) -> None:
+            super().__init__()
+            self.networks = nn.ModuleList(networks)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([network(x) for network in self.networks])
+
+        def member(self, member: int) -> nn.Module:
+            return self.networks[(member + 1) % len(self.networks)]
+
+        def subset(self, indices: Sequence[int]) -> nn.Module:
+            return Members([self.networks[index] for index in indices])
+
+    class Plain(nn.Module):
+        def __init__(self, networks: list[nn.Module]) -> None:
+            super().__init__()
+            self.networks = nn.ModuleList(networks)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([network(x) for network in self.networks])
+
+    @dataclass(frozen=True, kw_only=True)
+    class Wrong(Method):
+        name, label, summary = "wrong", "Wrong", "members in another order"
+
+        @property
+        def size(self) -> int:
+            return 2
+
+        def convert(self, model: Any, given: Given) -> nn.Module:
+            networks = [fresh_copy(instance_of(model)) for _ in range(2)]
+            return Members(networks) if wrong == "order" else Plain(networks)
+
+    if wrong == "plain":
+        ensemble = Wrong().wrap(nn.Linear(3, 2), example=torch.zeros(1, 3))
+        with pytest.raises(InputError, match=r"layers that have a member axis"):
+            ensemble.member(1)
+        return
+    checks = dict(check_method(Wrong(), generate_only=True))
+    with pytest.raises(AssertionError, match="member 0 by itself"):
+        checks["members_can_be_taken_out[mlp]"]()
 
 
 def test_exemptions_name_laws_and_give_reasons() -> None:

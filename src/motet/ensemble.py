@@ -18,6 +18,7 @@ from motet.inference.checks import (
     check_dealt,
     check_distinct,
     check_examples,
+    check_separable,
     checked_loss,
     folded_error,
     one_output_error,
@@ -300,9 +301,11 @@ class Ensemble(nn.Module):
         """The ordinary network of one member: a copy that maps ``(B, ...)`` to its outputs ``(B, C)``.
 
         Raises:
-            InputError: if there is no such member.
+            InputError: if there is no such member, or no layer of the network says what its members are.
         """
-        return member_network(self.network, chosen_members([member], self.members)[0])
+        index = chosen_members([member], self.members)[0]
+        check_separable(self.network, self.members, self.description)
+        return member_network(self.network, index)
 
     def survivors(
         self,

@@ -1,9 +1,13 @@
+import enum
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
 import pytest
+import torch
 
 from motet._internal.plain_records import from_record, to_record
 from motet.errors import InputError
@@ -103,3 +107,28 @@ def test_records_of_something_else_are_refused(record: Any, message: str, monkey
 def test_a_records_values_are_checked_as_the_settings_check_them() -> None:
     with pytest.raises(InputError, match="members=0"):
         from_record({"type": "MIMO", "members": 0}, [MIMO, Single])
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anything:
+    value: Any = 1
+    made: int = field(init=False, default=3)
+
+
+@pytest.mark.parametrize(
+    "value", [Colour.RED, Path("a"), frozenset({1}), math.inf, math.nan, {"a": 1}, len, int, torch.float32, (1, {2})]
+)
+def test_a_setting_that_a_record_cannot_give_back_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"value of Anything must be a setting that a record can hold"):
+        to_record(Anything(value=value))
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "a", True, None, (1, "b")])
+def test_other_settings_come_back_and_made_fields_are_not_recorded(value: object) -> None:
+    record = to_record(Anything(value=value))
+    assert record.keys() == {"type", "value"}
+    assert from_record(record, [Anything]) == Anything(value=value)

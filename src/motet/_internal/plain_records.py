@@ -1,6 +1,7 @@
 """Frozen dataclasses of settings as plain data, and back."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
@@ -22,10 +23,14 @@ def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict
     Args:
         settings: an instance of a dataclass.
         name: gives the name of a type. A name with a colon is one for `from_record`'s `load`.
+
+    Raises:
+        InputError: naming the field, for a value that a record cannot hold and give back as it was.
     """
     record: dict[str, Any] = {"type": name(type(settings))}
     for item in fields(settings):
-        record[item.name] = _plain(getattr(settings, item.name), name)
+        if item.init:
+            record[item.name] = _plain(getattr(settings, item.name), name, f"{item.name} of {type(settings).__name__}")
     return record
 
 
@@ -45,10 +50,20 @@ def from_record(record: dict[str, Any], known: Iterable[type], *, load: Load | N
     return _read(record, {kind.__name__: kind for kind in known}, load, (), "a record")
 
 
-def _plain(value: Any, name: Name) -> Any:
+def _plain(value: Any, name: Name, where: str) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return to_record(value, name=name)
-    return [_plain(item, name) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item, name, where) for item in value]
+    if value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value)):
+        return value
+    shown = repr(value)
+    raise InputError(
+        f"{where} must be a setting that a record can hold: a finite number, text, a bool, None, a tuple of these, "
+        "or a dataclass of settings",
+        got=f"a {type(value).__name__}, {shown if len(shown) <= 60 else shown[:57] + '...'}",
+        fix="Give the field such a type",
+    )
 
 
 def _read(record: object, types: dict[str, type], load: Load | None, allowed: tuple[type, ...], where: str) -> Any:
@@ -129,6 +144,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         first = error.errors(include_url=False, include_context=False)[0]
         wanted = first["msg"].removeprefix("Input should be ").replace("a valid array", "a list")
         raise InputError(f"{where} must be {wanted}", got=got, fix=_FIX) from error
+    except Exception as error:  # a class of settings deep inside the type, which pydantic tries to make itself
+        raise InputError(f"{where} must have the type of its field", got=describe_error(error), fix=_FIX) from error
 
 
 @cache

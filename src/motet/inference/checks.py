@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from motet.errors import InputError
+from motet.layers import MemberLayer
 from motet.likelihoods import Likelihood
 from motet.types import Batch
 
@@ -134,3 +135,13 @@ def part_of_all_error(held: int, members: int) -> InputError:
         fix="Wrap the model without a grid and load the run's weights: motet.training.load_run_weights(folder, "
         "ensemble)",
     )
+
+
+def check_separable(network: nn.Module, members: int, description: str) -> None:
+    """Raise `InputError` if no layer of a network of several members says what one of them is."""
+    if members > 1 and not any(isinstance(module, MemberLayer) for module in network.modules()):
+        raise InputError(
+            "a member can only be extracted from a network with layers that have a member axis",
+            got=f"{description}, whose layers are no motet.layers.MemberLayer",
+            fix="Derive the layers that hold the members from motet.layers.MemberLayer",
+        )

@@ -81,6 +81,12 @@ def check_method(
     >>> import motet
     >>> motet.testing.check_method(motet.Multihead(members=2))
     """
+    if not isinstance(method, Method):
+        raise InputError(
+            "check_method needs an instance of a method",
+            got=f"the class {method.__name__}" if isinstance(method, type) else f"a {type(method).__name__}",
+            fix="Pass Mine(), for example",
+        )
     left_out = {**method.exempt_from, **(expected_failures or {})}
     checks = _checks(method, model, example, left_out, new_parameters)
     if generate_only:

@@ -116,6 +116,27 @@ def an_ensemble_survives_pickling(subject: Subject) -> None:
 
 
 @law()
+def members_can_be_taken_out(subject: Subject) -> None:
+    """`member`, `subset` and ``predict(members=)`` give what the members give in the whole ensemble, or are refused."""
+    ensemble = subject.wrap().eval()
+    x, _ = subject.data()
+    with torch.no_grad():
+        whole = ensemble(x)
+        chosen = list(range(ensemble.members))[::-2]
+        try:
+            some = ensemble.subset(chosen).eval()(x)
+        except InputError:
+            return
+        close(some, whole[:, chosen], f"outputs of the subset {chosen}", rtol=1e-8, atol=1e-10)
+        found = ensemble.predict(x, members=chosen).outputs_BMC
+        close(found, whole[:, chosen], f"outputs of predict(members={chosen})", rtol=1e-8, atol=1e-10)
+        for member in range(ensemble.members):
+            own = ensemble.member(member).eval()(x)
+            if own.ndim == whole.ndim - 1:  # members with exits have one output at each depth
+                close(own, whole[:, member], f"outputs of member {member} by itself", rtol=1e-8, atol=1e-10)
+
+
+@law()
 def fold_equals_forward(subject: Subject) -> None:
     """`Ensemble.fold` gives another ensemble, for inference, with the same outputs."""
     ensemble, folded, x = _folded(subject)
