@@ -12,7 +12,7 @@ from motet import MIMO, InputError, Single, Training
 from motet._internal.typed_records import SCHEMA_VERSION, from_plain, record_json, to_plain
 from motet.cli._show import comparison_text
 from motet.cli.main import main
-from motet.experiments import Plan, compare, evaluate, find_run, load_run, run_experiment
+from motet.experiments import Plan, compare, evaluate, find_run, find_runs, load_run, run_experiment
 from motet.experiments.records import (
     Comparison,
     RunRecord,
@@ -228,3 +228,12 @@ def test_a_report_is_made_of_a_path_plain_data_or_a_comparison(tmp_path: Path) -
     assert len({(tmp_path / f"{number}.html").read_text(encoding="utf-8") for number in range(4)}) == 1
     with pytest.raises(InputError, match="the comparison must hold plain data"):
         render({"rows": [{"method": "mimo", "label": object()}]})
+
+
+def test_a_comparison_whose_rows_name_no_run_cannot_be_evaluated(before: Path) -> None:
+    content = json.loads((before / "compare.json").read_text())
+    for row in content["rows"]:
+        row["runs"] = []
+    (before / "compare.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"compare.json must name the folders of its runs, but got no run in any row"):
+        find_runs(before)

@@ -66,7 +66,9 @@ def test_two_files_of_one_name_are_two_modules_and_each_runs_once() -> None:
     assert [load_function(f"{folder}/model.py:make")() for folder in ("a", "b", "a")] == [("a", 1), ("b", 1), ("a", 1)]
 
 
-@pytest.mark.parametrize("reference", ["make", "model.py", ":make", "model.py:", "model.py:1x", "a:b c", ""])
+@pytest.mark.parametrize(
+    "reference", ["make", "model.py", ":make", "model.py:", "model.py:1x", "a:b c", "", "\0.py:make"]
+)
 def test_a_reference_needs_a_place_and_a_name(reference: str) -> None:
     with pytest.raises(InputError, match=r"module:function or file\.py:function, but got"):
         load_function(reference)

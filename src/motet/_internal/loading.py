@@ -73,7 +73,7 @@ def load_class(reference: str, kind: type[T], what: str) -> type[T]:
 def split_reference(reference: str, what: str) -> tuple[str, str]:
     """Place and name. Raises `InputError` unless `reference` is ``module:name`` or ``file.py:name``."""
     place, colon, name = reference.rpartition(":")
-    if not colon or not place or not name.isidentifier():
+    if not colon or not place or "\0" in place or not name.isidentifier():
         raise InputError(
             f"a {what.lower()} is named as module:{what} or file.py:{what}",
             got=repr(reference),

@@ -63,4 +63,11 @@ def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
             got=f"{folder / RECORD} without rows",
             fix="Run its motet compare command again to finish it",
         )
-    return [find_run(folder / name, trust_code=trust_code) for row in record.rows for name in row.runs]
+    names = [name for row in record.rows for name in row.runs]
+    if not names:
+        raise InputError(
+            f"runs of a row in {folder / RECORD} must name the folders of its runs",
+            got="no run in any row",
+            fix="Bring back the file as motet wrote it, or compare again",
+        )
+    return [find_run(folder / name, trust_code=trust_code) for name in names]
