@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def of_size(kind: type[Method]) -> Method:
-    size = next((item.name for item in fields(kind) if item.name in ("members", "samples")), None)
+    size = next((item.name for item in fields(kind) if item.name == "members"), None)
     return kind(**({size: MEMBERS} if size else {}))  # type: ignore[arg-type]
 
 

@@ -6,7 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import jaxtyping
 import pytest
 
 from motet.cli.main import main
@@ -19,15 +18,15 @@ SKELETON = BLOCKS[0]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchecked: None) -> Path:
     """An empty folder with the guide's method."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     (tmp_path / "mine.py").write_text(SKELETON)
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_skeleton_is_short_and_complete(folder: Path) -> None:
     assert len([line for line in SKELETON.splitlines() if line.strip()]) < 45
     names: dict[str, object] = {}
@@ -40,6 +39,7 @@ def test_the_skeleton_is_short_and_complete(folder: Path) -> None:
         del sys.modules["mine"]
 
 
+@pytest.mark.slow
 def test_the_skeleton_trains_in_a_comparison(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (command,) = re.findall(r"^motet compare (.*mine\.py:Mine .*)$", GUIDE, flags=re.MULTILINE)
     short = ["--epochs", "1", "--seeds", "1", "--out", "runs/compare-digits"]
@@ -59,6 +59,7 @@ def files_that_name(name: str, kind: str) -> set[str]:
     return {file.relative_to(ROOT).as_posix() for file in found}
 
 
+@pytest.mark.slow
 def test_the_list_of_places_is_complete() -> None:
     """Files that name every method are the places to touch; each method has files of its own besides."""
     listed = re.findall(r"^\d+\. ((?:`[^`]+`(?:, )?)+)", GUIDE, flags=re.MULTILINE)

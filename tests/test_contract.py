@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.layers import MemberLayer, ParameterRoles
 from motet.likelihoods import Categorical
-from motet.method import Given, instance_of
+from motet.method import ConversionContext, instance_of
 from motet.methods import (
     DUN,
     METHODS,
@@ -54,8 +53,8 @@ EVERY_METHOD = [
     BatchEnsemble(members=2, rank=2, fast_init="signs"),
     BatchEnsemble(members=2, training_batches="split"),
     # Without masks: laws of one training step cannot hold where it draws them.
-    MCDropout(samples=3, rate=0.0),
-    MCDropout(samples=1, rate=0.0),
+    MCDropout(members=3, rate=0.0),
+    MCDropout(members=1, rate=0.0),
     TreeNet(members=3),
     TreeNet(members=1),
     MixtureEnsembles(members=3),
@@ -87,7 +86,7 @@ ACROSS_MODELS = [
     MIMO(members=2, batch_repetition=1, input_repetition=0.5),
     BatchEnsemble(members=3),
     BatchEnsemble(members=2, training_batches="split"),
-    MCDropout(samples=2),
+    MCDropout(members=2),
     TreeNet(members=2),
     MixtureEnsembles(members=2),
     MixtureEnsembles(members=2, sharing="groups", bank_single_layers=True),
@@ -109,19 +108,20 @@ def subject_of(method: Method, place: str) -> Subject:
 
 
 def checks() -> Iterable[Any]:
-    """Laws about every model on some methods, and all others on every method."""
+    """Laws about every model on some methods, and all others on every method.
+
+    Among the fast tests is the first instance of each method, on the MLP for laws about every model.
+    """
     for law in LAWS:
-        for method in EVERY_METHOD if law.models or law.needs_one_member else ACROSS_MODELS:
+        methods = EVERY_METHOD if law.models or law.needs_one_member else ACROSS_MODELS
+        first = {type(method): method for method in reversed(methods)}
+        for method in methods:
             for place in law.models or MODELS:
                 subject = subject_of(method, place)
                 if law.applies(subject) and law.name not in method.exempt_from:
-                    yield pytest.param(law, subject, id=f"{law.name}-{method}-{place}")
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+                    fast = (law.needs_one_member or method is first[type(method)]) and (law.models or place == "mlp")
+                    marks = () if fast else pytest.mark.slow
+                    yield pytest.param(law, subject, id=f"{law.name}-{method}-{place}", marks=marks)
 
 
 # Those that give values of other types or shapes than are declared.
@@ -141,17 +141,18 @@ def test_every_method_is_in_the_list() -> None:
     assert list(METHODS) == [method.name for method in METHODS.values()]
 
 
-def test_the_laws_are_those_of_before_and_three_more() -> None:
-    """32 tests over methods became laws, and what a fold holds, a part of one; members differ and can be taken out."""
-    assert len(LAWS) == 32 + 3
+def test_the_laws_are_those_of_before_and_four_more() -> None:
+    """32 tests over methods became laws. New: the size of a fold, members differ, can be taken out, the meta device."""
+    assert len(LAWS) == 32 + 4
     assert len({law.name for law in LAWS}) == len(LAWS)
     assert all(law.check.__doc__ for law in LAWS)
 
 
 @pytest.mark.parametrize("kind", METHODS.values())
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.slow
 def test_a_method_passes_check_method_as_it_is(kind: type[Method]) -> None:
-    sizes = {item.name: 2 for item in fields(kind) if item.name in ("members", "samples")}
+    sizes = {item.name: 2 for item in fields(kind) if item.name == "members"}
     method = kind(**sizes)
     check_method(method)
     net = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
@@ -194,10 +195,10 @@ def test_members_that_cannot_be_taken_out_are_noticed(wrong: str) -> None:
         name, label, summary = "wrong", "Wrong", "members in another order"
 
         @property
-        def size(self) -> int:
+        def members(self) -> int:
             return 2
 
-        def convert(self, model: Any, given: Given) -> nn.Module:
+        def convert(self, model: Any, given: ConversionContext) -> nn.Module:
             networks = [fresh_copy(instance_of(model)) for _ in range(2)]
             return Members(networks) if wrong == "order" else Plain(networks)
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(DEVICE == "cuda" and not torch.cuda.is_available
 
 def of_three(name: str) -> Method:
     method = METHODS[name]()
-    size = [item.name for item in dataclasses.fields(method) if item.name in ("members", "samples")]
+    size = [item.name for item in dataclasses.fields(method) if item.name == "members"]
     return dataclasses.replace(method, **dict.fromkeys(size, 3))
 
 

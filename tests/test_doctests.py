@@ -5,7 +5,6 @@ import doctest
 from importlib import import_module
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -41,8 +40,8 @@ def module_name(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_name)
-def test_examples(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it: an int will do for a float
+def test_examples(file: Path, unchecked: None) -> None:
+    # Unchecked, as for users: an int is accepted for a float.
     module = import_module(module_name(file))
     public = {name: getattr(motet, name) for name in motet.__all__}
     for name, text, line in examples(file):

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,12 +15,6 @@ from motet.likelihoods import Categorical, Gaussian
 from motet.methods import MIMO, DataMUX, DeepEnsemble, Method, MixMo, Multihead, Single
 from motet.objectives import ExitObjective, Independent
 from motet.types import Batch, Progress
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def net() -> nn.Module:
@@ -144,14 +137,17 @@ def test_members_predict_different_inputs_in_one_pass(method: Method) -> None:
 def test_throughput_use_needs_inputs_of_the_members_own(unchecked: None) -> None:
     x_BM = torch.randn(5, 3, 4).double()
     for method, message in [
-        (Multihead(members=3), r"members with inputs of their own, but got Multihead\(members=3\), whose.*MIMO, MixMo"),
+        (
+            Multihead(members=3),
+            r"need a method with separate inputs, but got Multihead\(members=3\), whose.*MIMO, MixMo",
+        ),
         (MIMO(members=2), r"shape \(batch, 2, ...\)"),
     ]:
         with pytest.raises(InputError, match=message):
             method.wrap(net(), example=EXAMPLE).forward_distinct(x_BM)
     with pytest.raises(InputError, match="folded"):
         MIMO(members=3).wrap(net(), example=EXAMPLE).fold().forward_distinct(x_BM)
-    with pytest.raises(InputError, match="2 axes, as the example was"):
+    with pytest.raises(InputError, match="2 axes, like the example"):
         MIMO(members=3).wrap(net(), example=EXAMPLE).forward_distinct(x_BM.unsqueeze(-1))
     for wrong in (x_BM[:, :2], x_BM[:, 0, 0], x_BM[0, 0, 0]):
         with pytest.raises(InputError, match=r"must have shape \(batch, 3, ...\), but got shape .*unflatten"):
@@ -184,7 +180,9 @@ def test_a_batch_of_the_wrong_shape_is_never_answered(method: Method, training: 
     ensemble = method.wrap(net(), example=EXAMPLE).train(training)
     x, y = torch.randn(6, 3, 4).double(), torch.zeros(6).long()
     for call in (lambda: ensemble(x), lambda: ensemble.predict(x), lambda: ensemble.loss(x, y)):
-        with pytest.raises(InputError, match=r"one batch with 2 axes, as the example was, but got shape \("):
+        with pytest.raises(
+            InputError, match=r"one batch with 2 axes, like the example passed to wrap, but got shape \("
+        ):
             call()
     # A linear layer would take it as one row of features.
     with pytest.raises(InputError, match="one batch with 2 axes"):
@@ -201,7 +199,7 @@ def test_a_batch_for_other_members_is_refused() -> None:
 def test_layers_say_what_is_special_about_their_parameters() -> None:
     class Fast(ParameterRoles):
         undecayed_parameters = frozenset({"fast"})
-        learning_rate_scales: ClassVar = {"fast": 0.5, "bias": 0.5}
+        parameter_lr_scales: ClassVar = {"fast": 0.5, "bias": 0.5}
 
         def __init__(self) -> None:
             super().__init__()

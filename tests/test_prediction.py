@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,12 +17,6 @@ from motet.prediction import Prediction
 
 COMBINATIONS: list[Combination] = ["mixture", "geometric"]
 LOG2 = math.log(2)
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def classes(outputs_BMC: Tensor, combination: Combination = "mixture", targets: Tensor | None = None) -> Prediction:

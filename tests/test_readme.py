@@ -26,6 +26,7 @@ def _generator():
         ),
     ],
 )
+@pytest.mark.slow
 def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -35,6 +36,7 @@ def test_python_blocks_run_one_after_the_other(page, monkeypatch, tmp_path):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
 
 
+@pytest.mark.slow
 def test_generated_parts_are_as_the_records_say():
     generator = _generator()
     assert (
@@ -48,13 +50,25 @@ def test_generated_parts_are_as_the_records_say():
 
 
 def test_links_to_files_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    links = [
+        (page, target)
+        for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        if not target.startswith("http")
+    ]
+    assert len(links) > 20
+    for page, target in links:
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_commands_that_the_readme_names_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert {"demo", "test", "check"} <= set(re.findall(r"make ([a-z]+)", text)) <= targets
+def test_the_commands_that_readme_contributing_and_continuous_integration_name_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    for page, needed in {
+        "README.md": {"demo", "test", "check"},
+        "CONTRIBUTING.md": {"test-fast", "check", "test-long"},
+        ".ci/run": {"lint", "types", "test", "test-long"},
+    }.items():
+        named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", (ROOT / page).read_text("utf-8"), re.MULTILINE))
+        named = {one or other for one, other in named}
+        assert needed <= named <= targets, page

@@ -191,8 +191,8 @@ def test_labels_that_cannot_be_are_refused(y: Tensor, message: str) -> None:
     ("y", "message"),
     [
         (torch.tensor([[0, 1]]), "floating-point.*int64.*y.float"),
-        (torch.zeros(4, 3), r"2 targets a row.*\(4, 3\)"),
-        (torch.zeros(2), r"2 targets a row.*\(2,\)"),
+        (torch.zeros(4, 3), r"2 targets per row.*\(4, 3\)"),
+        (torch.zeros(2), r"2 targets per row.*\(2,\)"),
         (torch.tensor([[0.0, math.nan], [math.inf, 0.0]]), "2 NaN or infinite"),
     ],
 )

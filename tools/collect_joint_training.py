@@ -66,7 +66,7 @@ def epochs(run: Run) -> int:
 
 
 def modules(run: Run) -> int:
-    return run.experiment.method.size
+    return run.experiment.method.members
 
 
 def lam(run: Run) -> float:

@@ -1,9 +1,9 @@
-"""Write the generated parts of README.md and pages of docs/: what they say comes from committed records.
+"""Write the generated parts of README.md, docs/ and benchmarks/README.md from committed records.
 
     python tools/generate_docs.py            write them
-    python tools/generate_docs.py --check    exit with 1 if they are not as the records say
+    python tools/generate_docs.py --check    exit with 1 if a part differs from its record
 
-A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+A generated part is between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
 import importlib
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is imported from elsewhere
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tests, which import this file from another folder
 
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
 from library_tables import checkpoint_table, features_table, pause_table, stack_table
@@ -42,7 +42,7 @@ def main() -> int:
         before = page.read_text(encoding="utf-8")
         after = generate(before)
         if "--check" in sys.argv:
-            print(f"{name} is as the records say" if before == after else f"{name} is out of date: run make docs")
+            print(f"{name} is up to date" if before == after else f"{name} is out of date: run make generate")
             outdated += before != after
         else:
             write_text(page, after)
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def generate(text: str) -> str:
-    """The page with every generated part written anew."""
+    """Return the page with every generated part replaced."""
     parts = {
         "demo-table": lambda: table_of(DEMO),
         "demo-protocol": lambda: protocol_of(DEMO),
@@ -78,8 +78,8 @@ def generate(text: str) -> str:
 
 
 def methods() -> str:
-    """A line for each method."""
-    lines = ["| method | who owns which weights, who sees what | what it is |", "|---|---|---|"]
+    """Return a table with a row for each method."""
+    lines = ["| method | weights and inputs of the members | paper |", "|---|---|---|"]
     for kind in METHODS.values():
         doc = (inspect.getdoc(sys.modules[kind.__module__]) or "").partition("\n")[0]
         lines.append(f"| `{kind.__name__}` | {kind.summary} | {doc.rstrip('.')} |")
@@ -87,7 +87,7 @@ def methods() -> str:
 
 
 KIT: dict[str, tuple[str, ...]] = {
-    "motet.method": ("Given", "instance_of", "check_members"),
+    "motet.method": ("ConversionContext", "instance_of", "check_members"),
     "motet.surgery": (
         *("probe", "input_layers", "output_layers", "ordinary_layers", "replace_module"),
         *("cut_points", "check_points", "find_tiling", "member_stack", "head_stack", "split_kernel", "fresh_copy"),
@@ -98,11 +98,11 @@ KIT: dict[str, tuple[str, ...]] = {
     "motet.methods.deep_ensemble": ("member_networks",),
     "motet.testing": ("check_method",),
 }
-"""What methods are made of, by the module that offers it."""
+"""The functions and classes that methods are built from, by module."""
 
 
 def method_kit() -> str:
-    """A line for each part of the kit: its arguments and the first line of its docstring."""
+    """Return a list with the arguments and the first paragraph of the docstring of each entry of `KIT`."""
     lines = []
     for module, names in KIT.items():
         lines += [f"`{module}`", ""]
@@ -115,7 +115,7 @@ def method_kit() -> str:
 
 
 def _arguments(part: Any) -> str:
-    """The arguments without their types; keyword-only ones after a star."""
+    """Return the arguments without types, keyword-only ones after a star."""
     bare = [each.replace(annotation=inspect.Parameter.empty) for each in inspect.signature(part).parameters.values()]
     shown = []
     for each in bare:
@@ -128,12 +128,12 @@ def _arguments(part: Any) -> str:
 
 
 def table_of(path: Path) -> str:
-    """The table that a comparison printed."""
+    """Return the table of a comparison."""
     return f"```\n{comparison_text(as_comparison(path)).rstrip()}\n```"
 
 
 def protocol_of(path: Path) -> str:
-    """How a comparison was run."""
+    """Return the settings of a comparison."""
     record = as_comparison(path)
     data, hardware = record.data, record.hardware
     assert data is not None
@@ -141,73 +141,93 @@ def protocol_of(path: Path) -> str:
         f"`{record.command}` on {record.created[:10]}, commit {record.commit}, {hardware.processor}, "
         f"CPU threads used: {hardware.threads}: `{record.model}`, {record.training['epochs']} epochs, "
         f"{data.train} training, {data.validation} validation and {data.test} test images. "
-        f"Means over {len(record.seeds)} seeds ± their standard errors. The record is `{path.relative_to(ROOT)}`."
+        f"Means over {len(record.seeds)} seeds ± standard errors. The record is `{path.relative_to(ROOT)}`."
     )
 
 
 def benchmarks() -> str:
-    """One line for each bound that a benchmark holds."""
+    """Return a table of measured ratios and their bounds."""
     out = io.StringIO()
-    out.write("| measured | result | bound |\n|---|---|---|\n")
+    out.write("| measured | result | must be at most |\n|---|---|---|\n")
     for title, name, key, unit in (
-        ("folded MIMO (M=3), forward time over the single network's", "fold_latency", "latency.mimo_folded.ratio", "x"),
-        ("deep ensemble (M=3), the same", "fold_latency", "latency.deep_ensemble.ratio", "x"),
-        ("BatchEnsemble (M=4), folded, over four passes, ResNet-18", "batch_ensemble", "latency.folded.ratio", "x"),
+        ("forward pass of folded MIMO (M=3) / single network", "fold_latency", "latency.mimo_folded.ratio", "x"),
+        ("forward pass of a deep ensemble (M=3) / single network", "fold_latency", "latency.deep_ensemble.ratio", "x"),
         (
-            "MixtureEnsembles (M=4), folded, over four passes, WRN-16-4",
+            "forward pass of folded BatchEnsemble (M=4) / four passes of the single network, ResNet-18",
+            "batch_ensemble",
+            "latency.folded.ratio",
+            "x",
+        ),
+        (
+            "forward pass of folded MixtureEnsembles (M=4) / four passes of the single network, WRN-16-4",
             "mixture_ensembles",
             "latency.mixture_folded.ratio",
             "x",
         ),
         (
-            "MIMMO (M=2), folded, over its network, as a part of its ratio of operations",
+            "(forward pass of folded MIMMO (M=2) / single network) / (their operations in the paper: 172.82 / 109.85)",
             "mimmo_cost",
             "latency_over_papers_ratio.mimmo_folded",
             "x",
         ),
         (
-            "training step of 256 MLPs 784-4-10, over one 784-1024-10",
+            "training step of 256 MLPs 784-4-10, stacked / of one MLP 784-1024-10",
             "deep_ensemble",
             "mlp_256_of_4.stacked.ratio",
             "x",
         ),
-        ("the same over a loop over 256 modules", "deep_ensemble", "mlp_256_of_4.stacked_over_loop", "x"),
-        ("training step of 16 MLPs 784-64-10, over one", "deep_ensemble", "mlp_16_of_64.stacked.ratio", "x"),
         (
-            "deep ensemble of 4 WRN-16-1, batch 16, forward over a loop: 8x8 images",
+            "training step of 256 MLPs 784-4-10, stacked / in a loop",
+            "deep_ensemble",
+            "mlp_256_of_4.stacked_over_loop",
+            "x",
+        ),
+        (
+            "training step of 16 MLPs 784-64-10, stacked / of one MLP 784-1024-10",
+            "deep_ensemble",
+            "mlp_16_of_64.stacked.ratio",
+            "x",
+        ),
+        (
+            "forward pass of a deep ensemble of 4 WRN-16-1, batch 16 / a loop over 4 networks: 8x8 images",
             "deep_ensemble",
             "wrn_16_1_digits.forward.ensemble.ratio",
             "x",
         ),
         ("the same: 32x32 images", "deep_ensemble", "wrn_16_1_cifar.forward.ensemble.ratio", "x"),
         (
-            "training step under the modular loss over independent losses: 256 MLPs 784-4-10",
+            "training step with the modular loss / with independent losses: 256 MLPs 784-4-10",
             "modular_loss",
             "mlp_256x4.modular.ratio",
             "x",
         ),
         ("the same: 16 MLPs 784-64-10", "modular_loss", "mlp_16x64.modular.ratio", "x"),
         (
-            "256 MLPs on two processes, time of a step over one process",
+            "training step of 256 MLPs on two processes / on one process",
             "joint_distributed",
             "time_over_one_process",
             "x",
         ),
         (
-            "first anytime prediction of a deep ensemble over one member: WRN-16-4",
+            "first anytime prediction of a deep ensemble / prediction of one member: WRN-16-4",
             "anytime",
             "wrn_16_4.stacked.ratio",
             "x",
         ),
-        ("the same: an MLP of a quarter millisecond", "anytime", "mlp.stacked.ratio", "x"),
-        ("CIFAR batches with augmentation, time over a WRN-16-4 step", "data", "beside_a_step.batch.ratio", "x"),
-        ("`fit`, time per step over the shortest plain-torch loop: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
+        ("the same: an MLP (0.25 ms)", "anytime", "mlp.stacked.ratio", "x"),
+        ("CIFAR batch with augmentation / training step of WRN-16-4", "data", "beside_a_step.batch.ratio", "x"),
+        ("step of `fit` / step of the shortest loop in plain torch: MLP", "fit_overhead", "mlp.fit.ratio", "x"),
         ("the same: small CNN", "fit_overhead", "small_cnn.fit.ratio", "x"),
         ("the same: WRN-10-1", "fit_overhead", "wrn_10_1.fit.ratio", "x"),
-        ("small CNN, training step with all threads over one: idle machine", "threads", "idle.all_threads.ratio", "x"),
-        ("the same: busy machine (why small runs take one thread)", "threads", "busy.all_threads.ratio", "x"),
+        (
+            "training step of a small CNN with all CPU threads / with one thread: idle machine",
+            "threads",
+            "idle.all_threads.ratio",
+            "x",
+        ),
+        ("the same: busy machine (so small runs use one thread)", "threads", "busy.all_threads.ratio", "x"),
         ("`motet --help`", "startup", "seconds.motet_help", " s"),
-        ("`import motet`, more than `import torch`", "startup", "import_motet_more_than_torch", " s"),
+        ("`import motet`, in addition to `import torch`", "startup", "import_motet_more_than_torch", " s"),
     ):
         record = read_json(BENCHMARKS / f"{name}.json")
         bound = record["bounds"].get(key, {}).get("at_most")
@@ -216,8 +236,10 @@ def benchmarks() -> str:
         )
     about = read_json(BENCHMARKS / "fold_latency.json")
     out.write(
-        f"\nOn {about['hardware']['processor']}, {about['hardware']['cores']} cores, {about['created'][:10]}; ratios "
-        "in one process, measured in turn, medians. Scripts and records: [`benchmarks/`](benchmarks/README.md)."
+        f"\nMeasured on {about['hardware']['processor']}, {about['hardware']['cores']} cores, {about['created'][:10]}; "
+        "x: the time before the slash divided by the time after it, a median over rounds; both are measured in turn in "
+        "one process. Scripts and records: "
+        "[`benchmarks/`](benchmarks/README.md)."
     )
     return out.getvalue()
 

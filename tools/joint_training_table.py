@@ -42,10 +42,11 @@ def joint_training_protocol() -> str:
     record = read_json(STUDY)
     training, data, hardware = record["settings"]["training"], record["data"], record["hardware"]
     return (
-        "Test error in %, tested at the epoch with the ensemble's lowest validation error (the paper trains for 200 "
-        f"epochs, here it is fewer), batch {training['batch_size']}, SGD with momentum {training['momentum']}, the "
-        f"authors' learning rates; {data['train']:,} training, {data['validation']:,} validation and "
-        f"{data['test']:,} test images; means ± standard errors where there are several seeds. "
+        "Test error in %, at the epoch with the ensemble's lowest validation error. The paper trains for 200 epochs, "
+        f"these runs for fewer (see the table). Batch {training['batch_size']}, SGD with momentum "
+        f"{training['momentum']}, the authors' learning rates; {data['train']:,} training, "
+        f"{data['validation']:,} validation and {data['test']:,} test images; means ± standard errors "
+        "where there are several seeds. "
         f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, "
         f"CPU threads used: {hardware['threads']}. The record is `{STUDY.relative_to(ROOT)}`."
     )
@@ -72,12 +73,13 @@ def traffic() -> str:
     by_width = result["traffic_by_hidden_units"]
     sent = {width: found["bytes_per_step"] for width, found in by_width.items()}
     parallel = {width: found["data_parallel_bytes_per_step"] for width, found in by_width.items()}
-    lines = ["| hidden units of a module | bytes a step | data-parallel training would send |", "|---|---|---|"]
+    lines = ["| hidden units h of a module | bytes per step | the same with data-parallel training |", "|---|---|---|"]
     lines += [f"| {width} | {sent[width]:,} | {parallel[width]:,} |" for width in by_width]
     one, two = (1000 * result[f"seconds_{name}"] for name in ("one_process", "two_processes"))
     lines.append(
         f"\n256 modules 784-h-10 with a batch of 100, on two processes of 128. With 64 hidden units a step takes "
-        f"{two:.0f} ms, on one process {one:.0f} ms, one thread each: {result['speed_up']:.2f} times as fast "
+        f"{two:.0f} ms on two processes and {one:.0f} ms on one, with one CPU thread per process: "
+        f"{result['speed_up']:.2f} times as fast "
         f"({record['hardware']['processor']}, {record['created'][:10]}, `{TRAFFIC.relative_to(ROOT)}`)."
     )
     return "\n".join(lines)

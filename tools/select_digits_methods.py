@@ -29,15 +29,19 @@ M = 3
 REPEATED = {"members": M, "batch_repetition": 2}
 CANDIDATES: dict[str, tuple[motet.Method, ...]] = {
     "single": (motet.Single(),),
-    "mc-dropout": tuple(motet.MCDropout(samples=M, rate=rate) for rate in (0.02, 0.05, 0.1)),
+    "mc-dropout": tuple(motet.MCDropout(members=M, rate=rate) for rate in (0.02, 0.05, 0.1)),
     "tree-net": (motet.TreeNet(members=M),),
     "batch-ensemble": (
-        *(motet.BatchEnsemble(members=M, fast_std=std, fast_lr=rate) for std in (0.1, 0.5) for rate in (0.5, 1.0)),
+        *(
+            motet.BatchEnsemble(members=M, fast_std=std, fast_weight_lr_scale=rate)
+            for std in (0.1, 0.5)
+            for rate in (0.5, 1.0)
+        ),
         motet.BatchEnsemble(members=M, fast_init="signs"),
     ),
     # The small CNN's layers all differ in shape: one blob serves them all. It has no norms.
     "mixture-ensembles": tuple(
-        motet.MixtureEnsembles(members=M, templates_per_layer=templates, coefficient_lr=rate)
+        motet.MixtureEnsembles(members=M, templates_per_layer=templates, coefficient_lr_scale=rate)
         for templates in (2, 5)
         for rate in (0.01, 0.1, 1.0)
     ),

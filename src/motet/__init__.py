@@ -15,6 +15,5 @@ from motet._internal.lazy import lazy_names
 
 __version__ = "0.1.0"
 
-# Names are imported when they are first used, so that --help does not wait for torch. They are listed in
-# __init__.pyi.
+# Names are imported when they are first used, so that --help does not import torch. They are listed in __init__.pyi.
 __getattr__, __dir__, __all__ = lazy_names(__name__, Path(__file__).with_suffix(".pyi"))

@@ -1,8 +1,8 @@
-"""What every method is: settings, and the answers to the four questions; and what a method outside motet needs.
+"""The base class of every method, and the functions that a method outside motet needs.
 
-`Method` is the class to derive from, `Given` what its `convert` gets. `instance_of` makes a model that may be changed;
-`motet.surgery` looks at it and changes it, `motet.layers` has layers with a member axis, and
-`motet.testing.check_method` tells whether the result is right. The guide is docs/adding-a-method.md.
+Derive from `Method`. Its `convert` is passed a `ConversionContext`. `instance_of` makes a model that may be changed;
+`motet.surgery` analyses it and replaces its layers, `motet.layers` has layers with a member axis, and
+`motet.testing.check_method` checks the result. The guide is docs/adding-a-method.md.
 """
 
 import copy
@@ -10,15 +10,18 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
-from motet._internal.own_code import shown
-from motet.distributed import Grid, Share
+from motet._internal.moved import moved_names
+from motet._internal.own_code import class_name
+from motet._internal.renamed_settings import adopt_old_properties, renamed_property
+from motet._internal.wording import with_article
+from motet.distributed import Grid, MemberShard
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared
@@ -28,23 +31,25 @@ from motet.objectives import ExitObjective, Independent, Objective
 from motet.surgery import Init, LayerNames, looks_trained
 from motet.types import Batch
 
-__all__ = ["Given", "Method", "Model", "check_class", "check_members", "instance_of"]
+__all__ = ["ConversionContext", "Method", "Model", "check_class", "check_members", "instance_of"]
+
+__getattr__ = moved_names(__name__, {"Given": "motet.method.ConversionContext"})
 
 Model = nn.Module | Callable[[], nn.Module]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """What a conversion is given beside the model.
+class ConversionContext:
+    """The arguments of `Method.convert` other than the model.
 
     Attributes:
         example: an input batch of one row or more.
-        layout: the ensemble's; member layers that must know what their rows are hold it.
-        first, last: the model's input and output layers, where the user named them.
-        init: whether members draw initial weights of their own, or start from the model's.
-        likelihood: what the outputs mean.
-        only: the members to hold, of an ensemble over several processes; None for all.
+        layout: the ensemble's layout; member layers hold it if they must know what their rows are.
+        first, last: the names of the model's input and output layers, if the user gave them.
+        init: whether members draw separate initial weights, or start from the model's.
+        likelihood: the distribution whose natural parameters the outputs are.
+        only: indices of the members to hold, in an ensemble over several processes; None for all.
     """
 
     example: Tensor
@@ -60,8 +65,9 @@ class Given:
 class Method(ABC):
     """An efficient ensemble method: a frozen record of settings that can wrap a model.
 
-    A method answers four questions: who sees what in training (`grouping`), who owns which weights (`convert`),
-    how members are coupled in the loss (`default_objective`), and how they are combined (`combination`).
+    A method answers four questions: which examples each member sees in training (`grouping`), which weights belong to
+    which member (`convert`), how members are coupled in the loss (`default_objective`), and how their predictions are
+    combined (`combination`).
     """
 
     name: ClassVar[str]
@@ -69,58 +75,68 @@ class Method(ABC):
     label: ClassVar[str]
     """The method's name in tables and figures."""
     summary: ClassVar[str]
-    """One line: who owns which weights and who sees what."""
+    """One line: which weights are shared and which examples each member sees."""
     shares_nothing: ClassVar[bool] = False
-    """Whether members are whole networks, so that each may be on a process of its own."""
+    """Whether members are separate networks, so that each can be in its own process."""
 
     @property
     def exempt_from(self) -> Mapping[str, str]:
-        """Laws of `motet.testing.check_method` that do not apply to this method, each with the reason."""
+        """Laws of `motet.testing.check_method` that do not apply to this method, with the reasons."""
         return {}
 
     @property
     def combination(self) -> Combination:
-        """How members are combined: as a mixture, unless a method says otherwise. A setting may take its place."""
+        """How predictions are combined; a mixture by default. A subclass may make it a setting."""
         return "mixture"
 
     @property
     def default_objective(self) -> Objective | ExitObjective:
-        """The training loss unless `wrap` is given another: the sum of the members' own losses."""
+        """The training loss if `wrap` is passed none; the sum of the members' own losses by default."""
         return Independent(reduction="sum")
 
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """The number of members M."""
+    size = renamed_property("size", "members")
+    size_in_training = renamed_property("size_in_training", "members_in_training")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt_old_properties(cls, Method, size="members", size_in_training="members_in_training")
+
+    if TYPE_CHECKING:
+        # Only for type checkers: a property here would become the default of a field called `members`.
+        @property
+        @abstractmethod
+        def members(self) -> int:
+            """The number of members M."""
 
     @property
-    def size_in_training(self) -> int:
-        """The number of members that a training step runs: all, unless a method says otherwise."""
-        return self.size
+    def members_in_training(self) -> int:
+        """The number of members that a training step runs; all by default."""
+        return self.members
 
     @property
     def grouping(self) -> Grouping:
-        """How a training batch is dealt to the members: all see the same, unless a method says otherwise."""
+        """Which examples of a training batch each member sees; by default all members see all examples."""
         return Shared()
 
     def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
-        """The grouping of an ensemble with this `network`: `grouping`, unless the model decides what can be dealt."""
+        """Return the grouping for an ensemble with this `network`: `grouping`, unless it depends on the model."""
         return self.grouping
 
     @abstractmethod
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """A network of M members, made from a model that is left as it is.
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Make a network of M members. The model passed is not changed.
 
         Args:
             model: a module, or a function that makes a new one at each call; start from `instance_of`.
-            given: the example, the layout, the layers that the user named, how to draw initial weights, the likelihood.
+            context: the example, the layout, the layers that the user named, the initialisation, the likelihood.
 
         Returns:
             A module from rows to rows ``(M B, C)``, member-major: first all rows of member 0. An input that all members
-            share enters as ``B`` rows; inputs of the members' own as ``M B`` rows, which `Given.layout` tells.
+            share is passed as ``B`` rows, separate inputs for the members as ``M B`` rows: `ConversionContext.layout`
+            tells which.
 
         Raises:
-            InputError: if the model does not fit, saying what it needs.
+            InputError: if the model does not fit, with what the method needs.
         """
 
     def wrap(
@@ -138,68 +154,87 @@ class Method(ABC):
     ) -> Ensemble:
         """Turn a model into an ensemble of this method.
 
+        The model and the example may both be on the meta device, for a large model whose weights are loaded later:
+        ``ensemble.to_empty(device=...)``, then ``ensemble.load_state_dict(...)``.
+
         Args:
             model: any module that maps ``(B, ...)`` to ``(B, C)``, which is copied and never changed; or a function
-                that makes a new one at each call, which is used as it is. Give a function where members have networks
-                of their own: each then gets the model's own initialisation.
-            example: an input batch, one row or more, to find out how the model works: ``x[:1]``.
-            likelihood: what the outputs mean; `Categorical` if None.
+                that makes a new module at each call, which is used without copying. Pass a function for methods whose
+                members have separate networks: each network then gets the model's own initialisation.
+            example: an input batch of one row or more, used to find out how the model works: ``x[:1]``.
+            likelihood: the distribution whose natural parameters the outputs are; `Categorical` if None.
             objective: the training loss; the method's own if None.
-            first: name or names of the layers that read the input, where that is ambiguous.
-            last: name or names of the layers that make the output, where that is ambiguous.
-            init: ``"fresh"``: members draw initial weights of their own, from the function that makes the model or,
-                for a module, as `motet.surgery.fresh_like` draws them. ``"keep"``: members start from the model's
-                weights, a little apart, to go on from a pretrained model. If None, a function gives fresh weights,
-                and a module keeps its own where its norms show that it has been trained.
-            combination: how members are combined, ``"mixture"`` or ``"geometric"``; if None, as the objective says,
-                or as the method does where the objective leaves it open.
-            grid: the processes that share the members out, from `motet.distributed.start`; the ensemble then holds this
-                process's members, and its loss is this process's share. The same seed gives the members the weights
-                that they would have in one process.
+            first: name or names of the layers that read the input, if they cannot be found.
+            last: name or names of the layers that make the output, if they cannot be found.
+            init: ``"fresh"``: members draw separate initial weights, from the function that makes the model or, for a
+                module, from `motet.surgery.permuted_init_like`. ``"keep"``: members start from the model's weights plus
+                small differences, to continue from a pretrained model. If None, a function gives fresh weights, and a
+                module keeps its weights if its norms show that it has been trained.
+            combination: how predictions are combined, ``"mixture"`` or ``"geometric"``; if None, the objective's
+                choice, or the method's if the objective has none.
+            grid: the processes that the members are distributed over, from `motet.distributed.start`. The ensemble then
+                holds this process's members, and its loss is this process's part of the whole loss. With the same seed
+                the members have the weights that they would have in one process.
 
         Raises:
-            InputError: if the model or the example does not fit, with the candidates where layers are ambiguous.
+            InputError: if the model or the example does not fit; with the candidates if layers are ambiguous.
         """
         _check_model(model, example, init)
+        self._check_members()
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         objective = objective or self.default_objective
-        share = None if grid is None or grid.size == 1 else self._share(grid, objective)
-        layout, likelihood, only = Layout(), likelihood or Categorical(), None if share is None else share.only
-        given = Given(
+        shard = None if grid is None or grid.size == 1 else self._shard(grid, objective)
+        layout, likelihood, only = Layout(), likelihood or Categorical(), None if shard is None else shard.only
+        context = ConversionContext(
             example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood, only=only
         )
-        network = self.convert(model, given)
+        network = self.convert(model, context)
         ensemble = Ensemble(
             network,
-            members=self.size if share is None else share.held,
+            members=self.members if shard is None else shard.held,
             description=str(self),
             likelihood=likelihood,
             objective=objective,
             grouping=self.grouping_for(network, example),
             layout=layout,
             combination=combination or objective.combination or self.combination,
-            members_in_training=self.size_in_training if share is None else share.held,
+            members_in_training=self.members_in_training if shard is None else shard.held,
             input_axes=example.ndim,
-            share=share,
+            shard=shard,
         )
         _rehearse(ensemble, example)
         return ensemble
 
-    def _share(self, grid: Grid, objective: Objective | ExitObjective) -> Share:
+    def _check_members(self) -> None:
+        if not hasattr(self, "members"):
+            raise InputError(
+                "a method must have an attribute members, the number of its members",
+                got=f"{class_name(type(self))} without it",
+                fix="Add a field to the class, members: int = 3, or a property",
+            )
+        check_members(self.members)
+        if type(self).size is not Method.size and self.size != self.members:  # an override by the earlier name
+            raise InputError(
+                "the attribute members of a method must be its number of members",
+                got=f"members={self.members} and size={self.size}, its earlier name, in {class_name(type(self))}",
+                fix="Give the field called members another name, and rename size to members",
+            )
+
+    def _shard(self, grid: Grid, objective: Objective | ExitObjective) -> MemberShard:
         if not self.shares_nothing:
             raise InputError(
-                "members on several processes need a method whose members share no parameters",
+                "members can be distributed over several processes only if they share no parameters",
                 got=f"{self} on {grid.size} processes",
-                fix="Take a method whose members are whole networks, as DeepEnsemble's are, or run it on one process",
+                fix="Use a method whose members are separate networks, such as DeepEnsemble, or run it in one process",
             )
-        share = Share(grid, self.size)
-        share.check(objective)
-        return share
+        shard = MemberShard(grid, self.members)
+        shard.check(objective)
+        return shard
 
 
 def check_class(kind: type[Method]) -> None:
-    """Check what a method's class must say of itself.
+    """Check the class of a method.
 
     Raises:
         InputError: unless it has a `name` that can name a folder, a `label` and a `summary`, each one line of text, and
@@ -210,13 +245,13 @@ def check_class(kind: type[Method]) -> None:
         if not isinstance(value, str) or not value.strip() or "\n" in value:
             raise InputError(
                 f"a method's class must have a {key}, one line of text",
-                got=f"{shown(kind)} {'without one' if value is None else f'with {key} = {value!r}'}",
+                got=f"{class_name(kind)} {'without one' if value is None else f'with {key} = {value!r}'}",
                 fix=f'Write {key} = "..." in the class',
             )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", kind.name) or kind.name == "all" or kind.name.endswith("."):
         raise InputError(
             "a method's name must be one that can name a folder: letters, digits, hyphens, underscores, points",
-            got=f"{shown(kind)} with name = {kind.name!r}",
+            got=f"{class_name(kind)} with name = {kind.name!r}",
             fix=f'Write name = "{re.sub("[^a-z0-9]+", "-", kind.name.lower()).strip("-") or "mine"}", for example',
         )
     declared = [key for key, hint in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
@@ -224,7 +259,7 @@ def check_class(kind: type[Method]) -> None:
     if lost := [key for key in declared if key not in known]:
         raise InputError(
             "a method's settings must be the fields of a dataclass",
-            got=f"{shown(kind)} with {lost[0]}, which is none",
+            got=f"{class_name(kind)} with {lost[0]}, which is not a field",
             fix="Write @dataclass(frozen=True, kw_only=True) above the class",
         )
 
@@ -236,43 +271,41 @@ def check_members(members: int) -> None:
         members: M.
 
     Raises:
-        InputError: unless it is a whole number from 1.
+        InputError: unless it is an integer of at least 1.
     """
     if not hasattr(members, "__index__"):
-        raise InputError(
-            "members must be a whole number", got=f"members={members!r}", fix="Pass members=3, for example"
-        )
+        raise InputError("members must be an integer", got=f"members={members!r}", fix="Pass members=3, for example")
     if members < 1:
         raise InputError("members must be at least 1", got=f"members={members}", fix="Pass members=1 or more")
 
 
 def instance_of(model: Model) -> nn.Module:
-    """A model that a conversion may change.
+    """Return a model that a conversion may change.
 
     Args:
-        model: what `Method.convert` is given: a module, or a function that makes one.
+        model: what `Method.convert` is passed: a module, or a function that makes one.
 
     Returns:
-        A deep copy of the module, or what the function makes, which is then used as it is.
+        A deep copy of the module, or the result of the function, without a copy.
 
     Raises:
-        InputError: for a module that cannot be copied, and a function that makes no module.
+        InputError: if the module cannot be copied, or if the function does not return a module.
     """
     if isinstance(model, nn.Module):
         try:
             return copy.deepcopy(model)
         except RuntimeError as error:
             raise InputError(
-                "a model given as a module must be one that copy.deepcopy can copy",
+                "a model passed as a module must work with copy.deepcopy",
                 got=f"{type(error).__name__}: {error}",
-                fix="Give a function that makes the model instead of the model",
+                fix="Pass a function that makes the model instead of the model",
             ) from error
     made = model()
     if not isinstance(made, nn.Module):
         raise InputError(
             "a function given as the model must return a torch.nn.Module",
-            got=f"a {type(made).__name__} from {getattr(model, '__name__', model)!r}",
-            fix="Return the module that it builds",
+            got=f"{with_article(type(made).__name__)} from {getattr(model, '__name__', model)!r}",
+            fix="Return the module from the function",
         )
     return made
 
@@ -286,18 +319,18 @@ def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
         )
     if isinstance(model, Ensemble):
         raise InputError(
-            "a method wraps an ordinary model", got="an Ensemble", fix="Wrap the model that it was made of"
+            "a method wraps an ordinary model", got="an Ensemble", fix="Wrap the model from which the ensemble was made"
         )
     if not isinstance(model, nn.Module) and not callable(model):
         raise InputError(
             "the model must be a torch.nn.Module or a function that makes one",
-            got=f"a {type(model).__name__}",
+            got=with_article(type(model).__name__),
             fix="Pass the module itself: wrap(net, example=x[:1])",
         )
     if not isinstance(example, Tensor):
         raise InputError(
             "the example must be a torch.Tensor",
-            got=f"a {type(example).__name__}",
+            got=with_article(type(example).__name__),
             fix="Pass example=x[:1] as a tensor",
         )
     if example.ndim < 2 or len(example) == 0:
@@ -309,8 +342,9 @@ def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
 
 
 def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
-    """Run the wrapped model once in each way it will be run, so that what cannot work fails here and not later."""
-    example = torch.cat([example, another_row(example)])  # one row would broadcast where members' rows do not fit
+    """Run the wrapped model once in each way it will run later, so that errors show at once."""
+    # A single row would be broadcast even where the members' rows do not fit.
+    example = torch.cat([example, another_row(example)])
     try:
         with torch.no_grad(), evaluating(ensemble):
             shared = ensemble(example)
@@ -325,13 +359,13 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
         raise InputError(
             "the model must work row by row from its input layer to its output layer",
             got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
-            fix="Where the model reshapes, use the length of the features, not of the input: features.flatten(1). "
-            "Where the input takes several ways through it, name all layers that read it with first=(...)",
+            fix="If the model reshapes its features, use their length, not the input's: features.flatten(1). "
+            "If the input is read by several layers, name all of them with first=(...)",
         ) from error
 
 
 def another_row(example: Tensor) -> Tensor:
-    """A row like those of `example`; if these are floating-point numbers, one that is constant nowhere."""
+    """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts."""
     row = example[:1]
     if not row.is_floating_point():
         return row
@@ -339,22 +373,22 @@ def another_row(example: Tensor) -> Tensor:
 
 
 def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:
-    """Raise `InputError` where inputs laid side by side give the members another output than the same input shared.
+    """Raise `InputError` if separate copies of an input give the members another output than the shared input.
 
-    A model that takes its batch to another axis, or mixes it with one, before its input layer does that: members'
-    rows are then not where they are looked for, and the shapes may fit all the same.
+    That happens if a model moves its batch axis, or mixes it with another axis, before its input layer: the members'
+    rows are then in other places, although the shapes may fit.
     """
     if example.is_meta:
         return
     inputs = example.unsqueeze(1).expand(-1, ensemble.members, *example.shape[1:])
     targets_BM = torch.zeros(inputs.shape[:2], dtype=torch.long, device=example.device)
     own = ensemble.forward_batch(Batch(inputs=inputs, targets_BM=targets_BM, distinct=True))
-    # Far above what rounding does (TF32 convolutions: 0.1 %), far below what another row does.
+    # Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.
     allowed = 0.05 * shared.abs().max()
     repeatable = (ensemble(example) - shared).abs().max() <= allowed
     if bool(repeatable) and bool((own - shared).abs().max() > allowed):
         raise InputError(
             "each row of the model's output must come from the same row of its input",
-            got=f"a model that mixes rows up after {ensemble.description} replaced its layers",
+            got=f"a model that mixes up rows after {ensemble.description} replaced its layers",
             fix="Keep the batch as the first axis, or name another layer with first=",
         )

@@ -1,20 +1,22 @@
-"""What an ensemble predicts, and what follows from it without the model."""
+"""`Prediction`: an ensemble's outputs, and everything that follows from them without the model."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from torch import Generator, Tensor
 
 from motet import likelihoods
 from motet._internal.files import write_atomically
 from motet._internal.own_code import RecordedCode, UntrustedCodeError, name_in_record
 from motet._internal.plain_records import from_record, to_record
+from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
+from motet.likelihoods.target_scale import TargetScale
 
 
 @final
@@ -22,11 +24,17 @@ from motet.likelihoods import Combination, Likelihood
 class Prediction:
     """Every member's output for the same examples.
 
+    If the network was trained on standardised targets, `target_scale` says how. Means, variances, quantiles, samples,
+    `nll` and `targets` are then in the targets' own units, in double precision where the device has it. `outputs_BMC`
+    and `likelihood` remain those of the standardised targets.
+
     Attributes:
         outputs_BMC: natural parameters, ``(B, M, C)``: logits, predicted means, log rates; see `motet.likelihoods`.
-        likelihood: what the outputs mean.
+        likelihood: the distribution whose natural parameters the outputs are.
         combination: how members are combined, as a mixture or as a normalised geometric mean.
-        targets: the truth where it is known, ``(B,)`` labels or ``(B, K)`` numbers.
+        targets: the true targets if known, ``(B,)`` labels or ``(B, K)`` numbers, in their own units.
+        target_scale: the mean and standard deviation by which the network's targets were standardised; None if they
+            were not.
 
     >>> agree = Prediction(outputs_BMC=torch.zeros(1, 2, 2), likelihood=Categorical())
     >>> agree.probs, round(agree.mutual_information.item(), 4)
@@ -37,6 +45,7 @@ class Prediction:
     likelihood: Likelihood
     combination: Combination = "mixture"
     targets: Shaped[Tensor, "batch ..."] | None = None
+    target_scale: TargetScale | None = None
 
     def __post_init__(self) -> None:
         if self.outputs_BMC.ndim != 3:
@@ -60,20 +69,75 @@ class Prediction:
 
     @property
     def members(self) -> int:
-        """Number of members M."""
+        """The number of members M."""
         return self.outputs_BMC.shape[1]
 
     @property
     def mean(self) -> Float[Tensor, "batch target"]:
         """Mean of the combined distribution: probabilities, or the expected target. ``(B, K)``, K = C for classes."""
         if self.combination == "mixture":
-            return self.likelihood.mixture(self.outputs_BMC)
-        return self.likelihood.mean(self.likelihood.geometric(self.outputs_BMC))
+            return self._restored(self.likelihood.mixture(self.outputs_BMC))
+        return self._restored(self.likelihood.mean(self.likelihood.geometric(self.outputs_BMC)))
+
+    @property
+    def variance(self) -> Float[Tensor, "batch target"]:
+        """Variance of the combined distribution of each target, ``(B, K)``.
+
+        For a mixture it is the mean of the members' variances plus the variance of their means.
+        """
+        components_BMC = self._components
+        means_BMK = self.likelihood.mean(components_BMC)
+        variance = self.likelihood.variance(components_BMC).mean(dim=1) + means_BMK.var(dim=1, correction=0)
+        return variance if self.target_scale is None else self.target_scale.widen(variance, power=2)
+
+    @property
+    def std(self) -> Float[Tensor, "batch target"]:
+        """Standard deviation of the combined distribution of each target, ``(B, K)``."""
+        return self.variance.sqrt()
+
+    def quantile(self, at: float) -> Float[Tensor, "batch target"]:
+        """Quantiles of the combined distribution, ``(B, K)``; for counts the smallest count that reaches `at`.
+
+        Args:
+            at: a probability between 0 and 1.
+
+        Raises:
+            InputError: for another probability, and for classes.
+        """
+        if not 0 < at < 1:
+            raise InputError("a quantile's probability must lie between 0 and 1", got=f"at={at}", fix="Pass at=0.5")
+        return self._restored(self.likelihood.mixture_quantile(self._components, at))
+
+    def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "batch target"], Float[Tensor, "batch target"]]:
+        """Lower and upper end of the central interval: the quantiles at ``(1 - level) / 2`` and ``(1 + level) / 2``.
+
+        Args:
+            level: the probability of the interval, between 0 and 1.
+
+        Raises:
+            InputError: for another level, and for classes.
+        """
+        if not 0 < level < 1:
+            raise InputError("the level of an interval must lie between 0 and 1", got=f"level={level}", fix="Pass 0.9")
+        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+    def sample(self, *, generator: Generator | None = None) -> Shaped[Tensor, "batch ..."]:
+        """Draw one sample of the targets for each row, from the combined distribution.
+
+        Args:
+            generator: random numbers; torch's default generator if None.
+        """
+        components_BMC = self._components
+        rows, members, _ = components_BMC.shape
+        device = components_BMC.device if generator is None else generator.device
+        chosen_B = torch.randint(members, (rows,), generator=generator, device=device).to(components_BMC.device)
+        eta_BC = components_BMC[torch.arange(rows, device=components_BMC.device), chosen_B]
+        return self._restored(self.likelihood.sample(eta_BC, generator=generator))
 
     @property
     def member_means(self) -> Float[Tensor, "batch member target"]:
         """Mean of each member's distribution, ``(B, M, K)``."""
-        return self.likelihood.mean(self.outputs_BMC)
+        return self._restored(self.likelihood.mean(self.outputs_BMC))
 
     @property
     def probs(self) -> Float[Tensor, "batch out"]:
@@ -104,32 +168,47 @@ class Prediction:
 
     @property
     def expected_entropy(self) -> Float[Tensor, "batch"]:
-        """Mean over members of their entropies in nats, ``(B,)``: uncertainty the members agree on."""
+        """Mean over members of their entropies in nats, ``(B,)``: the uncertainty within the members."""
         return _entropy(self.member_probs).mean(dim=1)
 
     @property
     def mutual_information(self) -> Float[Tensor, "batch"]:
         """Entropy of the members' mixture minus their expected entropy, in nats, ``(B,)``.
 
-        The members' disagreement. Not negative, whatever the combination: it is always taken of the mixture.
+        It measures the members' disagreement. It is never negative, because it always uses the mixture, for any
+        combination.
         """
         return (_entropy(self.member_probs.mean(dim=1)) - self.expected_entropy).clamp_min(0)
 
     def nll(self) -> Float[Tensor, "batch"]:
-        """Negative log-likelihood of the targets in nats, ``(B,)``. Raises `InputError` without targets."""
+        """Negative log-likelihood of the targets in nats, ``(B,)``.
+
+        Raises:
+            InputError: without targets.
+        """
         if self.targets is None:
             raise InputError(
                 "a prediction needs targets to have an NLL",
                 got="a prediction without targets",
-                fix="Pass them: ensemble.predict(x, targets=y)",
+                fix="Pass the targets: ensemble.predict(x, targets=y)",
             )
-        return self.likelihood.combined_nll(self.outputs_BMC, self.targets, self.combination)
+        plain = self.standardised()
+        assert plain.targets is not None
+        nll = self.likelihood.combined_nll(self.outputs_BMC, plain.targets, self.combination)
+        return nll if self.target_scale is None else nll + self.target_scale.log_volume(plain.targets[:1].numel())
+
+    def standardised(self) -> "Prediction":
+        """Return the same prediction of the standardised targets, as the network was trained on them."""
+        if self.target_scale is None:
+            return self
+        y = None if self.targets is None else self.target_scale.standardise(self.targets).to(self.outputs_BMC.dtype)
+        return replace(self, targets=y, target_scale=None)
 
     def save(self, path: str | Path) -> None:
         """Write the prediction to a safetensors file, atomically.
 
         Raises:
-            InputError: for a likelihood outside motet that could not be found again, inside a function for example.
+            InputError: for a likelihood outside motet that cannot be imported again, such as one inside a function.
         """
         from safetensors.torch import save_file
 
@@ -137,20 +216,23 @@ class Prediction:
         if self.targets is not None:
             tensors["targets"] = self.targets.detach().cpu().contiguous()
         about = {"likelihood": _likelihood_record(self.likelihood), "combination": self.combination}
+        if self.target_scale is not None:
+            about["target_scale"] = asdict(self.target_scale)
         metadata = {"motet.prediction": json.dumps(about)}
-        write_atomically(Path(path), lambda beside: save_file(tensors, beside, metadata=metadata))
+        write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path, *, trust_code: bool = False) -> "Prediction":
-        """Read a prediction that `save` wrote.
+        """Read a prediction written by `save`.
 
         Args:
             path: the file.
-            trust_code: whether the file of a likelihood outside motet may be executed. If it has been imported already
-                it needs no trust.
+            trust_code: whether the file of a likelihood outside motet may be executed. A likelihood that is already
+                imported needs no trust.
 
         Raises:
-            InputError: if the file is none that `save` wrote, or names a likelihood that is not there or not trusted.
+            InputError: if the file was not written by `save`, or names a likelihood that does not exist or is not
+                trusted.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -163,6 +245,7 @@ class Prediction:
                     likelihood=_likelihood_of(about["likelihood"], RecordedCode(trusted=trust_code, where=str(path))),
                     combination=about["combination"],
                     targets=file.get_tensor("targets") if "targets" in names else None,
+                    target_scale=_scale_of(about.get("target_scale")),
                 )
         except UntrustedCodeError:
             raise
@@ -172,6 +255,17 @@ class Prediction:
                 got=f"{path} ({error})",
                 fix="Evaluate the run again to rewrite it",
             ) from error
+
+    @property
+    def _components(self) -> Tensor:
+        """Outputs of a mixture that equals the combined distribution; of one component for the geometric mean."""
+        if self.combination == "mixture":
+            return self.outputs_BMC
+        return self.likelihood.geometric(self.outputs_BMC).unsqueeze(1)
+
+    def _restored(self, numbers: Tensor) -> Tensor:
+        """Return means, quantiles or samples in own units."""
+        return numbers if self.target_scale is None else self.target_scale.restore(numbers)
 
     def _require_classes(self, what: str) -> None:
         if self.likelihood.target_kind != "class":
@@ -183,7 +277,7 @@ class Prediction:
 
 
 def _likelihood_record(likelihood: Likelihood) -> str | dict[str, object]:
-    """One of motet's by its name, as it has no settings; another with its settings."""
+    """Return the likelihood's name for motet's own, which have no settings; otherwise its record."""
     record = to_record(likelihood, name=name_in_record)
     return str(record["type"]) if len(record) == 1 else record
 
@@ -193,13 +287,28 @@ def _likelihood_of(held: object, code: RecordedCode) -> Likelihood:
     found = from_record({"type": held} if isinstance(held, str) else held, known, load=code.load)  # type: ignore[arg-type]
     if not isinstance(found, Likelihood):
         raise InputError(
-            "a prediction file must name a likelihood", got=f"a {type(found).__name__}", fix="Evaluate the run again"
+            "a prediction file must name a likelihood",
+            got=with_article(type(found).__name__),
+            fix="Evaluate the run again",
         )
     return found
 
 
+def _scale_of(held: dict[str, list[float]] | None) -> TargetScale | None:
+    return None if held is None else TargetScale(mean=tuple(held["mean"]), std=tuple(held["std"]))
+
+
 def check_asked(x: Tensor, targets: Tensor | None, batch_size: int | None) -> None:
-    """Raise `InputError` unless `x` can be predicted in such batches, and the targets are one per row of it."""
+    """Check the arguments of a prediction.
+
+    Args:
+        x: inputs, ``(B, ...)``.
+        targets: the true targets; None for none.
+        batch_size: rows per forward pass; None for all at once.
+
+    Raises:
+        InputError: for an empty batch, a batch size below 1, or targets that are not one per input.
+    """
     if len(x) == 0:
         raise InputError("a prediction needs at least one input", got="an empty batch", fix="Pass inputs (B, ...)")
     if batch_size is not None and batch_size < 1:
@@ -208,7 +317,7 @@ def check_asked(x: Tensor, targets: Tensor | None, batch_size: int | None) -> No
         raise InputError(
             "a prediction must have one target per input",
             got=f"{len(x)} inputs and {len(targets)} targets",
-            fix="Pass x and targets of the same examples",
+            fix="Pass inputs and targets of the same examples",
         )
 
 

@@ -1,4 +1,4 @@
-"""What an ensemble consists of: which layers were made for the members, what is shared, what each member owns."""
+"""The summary of an ensemble: which layers were converted, what is shared, and what each member owns."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ class Part:
     """One layer with a member axis, or all ordinary layers of one kind.
 
     Attributes:
-        name: of the layer in the network; for ordinary layers how many there are.
+        name: the name of the layer in the network; for ordinary layers their number.
         kind: its class.
-        shared: number of parameters that all members use.
-        own: number of parameters that belong to members, of all members together.
-        note: what the layer says about itself.
+        shared: the number of parameters that all members use.
+        own: the number of parameters of single members, added over all members.
+        note: the layer's own note.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Part:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What `Ensemble.summary` returns; print it.
+    """The result of `Ensemble.summary`; print it.
 
     Attributes:
-        description: what made the ensemble.
+        description: the method and its settings.
         members: M.
-        converted: the layers that the method made, in the order in which the network holds them.
-        ordinary: the layers left as they were, which all members share, by kind.
-        trainable: number of trainable parameters in all.
+        converted: the layers that the method made, in the order of the network.
+        ordinary: the unchanged layers, which all members share, by kind.
+        trainable: the total number of trainable parameters.
     """
 
     description: str
@@ -51,16 +51,16 @@ class Summary:
 
     @property
     def shared(self) -> int:
-        """Number of parameters that all members use."""
+        """The number of parameters that all members use."""
         return sum(part.shared for part in (*self.converted, *self.ordinary))
 
     @property
     def own(self) -> int:
-        """Number of parameters that belong to members, of all members together."""
+        """The number of parameters of single members, added over all members."""
         return sum(part.own for part in (*self.converted, *self.ordinary))
 
     def __str__(self) -> str:
-        """A table of a few lines; long runs of equal layers are one line."""
+        """A table of a few lines; a sequence of equal layers is one line."""
         total = self.shared + self.own
         frozen = "" if self.trainable == total else f" ({self.trainable:,} trainable)"
         lines = [
@@ -75,10 +75,15 @@ class Summary:
 
 
 def summarise_network(network: nn.Module, *, description: str, members: int) -> Summary:
-    """The summary of a network that a method made.
+    """Return the summary of a network that a method made.
 
-    Modules that a method made (`motet.layers.ParameterRoles`, among them all member layers) say which of their
-    parameters belong to members, and which in ordinary layers inside them they count as their own and shared.
+    Modules made by a method (`motet.layers.ParameterRoles`, which includes all member layers) declare which of their
+    parameters belong to members, and which parameters of ordinary layers inside them are shared.
+
+    Args:
+        network: the ensemble's network.
+        description: the method and its settings.
+        members: M.
     """
     seen: set[int] = set()
     converted: list[Part] = []
@@ -87,7 +92,7 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
         if isinstance(module, ParameterRoles):
             shared, own = _count(module, seen)
             note = module.summary_note
-            # A wrapper without parameters of its own is named only where it says something about itself.
+            # A wrapper without parameters is listed only if it has a note.
             if shared or own or note or not any(True for _ in module.children()):
                 converted.append(
                     Part(name=name or "(all)", kind=type(module).__name__, shared=shared, own=own, note=note)
@@ -112,11 +117,11 @@ def summarise_network(network: nn.Module, *, description: str, members: int) -> 
 
 
 def _count(module: ParameterRoles, seen: set[int]) -> tuple[int, int]:
-    """How many parameters that were not seen before are shared, and how many belong to members."""
+    """Return how many parameters that were not seen before are shared, and how many belong to members."""
     names = module.member_parameters
     named = dict(module.named_parameters())
     own = {id(value) for name, value in named.items() if name in names}
-    # A layer inside that holds some of these parameters is part of this one, with its bias.
+    # An inner layer that holds some of these parameters is part of this one, with its bias.
     inside = tuple({f"{name.rpartition('.')[0]}." for name in names | module.shared_parameters if "." in name})
     parameters = [value for name, value in named.items() if "." not in name or name.startswith(inside)]
     new = [value for value in parameters if id(value) not in seen]
@@ -126,7 +131,7 @@ def _count(module: ParameterRoles, seen: set[int]) -> tuple[int, int]:
 
 
 def _in_runs(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Equal layers that follow each other as one part: their numbers added up, the first and the last one's name."""
+    """Merge consecutive equal layers into one part, with the sums of their numbers and the first and last name."""
     runs: list[list[Part]] = []
     for part in parts:
         if runs and (runs[-1][0].kind, runs[-1][0].note) == (part.kind, part.note):

@@ -1,7 +1,7 @@
-"""The axis legend, and what passes between training, a grouping, an ensemble and an objective.
+"""The names of axes, and the objects passed between training, groupings, ensembles and objectives.
 
-Axes: ``B`` rows (examples), ``M`` members, ``C`` outputs of one member (classes, or targets in regression),
-``D`` depths (exits). A tensor's name ends in its axes where that helps: ``logits_BMC``.
+Axes: ``B`` rows (examples), ``M`` members, ``C`` outputs of one member (classes, or targets in regression), ``D``
+depths (exits). Many tensors have their axes in their names: ``logits_BMC``.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from torch import Tensor
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One training batch, dealt to the members.
+    """One training batch, assigned to the members.
 
     Attributes:
-        inputs: ``(B, ...)`` when all members see the same examples, ``(B, M, ...)`` when `distinct`.
+        inputs: ``(B, ...)`` if all members see the same examples, ``(B, M, ...)`` if `distinct`.
         targets_BM: ``(B, M)`` class labels or ``(B, M, C)`` real targets: row b of member m.
-        distinct: whether each member has inputs of its own.
-        mixing: the share of each member's input in each row's mixed input, ``(B, M)``, or ``(B, M, H, W)`` where it
-            differs from pixel to pixel; it adds up to 1 over the members. None where the method does not mix.
+        distinct: whether members have separate inputs.
+        mixing: the ratio of each member's input in each row's mixed input, ``(B, M)``, or ``(B, M, H, W)`` if it varies
+            from pixel to pixel; it adds up to 1 over the members. None if the method does not mix.
         weights_BM: the weight of each member's loss in each row, ``(B, M)``; None for 1 everywhere.
     """
 
@@ -35,15 +35,15 @@ class Batch:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far training has come. Schedules of a grouping or an objective (warm starts, fading mixes) follow it.
+    """How far training has come. Schedules of groupings and objectives (warm starts, decreasing probabilities) use it.
 
-    `motet.training.fit` passes it to every step. Where a loop of the user's own passes none, schedules are off: warm
-    starts are over, and probabilities are what their settings say.
+    `motet.training.fit` passes it to every step. If your own training loop passes none, schedules are off: warm starts
+    are over, and probabilities have the values of their settings.
 
     Attributes:
-        epoch: epochs done, with fractions: 2.5 is the middle of the third epoch.
-        epochs: epochs in all.
-        examples: N, the rows of the training set, for objectives that weigh a prior against all of them.
+        epoch: the number of epochs done, with fractions: 2.5 is the middle of the third epoch.
+        epochs: the total number of epochs.
+        examples: N, the number of rows of the training set, for objectives that weight a prior relative to all of them.
     """
 
     epoch: float
@@ -52,5 +52,5 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """The part of training that is done, from 0 to 1."""
+        """The fraction of training that is done, from 0 to 1."""
         return min(1.0, self.epoch / self.epochs)

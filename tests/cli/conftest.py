@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jaxtyping
 import pytest
+from small_data import idx_bytes
 
 from motet.cli.main import main
 
@@ -91,10 +92,6 @@ def refused(motet: Callable[..., Said], here: Path) -> Callable[..., str]:
     return run
 
 
-def _idx(shape: tuple[int, ...], values: bytes) -> bytes:
-    return bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape) + values
-
-
 @pytest.fixture
 def mnist(here: Path) -> Path:
     """A folder with MNIST's four files, small: 240 and 40 random images, labels in turn."""
@@ -104,8 +101,8 @@ def mnist(here: Path) -> Path:
         images = bytes((row * 7919 + pixel * 31) % 256 for row in range(rows) for pixel in range(784))
         labels = bytes((row * 3 + 1) % 10 for row in range(rows))
         for name, content in (
-            (f"{stem}-images-idx3-ubyte", _idx((rows, 28, 28), images)),
-            (f"{stem}-labels-idx1-ubyte", _idx((rows,), labels)),
+            (f"{stem}-images-idx3-ubyte", idx_bytes((rows, 28, 28), images)),
+            (f"{stem}-labels-idx1-ubyte", idx_bytes((rows,), labels)),
         ):
             (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
     return folder
@@ -113,7 +110,7 @@ def mnist(here: Path) -> Path:
 
 @pytest.fixture
 def idx() -> Callable[[tuple[int, ...], bytes], bytes]:
-    return _idx
+    return idx_bytes
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ def names(folder: Path) -> set[str]:
     return {item.name for item in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_report")
 def test_a_table_a_report_and_a_folder(motet: Motet, here: Path) -> None:
     code, out, err = motet("compare", "digits", "--methods", "single", "mimo", "--members", 2, *SMALL)
@@ -46,6 +47,7 @@ def test_a_table_a_report_and_a_folder(motet: Motet, here: Path) -> None:
     assert json.loads((folder / "mimo-seed0" / "run.json").read_text())["settings"]["method"]["members"] == 2
 
 
+@pytest.mark.slow
 def test_again_it_trains_nothing_and_shows_the_same(motet: Motet, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("compare", "digits", "--methods", "single", *SMALL, "--out", "out")
     first = motet(*arguments)
@@ -57,16 +59,18 @@ def test_again_it_trains_nothing_and_shows_the_same(motet: Motet, here: Path, mo
     monkeypatch.setattr("motet.experiments.run.fit", fit)
     code, out, err = motet(*arguments)
     assert (code, out) == (0, first.out)
-    assert err.splitlines() == ["out is finished already; nothing to train", "report: out/report.html"]
+    assert err.splitlines() == ["out is already finished; nothing to train", "report: out/report.html"]
     assert (here / "out" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_json_is_the_record_and_nothing_else(motet: Motet, here: Path) -> None:
     code, out, _ = motet("compare", "digits", "--methods", "single", *SMALL, "--json")
     assert code == 0
     assert json.loads(out) == json.loads((here / "runs/compare-digits/compare.json").read_text())
 
 
+@pytest.mark.slow
 def test_seeds_show_standard_errors(motet: Motet, here: Path) -> None:
     code, out, _ = motet("compare", "digits", "--methods", "single", "--epochs", 1, "--seeds", 2, "--model", "mlp")
     assert code == 0
@@ -74,6 +78,7 @@ def test_seeds_show_standard_errors(motet: Motet, here: Path) -> None:
     assert names(here / "runs/compare-digits") >= {"single-seed0", "single-seed1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["my.py:net", "my:net", "./my.py:net"])
 def test_own_models(motet: Motet, here: Path, reference: str) -> None:
     Path("my.py").write_text(NET.format(LAYERS))
@@ -101,11 +106,11 @@ def test_ctrl_c_leaves_a_comparison_to_go_on_with(motet: Motet, here: Path) -> N
     assert (code, out) == (130, "")
     last = err.splitlines()[-1]
     assert last.startswith("motet: stopped by SIGINT after step ")
-    assert "run the same command again to go on from runs/compare-digits/multihead-seed0/checkpoint" in last
+    assert "run the same command again to continue from runs/compare-digits/multihead-seed0/checkpoint" in last
     code, out, err = motet(*arguments)
     assert code == 0
     assert "[1/2] Single network, seed 0: kept" in err
-    assert "[2/2] Multihead, seed 0: going on from its checkpoint" in err
+    assert "[2/2] Multihead, seed 0: continuing from its checkpoint" in err
     assert len(out.splitlines()) == 3
 
 
@@ -130,7 +135,7 @@ def test_ctrl_c_leaves_a_comparison_to_go_on_with(motet: Motet, here: Path) -> N
         (["digits", "--members", "-1"], "members=-1"),
         (["digits", "--epochs", "0"], "epochs=0"),
         (["digits", "--seeds", "0"], "seeds=0"),
-        (["digits", "--device", "cuda:64"], "device cuda:64 must be in this machine"),
+        (["digits", "--device", "cuda:64"], "device cuda:64 must exist on this machine"),
         (["digits", "--device", "gpu"], "the device must be one that torch knows"),
         (["digits", "--methods", "mimo", "--first", "nolayer", "--model", "mlp"], "nolayer"),
         (["digits", "--methods", "mimo", "--last", "nolayer", "--model", "mlp"], "nolayer"),
@@ -188,6 +193,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", OWN)
 def test_own_models_that_do_not_fit(refused: Refused, case: str) -> None:
     text, part = OWN[case]
@@ -195,22 +201,24 @@ def test_own_models_that_do_not_fit(refused: Refused, case: str) -> None:
     assert part in refused("compare", "digits", "--model", "my.py:net", "--methods", "mimo")
 
 
+@pytest.mark.slow
 def test_an_own_model_that_was_changed_is_not_answered_with_old_scores(motet: Motet, refused: Refused) -> None:
     Path("my.py").write_text(NET.format(LAYERS))
     arguments = ("compare", "digits", "--model", "my.py:net", "--methods", "single", "--epochs", 1, "--seeds", 1)
     assert motet(*arguments, "--out", "here").code == 0
     Path("my.py").write_text(NET.format(LAYERS.replace("8", "16")))
-    assert "my.py as it was before it was changed" in refused(*arguments, "--out", "here")
+    assert "an earlier version of my.py" in refused(*arguments, "--out", "here")
     assert motet(*arguments, "--out", "other").code == 0
 
 
 def test_an_output_folder_that_holds_another_run(motet: Motet, refused: Refused) -> None:
     assert motet("compare", "digits", "--methods", "single", *SMALL, "--out", "here").code == 0
     line = refused("compare", "digits", "--methods", "mimo", *SMALL, "--out", "here")
-    assert "here must be free, or hold the same run, but got another run there" in line
+    assert "here must be empty, or contain the same run, but got another run there" in line
     assert "Choose another folder with --out" in line
 
 
+@pytest.mark.slow
 def test_another_comparison_in_the_folder_that_nobody_chose(motet: Motet) -> None:
     single = ("compare", "digits", "--methods", "single", *SMALL)
     other = (*single, "--learning-rate", "0.01", "--batch-size", "16")
@@ -223,7 +231,7 @@ def test_another_comparison_in_the_folder_that_nobody_chose(motet: Motet) -> Non
 def test_an_output_folder_that_is_a_file_or_somebody_elses(refused: Refused) -> None:
     Path("notes.txt").write_text("mine")
     assert "the output must be a folder" in refused("compare", "digits", *SMALL, "--out", "notes.txt")
-    assert "must be empty or hold a run" in refused("compare", "digits", *SMALL, "--out", ".")
+    assert "must be empty or contain a run" in refused("compare", "digits", *SMALL, "--out", ".")
     line = refused("compare", "digits", *SMALL, "--out", "notes.txt/deep/sub")
     assert "the output must be a folder, but got notes.txt, a file" in line
 
@@ -292,6 +300,7 @@ def test_fewer_rows_than_a_batch(refused: Refused, mnist: Path, idx: Callable[..
 # -- disks --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_then_a_free_one(motet: Motet, small_disk: Path) -> None:
     """A real one. Whatever write fails, the same command goes on once there is space."""
     arguments = ("compare", "digits", "--methods", "single", "multihead", *SMALL, "--out", small_disk / "out")
@@ -316,6 +325,7 @@ def test_a_full_disk_and_then_a_free_one(motet: Motet, small_disk: Path) -> None
     assert len(out.splitlines()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["closed", "closed/deep/out"])
 def test_no_permission(
     motet: Motet, here: Path, as_nobody: Callable[[], Any], out: str, monkeypatch: pytest.MonkeyPatch
@@ -334,6 +344,7 @@ def test_no_permission(
     assert names(here / "closed") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [200, 80, 40])
 def test_a_narrow_terminal_gets_the_table_in_parts(motet: Motet, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     arguments = ("compare", "digits", "--methods", "single", "mimo", *SMALL)
@@ -351,6 +362,7 @@ def test_a_narrow_terminal_gets_the_table_in_parts(motet: Motet, monkeypatch: py
     assert "…" not in plain
 
 
+@pytest.mark.slow
 def test_thin_rows_and_what_is_left_out(motet: Motet, here: Path) -> None:
     Path("my.py").write_text(NET.format("nn.Flatten(), nn.Linear(64, num_classes)"))
     code, out, err = motet("compare", "digits", "--model", "my.py:net", "--epochs", 1, "--seeds", 1)
@@ -367,6 +379,7 @@ def test_thin_rows_and_what_is_left_out(motet: Motet, here: Path) -> None:
     assert (here / "runs" / "compare-digits-2" / "deep-ensemble-x0.5-seed0").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -374,8 +387,8 @@ def test_thin_rows_and_what_is_left_out(motet: Motet, here: Path) -> None:
         (["--methods", "mimo@"], "width factor must be a number above 0"),
         (["--methods", "mimo@0,5"], "but got 0. Write mimo@0.5"),
         (["--methods", "mimo@0.3", "--model", "small_cnn"], "width=1 times 0.3"),
-        (["--methods", "mimo@0.5", "--model", "timm:resnet18"], "which has none"),
-        (["--model", "timm:resnet19"], "Close to it: resnet18"),
+        (["--methods", "mimo@0.5", "--model", "timm:resnet18"], "which has no width"),
+        (["--model", "timm:resnet19"], "Similar: resnet18"),
         (["--model", "vgg-cnn"], "at least 21x21"),
         (["--first", "nolayer"], "first must name a layer of the model"),
     ],

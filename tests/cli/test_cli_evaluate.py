@@ -16,6 +16,8 @@ from motet.evaluation.throughput import distinct_flops
 from motet.experiments import evaluate, find_run, load_ensemble
 from motet.metrics import aurc, flops, score
 
+pytestmark = pytest.mark.slow
+
 UNKNOWN = ("task", "classes", "input_shape", "train", "validation", "test", "split", "notes", "fingerprint")
 Motet = Callable[..., Any]
 COMPARE = ("compare", "digits", "--epochs", 1, "--seeds", 1, "--model", "mlp", "--out", "out", "--members", 2)
@@ -79,7 +81,7 @@ def test_throughput_use_beside_it(motet: Motet, out: Path) -> None:
     together = score(predict_split(ensemble, dataset, dataset.test))
     lower = 100 * (together["accuracy"] - expected["accuracy"])
     assert lines[4] == (
-        f"Throughput use: 2 examples a pass, each by one member, take "
+        f"Throughput use: 2 examples per pass, each by one member, take "
         f"{record['distinct']['flops'] / record['ensemble']['flops']:.2f} times the operations of ensemble use per "
         f"example; accuracy is {100 * expected['accuracy']:.2f} % instead of {100 * together['accuracy']:.2f} %, "
         f"{lower:.2f} points lower."
@@ -119,7 +121,7 @@ def test_the_sentence() -> None:
         }
         return from_plain(plain, Evaluation, where="the test")
 
-    start = "Throughput use: 3 examples a pass, each by one member, take 0.34 times the operations of ensemble use"
+    start = "Throughput use: 3 examples per pass, each by one member, take 0.34 times the operations of ensemble use"
     for numbers, end in [
         (("accuracy", 0.9, 0.85), "accuracy is 85.00 % instead of 90.00 %, 5.00 points lower."),
         (("accuracy", 0.85, 0.9), "accuracy is 90.00 % instead of 85.00 %, 5.00 points higher."),
@@ -137,7 +139,7 @@ def test_the_sentence() -> None:
         ("out/mimo-sed0", ("no folder out/mimo-sed0", "Did you mean 'mimo-seed0'?", "(in out)")),
         ("nowhere/at/all", ("no folder nowhere/at/all", "Pass a folder like runs/mimo")),
         (".", ("another folder", "Pass one of the runs in it: out/deep-ensemble-seed0")),
-        ("out/mimo-seed0/checkpoint", ("another folder", "Pass one that has a run.json")),
+        ("out/mimo-seed0/checkpoint", ("another folder", "Pass a folder with a run.json")),
         ("out/mimo-seed0/scores.json", ("scores.json, a file", "Pass out/mimo-seed0.")),
         ("out/compare.json", ("compare.json, a file", "Pass a folder like runs/mimo")),
     ],
@@ -168,7 +170,7 @@ def test_methods_without_inputs_of_the_members_own(refused: Callable[..., str]) 
         "evaluate", "out/single-seed0", "--distinct"
     )
     line = refused("evaluate", "out/multihead-seed0", "--distinct")
-    assert "members with inputs of their own, but got Multihead(members=2)" in line
+    assert "members with separate inputs, but got Multihead(members=2)" in line
     assert "mimo, mixmo, datamux" in line
 
 
@@ -176,7 +178,7 @@ def test_runs_that_are_unfinished_or_damaged(refused: Callable[..., str], out: P
     (out / "mimo-seed0" / "scores.json").unlink()
     assert "must be finished to be evaluated" in refused("evaluate", "out/mimo-seed0")
     (out / "single-seed0" / "checkpoint" / "last.safetensors").write_bytes(b"no")
-    assert "a checkpoint must be a whole file" in refused("evaluate", "out/single-seed0")
+    assert "a checkpoint must be a complete file" in refused("evaluate", "out/single-seed0")
     for content in ("{", "[]", "{}", '{"settings": 3}', '{"settings": {"type": "Nothing"}}'):
         (out / "multihead-seed0" / "run.json").write_text(content)
         assert "motet: " in refused("evaluate", "out/multihead-seed0")
@@ -198,7 +200,9 @@ def test_a_model_of_ones_own_that_was_changed(motet: Motet, refused: Callable[..
     motet("compare", "digits", "--methods", "mimo", "--epochs", 1, "--seeds", 1, "--model", "own.py:net", "--out", "o")
     assert motet("evaluate", "o/mimo-seed0", "--distinct").code == 0
     Path("own.py").write_text(text + "# changed\n")
-    assert "its own model, but got own.py, which was changed since" in refused("evaluate", "o/mimo-seed0")
+    assert "the model that it was made with, but got own.py, which was changed after the run" in refused(
+        "evaluate", "o/mimo-seed0"
+    )
 
 
 def test_typing_errors(motet: Motet) -> None:

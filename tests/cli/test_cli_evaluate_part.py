@@ -12,6 +12,8 @@ from motet.evaluation import predict_split
 from motet.experiments import find_run, load_ensemble
 from motet.metrics import flops, score
 
+pytestmark = pytest.mark.slow
+
 Motet = Callable[..., Any]
 
 
@@ -57,9 +59,9 @@ def test_some_members_of_a_run(motet: Motet) -> None:
         (("--members", "0,9"), "index 9"),
         (("--members", "two"), "--members 0,3,5"),
         (("--lost", "some"), "--lost 0.3"),
-        (("--lost", "0,1,2,3"), "survive"),
+        (("--lost", "0,1,2,3"), "must remain"),
         (("--lost", "1.5"), "[0, 1)"),
-        (("--members", "2", "--distinct"), "one after the other"),
+        (("--members", "2", "--distinct"), "Evaluate them in separate commands"),
     ]:
         code, _, err = motet("evaluate", "out", *options)
         assert code == 2

@@ -69,7 +69,7 @@ def test_nonsense_gets_the_list(refused: Callable[..., str]) -> None:
         (MemoryError(), 2, "not enough memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"), 2, "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), 2, "not enough memory"),
-        (KeyboardInterrupt(), 130, "run the same command again to go on"),
+        (KeyboardInterrupt(), 130, "run the same command again to continue"),
     ],
 )
 def test_errors_become_one_line(

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.usefixtures("whole_report")
 COMPARE = ("compare", "digits", "--methods", "single", "--epochs", 1, "--seeds", 1, "--model", "mlp", "--out", "out")
 
 
+@pytest.mark.slow
 def test_the_page_and_the_table_once_more(motet: Motet) -> None:
     first = motet(*COMPARE)
     Path("out/report.html").unlink()
@@ -37,6 +38,7 @@ def test_rows_that_are_none(refused: Callable[..., str]) -> None:
     refused("report", "out")
 
 
+@pytest.mark.slow
 def test_a_folder_in_the_pages_place(motet: Motet, refused: Callable[..., str]) -> None:
     motet(*COMPARE)
     Path("page.html").mkdir()

@@ -45,6 +45,7 @@ def test_an_own_recipe_runs_as_it_is(motet: Motet) -> None:
     assert settings()["training"]["epochs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "path", "value"),
     [
@@ -76,6 +77,7 @@ def test_every_field_can_be_overridden(motet: Motet, arguments: list[str], path:
     assert found == value
 
 
+@pytest.mark.slow
 def test_overrides_of_motets_own_recipes(motet: Motet) -> None:
     arguments = ("--method.members", 4, "--training.epochs", 1, "--training.batch-size", 512, "--out", "out")
     code, out, err = motet("run", "mimo:digits", *arguments)
@@ -98,9 +100,10 @@ def test_again_it_trains_nothing(motet: Motet, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("motet.experiments.run.fit", None)
     code, out, err = motet("run", "my.py:small")
     assert (code, out) == (0, first.out)
-    assert err.splitlines()[0] == "runs/my.py-small is finished already; nothing to train"
+    assert err.splitlines()[0] == "runs/my.py-small is already finished; nothing to train"
 
 
+@pytest.mark.slow
 def test_help_lists_the_fields_of_this_very_recipe(motet: Motet) -> None:
     code, out, err = motet("run", "mimo:digits", "--help")
     assert (code, err) == (0, "")
@@ -128,7 +131,7 @@ def test_help_without_a_recipe(motet: Motet) -> None:
         (["other.py:small"], "the file of a function must exist"),
         (["nomodule:small"], "nomodule must be importable"),
         (["mimoo:digits"], "Did you mean 'mimo:digits'"),
-        (["--method.members", "3", "my.py:small"], "the recipe comes first"),
+        (["--method.members", "3", "my.py:small"], "the recipe must come first"),
         (["my.py:small", "--data", "digit"], "Did you mean 'digits'?"),
         (["my.py:small", "--method.members", "0"], "members=0"),
         (["my.py:small", "--method.input-repetition", "1.5"], "input_repetition (rho) must lie in [0, 1]"),
@@ -147,7 +150,7 @@ def test_help_without_a_recipe(motet: Motet) -> None:
         (["my.py:small", "--first", "none"], "none"),
         (["my.py:small", "--device", "cuda:64"], "device cuda:64"),
         (["my.py:small", "--out", "my.py"], "the output must be a folder"),
-        (["my.py:small", "--out", "."], "must be empty or hold a run"),
+        (["my.py:small", "--out", "."], "must be empty or contain a run"),
         (["my.py:small", "--training.learning-rate", "1e30", "--training.schedule", "constant"], "learning rate 1e+30"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
@@ -156,6 +159,7 @@ def test_refused(refused: Refused, arguments: list[str], part: str) -> None:
     assert part in refused("run", *arguments)
 
 
+@pytest.mark.slow
 def test_after_bad_settings_the_folder_is_free_for_good_ones(motet: Motet, refused: Refused) -> None:
     refused("run", "my.py:small", "--training.batch-size", "5000")
     refused("run", "my.py:small", "--training.learning-rate", "1e30", "--training.schedule", "constant")
@@ -185,7 +189,7 @@ def test_typing_errors_in_flags_get_a_suggestion(motet: Motet, here: Path, argum
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("def small():\n    return 3\n", "a recipe must return a motet.Experiment, but got a int"),
+        ("def small():\n    return 3\n", "a recipe must return a motet.Experiment, but got an int"),
         ("def small():\n    pass\n", "but got a NoneType"),
         ("def small(members):\n    pass\n", "when it is called without arguments, but got TypeError"),
         ("def small():\n    x = 1\n    return y\n", "NameError: name 'y' is not defined (my.py, line 3)"),
@@ -211,6 +215,7 @@ def test_another_run_in_the_folder(motet: Motet, refused: Refused) -> None:
     assert "seed=0 where this one has 1. Choose another folder with --out" in line
 
 
+@pytest.mark.slow
 def test_another_run_in_the_folder_that_nobody_chose(motet: Motet) -> None:
     assert motet("run", "my.py:small").err == "run: runs/my.py-small\n"
     assert motet("run", "my.py:small", "--seed", "1").err == "run: runs/my.py-small-2\n"
@@ -218,6 +223,7 @@ def test_another_run_in_the_folder_that_nobody_chose(motet: Motet) -> None:
     assert "nothing to train" in motet("run", "my.py:small").err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_damaged_records(motet: Motet, refused: Refused, content: bytes) -> None:
     assert motet("run", "my.py:small", "--out", "here").code == 0
@@ -232,10 +238,11 @@ def test_a_damaged_checkpoint(motet: Motet) -> None:
     Path("runs/my.py-small/checkpoint/last.safetensors").write_bytes(b"\x80\x04N.")
     code, out, err = motet("run", "my.py:small")
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("motet: a checkpoint must be a whole file")
+    assert err.splitlines()[-1].startswith("motet: a checkpoint must be a complete file")
     assert "runs/my.py-small/checkpoint/last.safetensors" in err
 
 
+@pytest.mark.slow
 def test_folders_are_named_after_recipes_wherever_they_are(motet: Motet, here: Path) -> None:
     (here / "sub").mkdir()
     (here / "sub" / "other.py").write_text(RECIPE)
@@ -266,6 +273,7 @@ def depth():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "arguments", "objective"),
     [

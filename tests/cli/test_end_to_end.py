@@ -12,8 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from motet import Experiment
 from motet.experiments import run_experiment
+
+pytestmark = pytest.mark.long
 
 COMPARE = [sys.executable, "-m", "motet", "compare", "digits", "--methods", "single", "mimo", "--model", "mlp"]
 
@@ -75,12 +79,12 @@ def test_ctrl_c_at_a_terminal_and_the_same_command_again(here: Path, motet: Call
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code == 128 + signal.SIGINT
     last = _plain(seen).rstrip().splitlines()[-1]
-    assert re.search(r"motet: stopped by SIGINT after step \d+ of 297000; run the same command again to go on", last)
+    assert re.search(r"motet: stopped by SIGINT after step \d+ of 297000; run the same command again to continue", last)
     folder = here / "runs" / "compare-digits"
     assert json.loads((folder / "compare.json").read_text())["rows"] is None
     assert "Traceback" not in seen
     line = motet(
         "compare", "digits", "--epochs", 3, "--seeds", 1, "--methods", "single", "--model", "mlp", "--out", folder
     ).err
-    assert "must be free, or hold the same run" in line
+    assert "must be empty, or contain the same run" in line
     assert (folder / "single-seed0" / "checkpoint" / "last.safetensors").exists()

@@ -34,6 +34,7 @@ def pets(here: Path) -> Path:
     return here / "pets"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_report")
 def test_regression_on_a_table(motet: Motet, here: Path, houses: Path) -> None:
     code, out, err = motet("compare", houses, "--target", "price", "--drop", "dear", *QUICK)
@@ -55,7 +56,7 @@ def test_regression_on_a_table(motet: Motet, here: Path, houses: Path) -> None:
     assert json.loads(evaluated.out)["ensemble"]["scores"]["rmse"] == pytest.approx(rmse, rel=1e-5)
     again = motet("compare", houses, "--target", "price", "--drop", "dear", *QUICK)
     assert (again.code, again.out) == (0, out)
-    assert "is finished already" in again.err
+    assert "is already finished" in again.err
 
 
 def test_classification_on_a_table(motet: Motet, here: Path, houses: Path) -> None:
@@ -66,6 +67,7 @@ def test_classification_on_a_table(motet: Motet, here: Path, houses: Path) -> No
     assert record["data"]["class_names"] == ["no", "yes"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_report")
 def test_a_folder_of_images(motet: Motet, here: Path, pets: Path) -> None:
     (pets / "cat" / "7.png").write_bytes(b"no image")

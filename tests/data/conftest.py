@@ -1,27 +1,22 @@
 """Small IDX files and CIFAR batches to read."""
 
 import gzip
-import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_data import idx_bytes
 
 IdxBytes = Callable[..., bytes]
 Folder = Callable[..., Path]
 
 
-def _idx_bytes(shape: Sequence[int], values: bytes | None = None, *, code: int = 0x08) -> bytes:
-    header = bytes([0, 0, code, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
-    return header + (bytes(math.prod(shape)) if values is None else values)
-
-
-@pytest.fixture
-def idx_bytes() -> IdxBytes:
+@pytest.fixture(name="idx_bytes")
+def _idx_bytes() -> IdxBytes:
     """An IDX file's bytes: of the shape, with the given payload, or with zero bytes."""
-    return _idx_bytes
+    return idx_bytes
 
 
 @pytest.fixture
@@ -42,8 +37,8 @@ def mnist_folder(tmp_path: Path) -> Folder:
             labels = bytes([*first_labels, *(row % 10 for row in range(rows))][:rows])
             images = b"".join(bytes([row % 256]) * 784 for row in range(rows))
             for name, content in (
-                (f"{stem}-images{joint}idx3-ubyte", _idx_bytes((rows, 28, 28), images)),
-                (f"{stem}-labels{joint}idx1-ubyte", _idx_bytes((rows,), labels)),
+                (f"{stem}-images{joint}idx3-ubyte", idx_bytes((rows, 28, 28), images)),
+                (f"{stem}-labels{joint}idx1-ubyte", idx_bytes((rows,), labels)),
             ):
                 path = folder / (f"{name}.gz" if zipped else name)
                 path.write_bytes(gzip.compress(content) if zipped else content)

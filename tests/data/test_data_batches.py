@@ -23,7 +23,9 @@ def flat(batched: list[list[int]]) -> list[int]:
 
 
 def test_inputs_and_targets_stay_together_and_batches_are_whole() -> None:
-    for inputs, targets in batches(numbered(103), batch_size=10, seed=0, epoch=0):
+    found = list(batches(numbered(103), batch_size=10, seed=0, epoch=0))
+    assert len(found) == 10
+    for inputs, targets in found:
         assert inputs.shape == (10, 3)
         assert torch.equal(inputs[:, 0].long(), targets)
 
@@ -51,6 +53,7 @@ def test_the_order_is_the_same_everywhere() -> None:
     assert flat(order(12, batch_size=4, seed=7, epoch=1)) == [11, 3, 9, 1, 6, 2, 5, 4, 8, 0, 7, 10]
 
 
+@pytest.mark.slow
 def test_rows_are_shuffled_evenly() -> None:
     # Where row 0 lands over 2,000 epochs: each of 10 places about 200 times, standard deviation 13.
     places = torch.tensor([flat(order(10, batch_size=10, epoch=epoch)).index(0) for epoch in range(2_000)])

@@ -175,6 +175,7 @@ def test_without_any_folder_the_four_files_are_named(monkeypatch: pytest.MonkeyP
     assert str(caught.value).count("idx1-ubyte.gz") == 2
 
 
+@pytest.mark.slow
 def test_importing_the_package_leaves_scikit_learn_alone() -> None:
     code = "import sys, motet.data; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -67,6 +67,7 @@ def test_targets_belong_to_their_images(paths: list[Path]) -> None:
     assert torch.equal(split.inputs[torch.tensor([[3, 1], [0, 3]])], whole[torch.tensor([[3, 1], [0, 3]])])
 
 
+@pytest.mark.slow
 def test_random_parts_lie_in_the_image_and_have_the_area_asked_for() -> None:
     random = np.random.RandomState(0)
     areas = []

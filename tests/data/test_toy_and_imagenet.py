@@ -144,7 +144,7 @@ def test_folders_that_are_not_imagenet(tmp_path: Path) -> None:
     for name in ("imagenet", "tiny-imagenet"):
         folder.rename(tmp_path / name)
         folder = tmp_path / name
-        with pytest.raises(InputError, match=rf"classes of {name} must be called like WordNet's.*got cats in .*train"):
+        with pytest.raises(InputError, match=rf"classes of {name} must have names like WordNet's.*got cats in .*train"):
             load(name, tmp_path)
 
 

@@ -95,14 +95,14 @@ def _wrap(grid: Grid, *, source: Any = model, execution: Any = "auto", **setting
 
 
 def _gradients(ensemble: Ensemble, grid: Grid, progress: Progress | None) -> Any:
-    (x, y), share = batch(), ensemble.share
+    (x, y), shard = batch(), ensemble.shard
     if isinstance(ensemble.likelihood, Gaussian):
         y = torch.stack([y, -y, y / 2], dim=1).double()
     rows = grid.rows(len(x))
     loss = ensemble.loss(x[rows], y[rows], progress=progress) * (rows.stop - rows.start) / len(x)
     loss.backward()  # type: ignore[no-untyped-call]
     grid.average_gradients(ensemble)
-    held, first = (5, 0) if share is None else (share.held, share.first)
+    held, first = (5, 0) if shard is None else (shard.held, shard.first)
     state = {name: parameter.grad for name, parameter in ensemble.named_parameters() if parameter.grad is not None}
     weights = {name: parameter.detach() for name, parameter in ensemble.named_parameters()}
     return (
@@ -178,8 +178,28 @@ def trained(
         except RunInterrupted as stop:
             return str(stop)
         outputs = predict_split(ensemble, data, data.test).outputs_BMC
-        sent = None if ensemble.share is None else ensemble.share.communication(ensemble)
+        sent = None if ensemble.shard is None else ensemble.shard.communication(ensemble)
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history], outputs.numpy(), sent
+
+
+def regression(folder: Path) -> tuple[float, Any]:
+    """Train on standardised targets. The mean of the predictions, and the last row of the history."""
+    with start() as grid:
+        torch.manual_seed(0)
+        ensemble, data = scaled(grid)
+        history = fit(ensemble, data, TRAINING, seed=3, folder=folder, progress=False)
+        return float(predict_split(ensemble, data, data.test).mean.mean()), history[-1]["validation_rmse"]
+
+
+def scaled(grid: Grid | None) -> tuple[Ensemble, Dataset]:
+    """An ensemble for standardised targets, and these."""
+    torch.manual_seed(0)
+    x = torch.randn(40, 4)
+    split = (x, x[:, :1])
+    data = Dataset.from_tensors("r", train=split, validation=split, test=split, target_mean=1000.0, target_std=10.0)
+    method = DeepEnsemble(members=4)
+    example = torch.zeros(2, 4)
+    return method.wrap(lambda: nn.Linear(4, 1), example=example, likelihood=Gaussian(), grid=grid), data
 
 
 def differing(what: str) -> None:
@@ -229,8 +249,8 @@ def sent(hidden: int, lam: float) -> Communication:
             grid=grid,
         )
         fit(made, dataset(), Training(epochs=2, batch_size=20), progress=False)
-        assert made.share is not None
-        return made.share.communication(made)
+        assert made.shard is not None
+        return made.shard.communication(made)
 
 
 def one_fails() -> None:
@@ -243,15 +263,15 @@ def one_fails() -> None:
 
 def silent() -> str:
     """The heart of rank 1 stops, and it sends nothing; rank 0 waits for it in an exchange."""
-    from motet.distributed import watch
+    from motet.distributed import failure_detector
 
-    watch._SILENT, watch._BEAT = 1.0, 0.1
+    failure_detector._SILENT, failure_detector._BEAT = 1.0, 0.1
     with start() as grid:
         if grid.rank == 0:
             grid.everyone.barrier()
-        assert grid.watch is not None
+        assert grid.failure_detector is not None
         time.sleep(0.5)
-        grid.watch._over.set()
+        grid.failure_detector._over.set()
         time.sleep(4)
     return "asleep"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from motet import DeepEnsemble
+from motet import DeepEnsemble, Gaussian
 from motet.distributed import join_members, split_members
 
 MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -45,3 +45,15 @@ def test_a_missing_member_and_a_name_of_no_member_are_errors() -> None:
         join_members(found, names=list(ensemble.state_dict()), members=2, first=1)
     with pytest.raises(KeyError, match="belongs to no member"):
         split_members({"weight": torch.zeros(2)}, members=2)
+
+
+def test_the_scale_of_the_targets_belongs_to_no_member() -> None:
+    ensemble = DeepEnsemble(members=2).wrap(lambda: nn.Linear(4, 1), example=torch.zeros(1, 4), likelihood=Gaussian())
+    plain = split_members(ensemble.state_dict(), members=2)
+    ensemble.scale_targets(mean=5.0, std=2.0)
+    found = split_members(ensemble.state_dict(), members=2)
+    assert found.keys() == plain.keys()
+    state = join_members(found, names=list(ensemble.state_dict()), members=2)
+    ensemble.load_state_dict(state)
+    assert ensemble.target_scale is not None
+    assert ensemble.target_scale.mean == (5.0,)

@@ -10,7 +10,9 @@ import on_ranks
 import pytest
 import torch
 
-from motet.training import checkpoint_files, newest_checkpoint
+from motet.training import checkpoint_files, fit, load_run_weights, newest_checkpoint
+
+pytestmark = pytest.mark.long
 
 
 @cache
@@ -109,7 +111,7 @@ def test_a_rank_that_is_killed_is_named_and_the_rest_goes_on(ranks: Any, alone: 
     for answer in answers[:2]:
         assert answer.error == "LostRankError"
         assert answer.message.startswith("rank 2 (process ")
-        assert "died. Go on from the last checkpoint with: torchrun --nproc-per-node=3" in answer.message
+        assert "died. Continue from the last checkpoint with: torchrun --nproc-per-node=3" in answer.message
     assert newest_checkpoint(tmp_path) is not None
     rows, outputs, _ = alone(on_ranks.trained)
     _same(ranks(3, _trained, tmp_path, {})[0].value, (rows, outputs))
@@ -128,6 +130,24 @@ def test_the_newer_of_two_checkpoints_is_taken_and_half_of_one_is_none(ranks: An
     assert [item.name for item in (tmp_path / "checkpoint").iterdir()] == ["last.safetensors"]
 
 
+def test_predictions_of_a_regression_are_in_the_targets_units_on_any_number_of_ranks(
+    ranks: Any, tmp_path: Path
+) -> None:
+    answers = ranks(2, on_ranks.regression, tmp_path)
+    (mean, error), (other, _) = (answer.value for answer in answers)
+    assert mean == other
+    ensemble, data = on_ranks.scaled(None)
+    assert ensemble.target_scale is None
+    load_run_weights(tmp_path, ensemble)  # the ranks' files
+    prediction = ensemble.predict(data.test.inputs, targets=data.test.targets)
+    assert prediction.targets is not None
+    assert 900 < mean < 1100
+    assert float(prediction.mean.mean()) == pytest.approx(mean)
+    assert error == pytest.approx(float((prediction.mean - prediction.targets).square().mean().sqrt()), rel=1e-4)
+    alone = fit(ensemble, data, on_ranks.TRAINING, seed=3, folder=tmp_path, progress=False)  # already finished
+    assert alone[-1]["validation_rmse"] == pytest.approx(error)
+
+
 def _trained(folder: Path | None, settings: dict[str, Any]) -> Any:
     return on_ranks.trained(folder, **settings)
 
@@ -143,10 +163,10 @@ def _same(found: Any, expected: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("members", 'training too, but got "ModularNetwork(members=7'),
+        ("members", 'the same value of training, but got "ModularNetwork(members=7'),
         ("lambda", "lam=0.5"),
         ("seed", "seed=1"),
-        ("data", "data.sha256 too"),
+        ("data", "the same value of data.sha256"),
     ],
 )
 def test_ranks_that_differ_say_so_at_the_start(ranks: Any, what: str, words: str) -> None:
@@ -160,9 +180,9 @@ def test_ranks_that_differ_say_so_at_the_start(ranks: Any, what: str, words: str
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("method", "Take a method whose members are whole networks"),
+        ("method", "Use a method whose members are separate networks"),
         ("members", "an ensemble over 2 ranks must have 2 members or more, but got members=1"),
-        ("objective", "Take Independent, Joint or Modular"),
+        ("objective", "Use Independent, Joint or Modular"),
         ("layout", "member_ranks=1 and data_ranks=3 with 2 processes"),
     ],
 )

@@ -14,6 +14,8 @@ from motet.experiments.records import Ranks
 from motet.models import MLP
 from motet.training import read_history
 
+pytestmark = pytest.mark.long
+
 RECIPE = """
 from motet import Experiment, ModularNetwork, Training
 from motet.models import MLP
@@ -41,9 +43,9 @@ def test_a_run_whose_rank_is_killed_starts_again_by_itself(torchrun: Any, tmp_pa
     said = [line for line in done.stderr.splitlines() if line.startswith("motet: ")]
     assert len(said) == 1, "the survivors say it once"
     assert said[0].startswith("motet: rank 1 (process ")
-    assert " died. Go on from the last checkpoint with: torchrun --nproc-per-node=2 " in said[0]
-    assert "going on from the checkpoint in run" in done.stderr
-    sent = "sent: 10,240 bytes a step between 2 processes; data-parallel training would send 24,400"
+    assert " died. Continue from the last checkpoint with: torchrun --nproc-per-node=2 " in said[0]
+    assert "continuing from the checkpoint in run" in done.stderr
+    sent = "sent: 10,240 bytes per step between 2 processes; data-parallel training would send 24,400"
     assert done.stderr.count(sent) == 1
     run, alone = load_run(tmp_path / "run"), run_experiment(SMALL, tmp_path / "alone", progress=False)
     assert run is not None
@@ -79,10 +81,10 @@ def test_without_torchrun_ranks_are_refused(
 @pytest.mark.parametrize(("name", "value"), [("RANK", "2"), ("RANK", "one"), ("MASTER_PORT", "here")])
 def test_an_environment_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     from motet import InputError
-    from motet.distributed import launched
+    from motet.distributed import current_launch
 
     environment = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for key, text in (environment | {name: value}).items():
         monkeypatch.setenv(key, text)
     with pytest.raises(InputError, match="must be the numbers that torchrun sets"):
-        launched()
+        current_launch()

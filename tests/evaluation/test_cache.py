@@ -13,7 +13,7 @@ from torch import nn
 
 from motet import MIMO
 from motet.data import Dataset, DataSpec, ImageFiles, Split
-from motet.evaluation.cache import EvaluationCache, digest_of_data, digest_of_rows, stamp
+from motet.evaluation.cache import EvaluationCache, digest_of_data, digest_of_rows, file_stamp
 from motet.evaluation.records import OODResult, OODScores
 from motet.evaluation.shift_records import ShiftResult, ShiftRow
 
@@ -115,12 +115,12 @@ def test_digests_tell_data_apart(tmp_path: Path) -> None:
 def test_a_file_of_the_same_size_and_time_is_another(tmp_path: Path) -> None:
     file = tmp_path / "fog.npy"
     file.write_bytes(b"one")
-    before, times = stamp(file), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    before, times = file_stamp(file), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
     new = tmp_path / "new"
     new.write_bytes(b"two")
     new.replace(file)
     os.utime(file, ns=times)
-    assert stamp(file) != before
+    assert file_stamp(file) != before
 
 
 def test_other_weights_settings_or_data_are_another_cache(tmp_path: Path) -> None:

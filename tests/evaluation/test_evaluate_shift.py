@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -50,6 +49,7 @@ def by_hand(ensemble: Ensemble, dataset: Dataset, inputs: Tensor) -> dict[str, f
     return {name: score(prediction)[name] for name in ("accuracy", "nll", "ece", "brier")}
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_whole_set_at_once(ensemble: Ensemble, dataset: Dataset) -> None:
     rows = list(evaluate_shift(ensemble, dataset, "mimmo", seed=4, batch_size=10, severities=(2, 5)))
     assert [(row["corruption"], row["severity"]) for row in rows[:3]] == [
@@ -63,6 +63,7 @@ def test_rows_are_those_of_the_whole_set_at_once(ensemble: Ensemble, dataset: Da
         assert row["rows"] == 23
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_nothing(ensemble: Ensemble, dataset: Dataset) -> None:
     for name in ("gaussian_noise", "fog", "jpeg_compression"):
         small, large = (list(evaluate_shift(ensemble, dataset, name, batch_size=size)) for size in (4, 100))
@@ -113,6 +114,7 @@ def test_official_files(ensemble: Ensemble, dataset: Dataset, tmp_path: Path) ->
     assert len(list(evaluate_official(ensemble, dataset, CifarC(tmp_path)))) == 10
 
 
+@pytest.mark.slow
 def test_tables() -> None:
     def split(rows: int) -> tuple[Tensor, Tensor]:
         return torch.randn(rows, 4) * 5, torch.randn(rows, 1)
@@ -172,8 +174,7 @@ def test_summary_by_hand() -> None:
         summarise_shifts([])
 
 
-def test_bad_input(ensemble: Ensemble, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_bad_input(ensemble: Ensemble, dataset: Dataset, unchecked: None) -> None:
 
     def first(rows: Iterator[object]) -> None:
         next(rows)
@@ -187,7 +188,7 @@ def test_bad_input(ensemble: Ensemble, dataset: Dataset, monkeypatch: pytest.Mon
     floats = Split(inputs=dataset.test.inputs / 255, targets=dataset.test.targets)
     with pytest.raises(InputError, match="images must be uint8"):
         first(evaluate_shift(ensemble, dataset, "fog", split=floats))
-    with pytest.raises(InputError, match="one shape and dtype"):
+    with pytest.raises(InputError, match="the same shape and dtype"):
         evaluate_ood(ensemble, dataset, {"floats": floats})
-    with pytest.raises(InputError, match="all stand in them"):
+    with pytest.raises(InputError, match="all occur in the other sets"):
         evaluate_ood(ensemble, dataset, {"itself": dataset.test})

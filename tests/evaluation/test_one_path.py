@@ -60,6 +60,7 @@ def _scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
+@pytest.mark.slow
 def test_a_stopped_evaluation_goes_on(
     ensemble: Ensemble, dataset: Dataset, cache: EvaluationCache, scored: list[int]
 ) -> None:

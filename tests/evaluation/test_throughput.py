@@ -1,6 +1,5 @@
 """A whole split with M different rows a pass, against a loop over passes."""
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,12 +21,13 @@ def rows(split: Split, number: int) -> Split:
 METHODS = [MIMO(members=3), MixMo(members=2), DataMUX(members=3), DataMUX(members=2, transform="gaussian")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize("number", [1, 2, 3, 6, 20])
 @pytest.mark.parametrize("batch_size", [1, 3, 512])
 def test_every_row_is_predicted_once(method: Method, number: int, batch_size: int, blobs: Dataset) -> None:
     ensemble = ensemble_of(method).train()
-    split, members = rows(blobs.test, number), method.size
+    split, members = rows(blobs.test, number), method.members
     modes = [part.training for part in ensemble.modules()]
     buffers = {name: value.clone() for name, value in ensemble.state_dict().items()}
     random = torch.get_rng_state()
@@ -76,9 +76,8 @@ def test_members_that_share_nothing_predict_as_they_do_alone(blobs: Dataset) -> 
     torch.testing.assert_close(predict_split_distinct(single, blobs, blobs.test).outputs_BMC, expected)
 
 
-def test_what_cannot_be_done_is_said(blobs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(InputError, match="members with inputs of their own"):
+def test_what_cannot_be_done_is_said(blobs: Dataset, unchecked: None) -> None:
+    with pytest.raises(InputError, match="need a method with separate inputs"):
         predict_split_distinct(ensemble_of(Multihead(members=2)), blobs, blobs.test)
     with pytest.raises(InputError, match="folded"):
         predict_split_distinct(ensemble_of(MIMO(members=2)).fold(), blobs, blobs.test)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import jaxtyping
 import pytest
 from torch import nn
 
@@ -79,9 +78,3 @@ def at_step() -> Callable[..., Any]:
             handle.remove()
 
     return during
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from motet.grouping import Grouping
 from motet.layers import MultiInput
 from motet.likelihoods import Likelihood
-from motet.method import Given, Method, Model, check_members
+from motet.method import ConversionContext, Method, Model, check_members
 from motet.methods.member_layers import with_member_inputs_and_heads
 from motet.objectives import ExitObjective, Objective
 from motet.types import Batch
@@ -78,14 +78,10 @@ class RolledMIMO(Method):
         check_members(self.members)
 
     @property
-    def size(self) -> int:
-        return self.members
-
-    @property
     def default_objective(self) -> Objective:
         return Scaled(factor=self.factor)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         return with_member_inputs_and_heads(
             self, model, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
         )

@@ -37,7 +37,7 @@ def _built(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     return built
 
 
-@pytest.mark.parametrize("method", [motet.Single(), motet.MIMO(members=2), motet.MCDropout(samples=2)])
+@pytest.mark.parametrize("method", [motet.Single(), motet.MIMO(members=2), motet.MCDropout(members=2)])
 def test_a_kept_ensemble_is_the_one_that_would_be_built(method: motet.Method) -> None:
     wanted = build(experiment(method), DIGITS)
     state = torch.get_rng_state()
@@ -82,6 +82,7 @@ def test_the_single_networks_operations_are_counted_once(monkeypatch: pytest.Mon
     assert single_network_of(experiment(motet.MIMO())).method == motet.Single()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", [("single", "multihead"), ("multihead", "mimo")])
 def test_a_comparison_builds_each_run_once(
     methods: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from motet.experiments import compare, default_folder, make_plan, run_experiment
 from motet.models import MLP
 from motet.training import Training
 
-CHANGED = r"hold a run on the same data, but got a run on mine as it was before its files were changed.*--out"
+CHANGED = r"contain a run on the same data, but got a run with an earlier version of the files of mine.*--out"
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import pytest
 
 from motet import MIMO, InputError, Single, Training
@@ -18,6 +17,8 @@ from motet.cli.main import main
 from motet.experiments import Plan, compare, load_run, run_experiment
 from motet.models import MLP
 from motet.report import figures, page
+
+pytestmark = pytest.mark.long
 
 PLAN = Plan(
     data="digits",
@@ -123,12 +124,12 @@ def at(path: Path_) -> str:
 
 
 def named(message: str, change: Change, file: str) -> bool:
-    """Whether an error names the file, and the field or, where fields do not fit each other, its row.
+    """Whether an error names the file, and the field or, where fields contradict each other, its row.
 
     Of settings, source and data, which say whose the folder is, it names the folder and how the two runs differ.
     """
     path, _ = change
-    if "must be free, or hold" in message:
+    if "must be empty, or contain" in message:
         return path[0] in ("settings", "source", "data") and str(Path(file).parent) in message
     there = [at(path[:length]) for length in range(1, len(path) + 1)]
     return file in message and (any(place in message for place in there) or str(path[-1]) in message)
@@ -182,9 +183,8 @@ def test_of_a_run(copied: Path, file: str, no_training: None) -> None:
             assert again in (None, run)
 
 
-@pytest.mark.usefixtures("no_training", "quick_latency")
+@pytest.mark.usefixtures("no_training", "quick_latency", "unchecked")
 def test_of_a_comparison(copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     path = copied / "compare.json"
     content = json.loads(path.read_text())
     again = partial(compare, PLAN, copied, command="again", progress=False)

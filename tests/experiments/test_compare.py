@@ -17,7 +17,7 @@ from motet.experiments import Plan, compare, make_plan, run_experiment
 from motet.experiments.records import Comparison
 from motet.models import MLP, CustomModel
 
-pytestmark = pytest.mark.usefixtures("quick_latency")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 QUICK = Training(epochs=2, batch_size=256, learning_rate=0.1)
 
 
@@ -39,7 +39,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
 def test_plans_take_the_data_sets_defaults_and_what_the_user_says() -> None:
     plan = make_plan("digits", methods=["single,mimo", "SINGLE"], members=4, model="mlp", epochs=3, seeds=2)
     assert [entry.method.name for entry in plan.entries] == ["single", "mimo"]
-    assert plan.entries[1].method.size == 4
+    assert plan.entries[1].method.members == 4
     assert plan.model == MLP()
     assert plan.training.epochs == 3
     assert plan.seeds == (0, 1)
@@ -122,7 +122,7 @@ def test_a_finished_comparison_is_read_and_not_trained(tmp_path: Path, request: 
     request.getfixturevalue("no_training")
     said: list[str] = []
     assert run(small_plan(), tmp_path, said.append) == record
-    assert said == [f"{tmp_path} is finished already; nothing to train"]
+    assert said == [f"{tmp_path} is already finished; nothing to train"]
 
 
 def test_an_interrupted_comparison_goes_on(tmp_path: Path, at_step: Any, request: pytest.FixtureRequest) -> None:
@@ -136,7 +136,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path, at_step: Any, request
     said: list[str] = []
     record = run(small_plan(), folder, said.append)
     assert said[0].startswith("[1/2] Single network, seed 0: kept; it was trained in ")
-    assert said[1] == "[2/2] MIMO, seed 0: going on from its checkpoint"
+    assert said[1] == "[2/2] MIMO, seed 0: continuing from its checkpoint"
     assert (folder / "single-seed0" / "scores.json").stat().st_mtime_ns == kept
     assert [row.scores for row in record.rows] == [row.scores for row in expected.rows]
 
@@ -158,7 +158,7 @@ def test_the_order_of_the_methods_makes_no_other_comparison(tmp_path: Path) -> N
     ("changes", "part"),
     [
         ({"training": replace(QUICK, epochs=3)}, r"single-seed0\.training\.epochs=2 where this one has 3"),
-        ({"methods": (Single(),)}, "with mimo-seed0, which this one has not"),
+        ({"methods": (Single(),)}, "with mimo-seed0, which this one does not have"),
         ({"seeds": 2}, "without single-seed1"),
     ],
 )
@@ -167,7 +167,7 @@ def test_another_comparison_is_left_alone(tmp_path: Path, changes: dict[str, Any
         json.dumps({"settings": {name: e.to_record() for name, e in small_plan().experiments().items()}, "rows": None})
     )
     before = (tmp_path / "compare.json").read_bytes()
-    with pytest.raises(InputError, match=f"must be free, or hold the same run.*{part}"):
+    with pytest.raises(InputError, match=f"must be empty, or contain the same run.*{part}"):
         run(small_plan(**changes), tmp_path)
     assert (tmp_path / "compare.json").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
@@ -213,7 +213,7 @@ def test_what_one_method_cannot_do_is_found_before_any_is_trained(tmp_path: Path
     record = run(small_plan(model=model, methods=(Single(),)), tmp_path / "run")
     assert record.source[0].text == NO_BODY
     (tmp_path / "no_body.py").write_text(NO_BODY + "\n")
-    with pytest.raises(InputError, match=r"no_body\.py as it was before it was changed"):
+    with pytest.raises(InputError, match=r"an earlier version of no_body\.py"):
         run(small_plan(model=model, methods=(Single(),)), tmp_path / "run")
 
 

@@ -99,6 +99,7 @@ def test_the_same_row_twice_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("quick_latency")
+@pytest.mark.slow
 def test_thin_and_wide_rows_in_the_record_and_the_report(tmp_path: Path) -> None:
     plan = plan_of(
         Single(),
@@ -130,7 +131,7 @@ def test_thin_and_wide_rows_in_the_record_and_the_report(tmp_path: Path) -> None
         "Deep ensemble, width \N{MULTIPLICATION SIGN}0.5",
         "Single network, width \N{MULTIPLICATION SIGN}2",
         "MLP(hidden=(4,))",
-        "“Width” says how much",
+        "“Width” is the width of a row\N{RIGHT SINGLE QUOTATION MARK}s model",
     ):
         assert text in page
     assert run(plan, tmp_path) == record
@@ -144,6 +145,7 @@ def test_a_thin_single_network_is_not_what_others_are_measured_against(tmp_path:
 
 
 @pytest.mark.usefixtures("quick_latency")
+@pytest.mark.slow
 def test_own_models_take_a_width(tmp_path: Path) -> None:
     (tmp_path / "own_width.py").write_text(OWN)
     model = CustomModel(function=f"{tmp_path}/own_width.py:net")

@@ -12,6 +12,7 @@ import torch
 from motet import MIMO, DeepEnsemble, Experiment, InputError, Modular, ModularNetwork, Single, Training, models
 from motet._internal.files import to_json
 from motet._internal.plain_records import from_record, to_record
+from motet._internal.renamed_settings import with_new_names
 from motet.evaluation.aggregate import mean_over_seeds
 from motet.methods import METHODS
 from motet.objectives import Independent
@@ -19,6 +20,7 @@ from motet.objectives import Independent
 MODELS = [models.MLP(hidden=(3, 4)), models.SmallCNN(width=2), models.WideResNet(depth=10, width=1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", [*MODELS, models.CustomModel(function="a.py:b")], ids=lambda m: type(m).__name__)
 def test_records_come_back_as_they_were_through_json(method: str, model: models.ModelSettings) -> None:
@@ -136,6 +138,7 @@ def test_another_method_brings_its_own_objective() -> None:
 COMMITTED = sorted((Path(__file__).resolve().parents[2] / "results").rglob("compare.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.parent.name)
 def test_committed_records_are_read(file: Path) -> None:
     """Records of before classes outside motet could stand in them."""
@@ -144,4 +147,4 @@ def test_committed_records_are_read(file: Path) -> None:
     for record in settings.values():
         experiment = Experiment.from_record(record)
         again = json.loads(to_json(experiment.to_record()))
-        assert {key: again[key] for key in record} == record
+        assert {key: again[key] for key in record} == with_new_names(record)

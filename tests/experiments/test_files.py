@@ -116,5 +116,5 @@ def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"nonsense"])
 def test_damaged_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.json must be a whole JSON file"):
+    with pytest.raises(InputError, match=r"a\.json must be a complete JSON file"):
         read_json(tmp_path / "a.json")

@@ -23,7 +23,7 @@ from motet.experiments import (
     run_experiment,
 )
 from motet.experiments.build import Builder, build
-from motet.experiments.fitting import fitting
+from motet.experiments.buildable import buildable_entries
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson
 from motet.methods import MIMO, DeepEnsemble, EarlyExit
 from motet.metrics import score
@@ -89,15 +89,15 @@ def test_an_experiment_names_its_likelihood(unchecked: None) -> None:
     assert "likelihood" not in plain.to_record()
     named = replace(plain, likelihood="bernoulli")
     assert Experiment.from_record(named.to_record()) == named
-    with pytest.raises(InputError, match="likelihood must be one that motet has, but got 'normal'"):
+    with pytest.raises(InputError, match="likelihood must be one of motet's, but got 'normal'"):
         replace(plain, likelihood="normal")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0, -2.0], "counts, whole numbers from 0, but got -2. Pass --task regression"),
-        ([1.0, 0.5], "whole numbers from 0, but got 0.5"),
+        ([1.0, -2.0], "counts, integers of at least 0, but got -2. Pass --task regression"),
+        ([1.0, 0.5], "integers of at least 0, but got 0.5"),
         ([-1.0, -2.0], "but got -1 and 59 others"),
         ([0.0, 0.0], "must vary"),
         (["a", "b"], "must hold counts, but got text, such as 'a'"),
@@ -162,6 +162,7 @@ def test_scores_are_those_of_the_targets_own_unit(tables: Path, name: Any) -> No
         ("classification", "bernoulli", {"accuracy", "nll", "ece", "brier"}),
     ],
 )
+@pytest.mark.slow
 def test_compare_from_the_table_to_the_report(
     tables: Path, tmp_path: Path, task: Any, likelihood: Any, columns: set[str]
 ) -> None:
@@ -185,8 +186,8 @@ def test_compare_from_the_table_to_the_report(
     assert ranked in page
     assert f"Validation {ranked}" in page
     assert ("Methods are ranked by root mean squared error" in page) == (likelihood == "gaussian")
-    assert ("Can the intervals be believed?" in page) == (task != "classification")
-    assert ("Can the confidence be believed?" in page) == (task == "classification")
+    assert ("Calibration: can the intervals be trusted?" in page) == (task != "classification")
+    assert ("Calibration: can the confidence be trusted?" in page) == (task == "classification")
     run = load_run(tmp_path / "mimo-seed0")
     assert run is not None
     assert run.record.likelihood == record.likelihood
@@ -224,12 +225,12 @@ def test_methods_that_cannot_have_the_likelihood_are_left_out_before_training(ta
         made = make_plan(path, methods=methods, members=2, epochs=1, data_options=options)
         return replace(made, model=MLP(hidden=(8, 8)))
 
-    entries, left_out = fitting(plan("all"), Builder(dataset))
+    entries, left_out = buildable_entries(plan("all"), Builder(dataset))
     assert {entry.key for entry in entries} >= {"single", "mimo", "mixmo", "dun", "mimmo", "early-exit"}
     assert [each.method for each in left_out] == ["modular-network"]
     assert "needs a natural exponential family" in left_out[0].reason
     with pytest.raises(InputError, match="needs a natural exponential family"):
-        fitting(plan("modular-network"), Builder(dataset))
+        buildable_entries(plan("modular-network"), Builder(dataset))
     with_beta = replace(plan("single"), methods=(EarlyExit(beta=0.1),))
     with pytest.raises(InputError, match="needs class probabilities"):
         build(with_beta.experiment(with_beta.entries[0], seed=0), dataset)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import pytest
 
 from motet import InputError
@@ -19,6 +18,8 @@ from motet.experiments import Experiment, load_run, make_plan
 from motet.models import MLP
 from motet.prediction import Prediction
 from motet.training import Training
+
+pytestmark = pytest.mark.slow
 
 SOURCE = Path(__file__).with_name("own_code.py")
 TRAIN = """
@@ -62,11 +63,10 @@ ORDERS = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchecked: None) -> Iterator[Path]:
     """A folder with a table and the user's file; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     shutil.copy(SOURCE, tmp_path / "own.py")
     rows = (f"{i % 7},{i % 5},{3 * (i % 7) - 2 * (i % 5) + 0.1 * (i % 3)}" for i in range(120))
     (tmp_path / "table.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
@@ -107,7 +107,7 @@ def compared(motet: Callable[..., Said]) -> Path:
     code, _, said = motet(*command)
     assert code == 0, said
     code, _, said = motet(*command)  # named again: that is trust
-    assert (code, "finished already" in said) == (0, True)
+    assert (code, "already finished" in said) == (0, True)
     return Path("out")
 
 
@@ -168,18 +168,18 @@ def test_a_file_that_was_changed_or_lost(compared: Path, motet: Callable[..., Sa
     Path("own.py").write_text("raise SystemExit('executed')\n" + text)
     code, _, said = motet("evaluate", run, "--trust-code")
     assert code == 2
-    assert "own code, but got own.py, which was changed since. Bring it back to what stands under source" in said
+    assert "the code that it was made with, but got own.py, which was changed after the run. Restore the file" in said
     code, _, said = motet(
         *("compare", "table.csv", "--target", "y", "--methods", "own.py:RolledMIMO", "--out", compared)
     )
     assert "executed" in said
     Path("own.py").write_text(text + "# more\n")
     code, _, said = motet("evaluate", run, "--trust-code")
-    assert (code, "own.py, which was changed since" in said) == (2, True)
+    assert (code, "own.py, which was changed after the run" in said) == (2, True)
     Path("own.py").unlink()
     code, _, said = motet("evaluate", run, "--trust-code")
     assert code == 2
-    assert f"the class that {run}/run.json names must still be there, but got own.py:" in said
+    assert f"the class that {run}/run.json names must still exist, but got own.py:" in said
     Path("own.py").write_text("x = 1\n")
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"source": None}))
@@ -193,7 +193,7 @@ def test_going_on_under_changed_code_is_refused(compared: Path, motet: Callable[
     command += ["--likelihood", "own.py:Laplace", "--out", "out"]
     Path("own.py").write_text(Path("own.py").read_text() + "# more\n")
     code, _, said = motet(*command)
-    assert (code, "a run of own.py as it was before it was changed" in said) == (2, True)
+    assert (code, "a run with an earlier version of own.py" in said) == (2, True)
 
 
 def test_a_run_of_a_recipe(here: Path, motet: Callable[..., Said]) -> None:
@@ -250,11 +250,13 @@ def test_a_record_may_name_settings_only(here: Path) -> None:
     experiment = Experiment(data="digits", model=MLP(), method=make_plan("digits").entries[0].method)
     for name in ("subprocess:Popen", "pathlib:Path", "builtins:object"):
         record = json.loads(json.dumps(experiment.to_record())) | {"method": {"type": name, "args": "ls"}}
-        with pytest.raises(InputError, match=r"must be one of settings, but got|must still be there"):
+        with pytest.raises(InputError, match=r"must be a dataclass of settings, but got|must still be there"):
             Experiment.from_record(record, trust_code=True)
     record = json.loads(json.dumps(experiment.to_record()))
     record["training"]["augment"] = {"type": "own:Rolled"}
-    with pytest.raises(InputError, match="augment of Training must be a Augmentation, but got a own:Rolled"):
+    with pytest.raises(
+        InputError, match="augment of Training must be a record of Augmentation, but got a record of own:Rolled"
+    ):
         Experiment.from_record(record, trust_code=True)
 
 
@@ -268,9 +270,6 @@ class Mine(motet.Method):
     label = "Mine"
     summary = "A deep ensemble under another name."
     members: int = 2
-    @property
-    def size(self):
-        return self.members
     def convert(self, model, given):
         return motet.DeepEnsemble(members=self.members).convert(model, given)
 
@@ -278,7 +277,7 @@ class Mine(motet.Method):
 class Abstract(motet.Method):
     name, label, summary = "abstract", "Abstract", "Has no convert."
     @property
-    def size(self):
+    def members(self):
         return 1
 
 class Same(Mine):
@@ -343,13 +342,13 @@ def outer():
         (["all", "mine.py:Raises"], "mine.py:Raises must work with the model and the data, but got KeyError"),
         (["mine.py:Needs"], "needs defaults for all its settings, but got mine.py:Needs without one for rate"),
         (["mine.py:Picky"], "without arguments, but got mine.py:Picky: ZeroDivisionError: division by zero (mine.py, "),
-        (["mine.py:Taken"], "another than those of motet's methods, but got mine.py:Taken with name = 'mimo'"),
+        (["mine.py:Taken"], "must differ from the names of motet's methods, but got mine.py:Taken with name = 'mimo'"),
         (
             ["mine.py:Folder"],
             "can name a folder: letters, digits, hyphens, underscores, points, but got mine.py:Folder",
         ),
         (["mine.py:NoSummary"], "must have a summary, one line of text, but got mine.py:NoSummary with summary = ''"),
-        (["mine.py:NoFields"], "fields of a dataclass, but got mine.py:NoFields with rate, which is none"),
+        (["mine.py:NoFields"], "fields of a dataclass, but got mine.py:NoFields with rate, which is not a field"),
         (
             ["mine.py:Mine", "mine.py:Same"],
             "must have different names, but got mine.py:Same and another class with name",
@@ -376,9 +375,9 @@ def test_what_is_wrong_is_said_in_one_line(motet: Callable[..., Said], methods: 
     [
         ("own.py:Nothing", "own.py must define the class Nothing"),
         ("own.py:RolledMIMO", "own.py:RolledMIMO must be a likelihood, but got"),
-        ("laplace", "the likelihood must be one that motet has, but got 'laplace'"),
+        ("laplace", "the likelihood must be one of motet's, but got 'laplace'"),
         ("poisson", "(regression) must be heteroscedastic or gaussian, but got 'poisson'. Pass --task counts"),
-        ("silent.py:Silent", "must say what its targets are, one of class, binary, real, count, but got Silent"),
+        ("silent.py:Silent", "must have a target_kind of 'class' or 'binary' or 'real' or 'count', but got Silent"),
     ],
 )
 def test_likelihoods_that_are_none(motet: Callable[..., Said], likelihood: str, message: str) -> None:
@@ -397,7 +396,10 @@ def test_a_class_that_no_other_process_finds(motet: Callable[..., Said]) -> None
     Path("mine.py").write_text(BROKEN)
     code, _, said = motet("run", "mine.py:outer", "--out", "run")
     assert (code, said.count("\n")) == (2, 1)
-    assert "must stand at the top of a file, but got outer.Inner inside a function or class. Move it out" in said
+    assert (
+        "must be defined at the top level of a file, but got outer.Inner inside a function or class. Move it out"
+        in said
+    )
 
 
 def test_a_script_that_runs_itself(here: Path) -> None:
@@ -412,7 +414,8 @@ def test_a_script_that_runs_itself(here: Path) -> None:
     code = BROKEN + "\nmotet.Experiment(data='digits', model=motet.models.MLP(), method=Mine()).to_record()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
-        "must stand in a file, where another process finds it, but got Mine, defined in an interactive" in done.stderr
+        "must be defined in a file, where another process finds it, but got Mine, defined in an interactive"
+        in done.stderr
     )
 
 
@@ -432,12 +435,12 @@ def test_several_files_behind_a_run(here: Path, motet: Callable[..., Said]) -> N
     net = (here / "net.py").read_text()
     (here / "net.py").write_text(net + "# more\n")
     said = motet("evaluate", "out/rolled-mimo-seed0", "--trust-code")[2]
-    assert "its own model, but got net.py, which was changed since" in said
-    assert "a run of net.py as it was before it was changed" in motet(*command)[2]
+    assert "the model that it was made with, but got net.py, which was changed after the run" in said
+    assert "a run with an earlier version of net.py" in motet(*command)[2]
     (here / "net.py").write_text(net)
     Path("own.py").write_text(Path("own.py").read_text() + "# more\n")
     said = motet("evaluate", "out/rolled-mimo-seed0", "--trust-code")[2]
-    assert "its own code, but got own.py, which was changed since" in said
+    assert "the code that it was made with, but got own.py, which was changed after the run" in said
 
 
 def test_instances_in_a_plan_and_motets_own_by_name(here: Path) -> None:

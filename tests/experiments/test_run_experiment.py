@@ -81,6 +81,7 @@ def test_the_kept_weights_make_the_kept_predictions(
     assert torch.equal(again.outputs_BMC, run.prediction.outputs_BMC)
 
 
+@pytest.mark.slow
 def test_everything_to_repeat_a_run_stands_in_its_record(experiment: Make, two_members: Method, tmp_path: Path) -> None:
     first = run_experiment(experiment(two_members, seed=5), tmp_path / "first")
     torch.manual_seed(123)
@@ -101,7 +102,7 @@ def test_a_finished_run_is_read_and_not_trained(
     request.getfixturevalue("no_training")
     said: list[str] = []
     assert run_experiment(experiment(), tmp_path, say=said.append) == first
-    assert said == [f"{tmp_path} is finished already; nothing to train"]
+    assert said == [f"{tmp_path} is already finished; nothing to train"]
 
 
 @pytest.mark.parametrize("step", [3, 8])
@@ -115,7 +116,7 @@ def test_an_interrupted_run_goes_on(experiment: Make, at_step: Any, tmp_path: Pa
     assert load_run(folder) is None
     said: list[str] = []
     run = run_experiment(experiment(), folder, say=said.append)
-    assert said == [f"going on from the checkpoint in {folder}"]
+    assert said == [f"continuing from the checkpoint in {folder}"]
     assert untimed(run) == untimed(expected)
     assert whole(folder)
 
@@ -138,7 +139,7 @@ def test_another_run_is_left_alone(experiment: Make, tmp_path: Path) -> None:
         (experiment(training=Training(epochs=3, batch_size=256)), r"training\.epochs=2 where this one has 3"),
         (experiment(model=MLP(hidden=(8, 8))), r"model\.hidden=\[8\] where this one has \[8, 8\]"),
     ):
-        with pytest.raises(InputError, match=f"must be free, or hold the same run.*{part}"):
+        with pytest.raises(InputError, match=f"must be empty, or contain the same run.*{part}"):
             run_experiment(other, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -152,7 +153,7 @@ def test_a_file_in_the_folders_place(experiment: Make, tmp_path: Path) -> None:
 
 def test_somebody_elses_files(experiment: Make, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(InputError, match="must be empty or hold a run"):
+    with pytest.raises(InputError, match="must be empty or contain a run"):
         run_experiment(experiment(), tmp_path)
     assert names(tmp_path) == {"thesis.tex"}
 
@@ -171,6 +172,7 @@ def test_a_damaged_record(experiment: Make, tmp_path: Path, content: str) -> Non
     assert (tmp_path / "run.json").read_text() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", '{"test": {', "[]", "3", "{}"])
 def test_damaged_scores(experiment: Make, tmp_path: Path, content: str) -> None:
     run_experiment(experiment(), tmp_path)
@@ -184,7 +186,7 @@ def test_a_damaged_checkpoint(experiment: Make, at_step: Any, tmp_path: Path) ->
         run_experiment(experiment(), tmp_path)
     checkpoint = tmp_path / "checkpoint" / "last.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-7])
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         run_experiment(experiment(), tmp_path)
     assert (tmp_path / "run.json").exists(), "the run is not given up: its checkpoint may be mended from a copy"
 
@@ -194,7 +196,7 @@ def test_a_finished_runs_missing_or_foreign_weights(experiment: Make, digits: Da
     checkpoint = tmp_path / "checkpoint" / "last.safetensors"
     for damage in (lambda: checkpoint.write_bytes(b"x"), checkpoint.unlink):
         damage()
-        with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+        with pytest.raises(InputError, match="a checkpoint must be a complete file"):
             load_ensemble(run, digits)
 
 
@@ -219,7 +221,7 @@ def test_what_cannot_be_run_writes_nothing(experiment: Make, tmp_path: Path, cas
 
 
 def test_a_device_that_is_not_there(experiment: Make, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="device cuda:99 must be in this machine"):
+    with pytest.raises(InputError, match="device cuda:99 must exist on this machine"):
         run_experiment(experiment(), tmp_path / "run", device="cuda:99")
     assert names(tmp_path) == set()
 
@@ -257,6 +259,7 @@ def test_later_divergence_keeps_the_run(experiment: Make, tmp_path: Path) -> Non
 # -- a full disk, at whichever write -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survivors", range(7))
 def test_a_full_disk_at_any_write(
     experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survivors: int
@@ -316,7 +319,9 @@ def test_a_changed_own_model_is_another_run(experiment: Make, tmp_path: Path) ->
     """Else the user would be shown the old scores for the new model."""
     run_experiment(experiment(model=own(tmp_path, SMALL)), tmp_path / "run")
     changed = own(tmp_path, SMALL.replace("nn.Flatten(),", "nn.Flatten(), nn.Dropout(),"))
-    with pytest.raises(InputError, match=r"must be free, or hold a run of the same model.*own\.py as it was before"):
+    with pytest.raises(
+        InputError, match=r"must be empty, or contain a run of the same model.*an earlier version of own\.py"
+    ):
         run_experiment(experiment(model=changed), tmp_path / "run")
 
 
@@ -350,6 +355,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRONG)
 @pytest.mark.parametrize("method", ["single", "mimo"])
 def test_own_models_that_do_not_fit(
@@ -392,6 +398,7 @@ def test_a_single_network_has_no_disagreement_but_a_score(experiment: Make, tmp_
     assert math.isfinite(run.scores.test["nll"])
 
 
+@pytest.mark.slow
 def test_early_stopping_scores_the_best_epoch(experiment: Make, digits: Dataset, tmp_path: Path) -> None:
     training = Training(epochs=30, batch_size=32, learning_rate=0.5, schedule="constant", early_stopping=2)
     run = run_experiment(experiment(training=training), tmp_path)

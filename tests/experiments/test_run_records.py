@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from motet import MIMO, InputError, Single, Training
+from motet._internal.renamed_settings import with_new_names
 from motet._internal.typed_records import SCHEMA_VERSION, from_plain, record_json, to_plain
 from motet.cli._show import comparison_text
 from motet.cli.main import main
@@ -25,6 +26,8 @@ from motet.experiments.records import (
 )
 from motet.models import MLP
 from motet.report import render, write_report
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "results").rglob("compare.json"))
@@ -91,7 +94,7 @@ def test_no_source_one_or_several(count: int) -> None:
 
 def test_records_can_still_be_read_as_the_dictionaries_they_were() -> None:
     record = as_comparison(BEFORE / "compare.json")
-    with pytest.deprecated_call(match=r"Comparison is no dictionary any more: use \.rows instead of \['rows'\]"):
+    with pytest.deprecated_call(match=r"Comparison is no longer a dictionary: use \.rows instead of \['rows'\]"):
         rows = record["rows"]  # type: ignore[index]
     assert rows == record.rows
     with pytest.raises(KeyError, match="nothing"):
@@ -106,7 +109,9 @@ def test_committed_comparisons_are_read_and_keep_every_number(path: Path) -> Non
     content = json.loads(path.read_text(encoding="utf-8"))
     found = read_comparison(path)
     assert isinstance(found, Comparison)
-    assert to_plain(found) == {name: value for name, value in content.items() if name != "schema_version"}
+    assert to_plain(found) == {
+        name: value for name, value in with_new_names(content).items() if name != "schema_version"
+    }
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
@@ -188,7 +193,7 @@ def test_runs_of_before_are_finished(before: Path, no_training: None) -> None:
     experiment = PLAN.experiments()["mimo-seed0"]
     run_experiment(experiment, before / "mimo-seed0", progress=False, say=said.append)
     found = compare(PLAN, before, command="again", progress=False, say=said.append)
-    assert said == [f"{folder} is finished already; nothing to train" for folder in (before / "mimo-seed0", before)]
+    assert said == [f"{folder} is already finished; nothing to train" for folder in (before / "mimo-seed0", before)]
     assert found == as_comparison(BEFORE / "compare.json")
 
 
@@ -235,5 +240,7 @@ def test_a_comparison_whose_rows_name_no_run_cannot_be_evaluated(before: Path) -
     for row in content["rows"]:
         row["runs"] = []
     (before / "compare.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"compare.json must name the folders of its runs, but got no run in any row"):
+    with pytest.raises(
+        InputError, match=r"compare.json must list the folders of its runs, but got no folder in any row"
+    ):
         find_runs(before)

@@ -121,6 +121,7 @@ def test_the_fraction_is_exact(unique: int, repetition: int, rho: float, permute
         assert not agree[:permuted].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", range(1, 60))
 def test_every_fraction_of_every_batch_is_exact(rows: int) -> None:
     for same in range(rows + 1):

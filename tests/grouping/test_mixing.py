@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 
-import jaxtyping
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -32,6 +31,7 @@ def deal(
 @pytest.mark.parametrize("members", [2, 3])
 @pytest.mark.parametrize("cut", [0.0, 1.0])
 @pytest.mark.parametrize("alpha", [2.0, 0.3, 0.0, -1.0])
+@pytest.mark.slow
 def test_shares_and_weights_add_up(members: int, cut: float, alpha: float) -> None:
     batch = deal(members, cut_probability=cut, alpha=alpha)
     assert batch.distinct
@@ -185,6 +185,7 @@ def test_the_probability_of_a_cut_falls_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(("progress", "expected"), [(None, 0.5), (Progress(epoch=11.5, epochs=12), 0.25)])
+@pytest.mark.slow
 def test_steps_cut_as_often_as_they_should(progress: Progress | None, expected: float) -> None:
     steps = 400
     cuts = sum(deal(2, 1, seed=seed, progress=progress).mixing.ndim == 4 for seed in range(steps))
@@ -210,6 +211,7 @@ def test_the_generator_decides() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.slow
 def test_types_and_devices(dtype: torch.dtype) -> None:
     for cut in (0.0, 1.0):
         for device in ("cpu", "meta"):
@@ -244,9 +246,6 @@ def test_vectors_are_mixed_linearly_and_cannot_be_cut() -> None:
         ({"input_repetition": 2.0}, "input_repetition=2"),
     ],
 )
-def test_settings_out_of_range_are_refused(
-    settings: dict[str, float], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str, unchecked: None) -> None:
     with pytest.raises(InputError, match=message):
         Mixed(**settings)

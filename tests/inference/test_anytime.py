@@ -114,12 +114,13 @@ def test_stacked_members_run_in_turn() -> None:
     steps = ensemble.anytime(torch.zeros(5, 2, 6, 6))
     next(steps)
     assert widths == [(5, 3)]
-    assert ensemble.network.turn.member is None
+    assert ensemble.network.active.member is None
     assert len(list(steps)) == 2
     assert widths == [(5, 3)] * 3
 
 
 @pytest.mark.parametrize("method", EXITS, ids=str)
+@pytest.mark.slow
 def test_an_abandoned_pass_leaves_nothing_behind(method: Method) -> None:
     ensemble, (x, _) = wrap(method, MODELS["mlp"]).eval(), data(MODELS["mlp"])
     before = threading.active_count()
@@ -140,7 +141,7 @@ def test_an_abandoned_pass_leaves_nothing_behind(method: Method) -> None:
     gc.collect()
     assert threading.active_count() == before
     for prediction in ensemble.anytime(x):
-        assert prediction.members == method.size
+        assert prediction.members == method.members
         break
     gc.collect()
     assert threading.active_count() == before
@@ -183,6 +184,7 @@ def test_a_point_that_does_not_run_is_named() -> None:
         list(ensemble.anytime(torch.zeros(2, 4)))
 
 
+@pytest.mark.slow
 def test_rows_can_leave_between_steps() -> None:
     for method in (*EXITS, DeepEnsemble(members=3), BatchEnsemble(members=3), TreeNet(), MixtureEnsembles(members=3)):
         ensemble, (x, _) = trained(method, MODELS["conv2d"]).eval(), data(MODELS["conv2d"], 9)

@@ -57,6 +57,7 @@ def sharp(method: motet.Method) -> Ensemble:
 
 
 @every
+@pytest.mark.slow
 def test_each_example_has_what_it_would_have_alone(method: motet.Method) -> None:
     ensemble, (x, y) = sharp(method), data(CASE, 24)
     full = ensemble.predict(x)
@@ -129,6 +130,52 @@ def test_the_threshold_is_the_highest_that_is_affordable() -> None:
         assert all(cost(level) > budget or cost(level) == pytest.approx(expected) for level in higher)
 
 
+@pytest.mark.parametrize("method", [DeepEnsemble(members=3), EarlyExit()], ids=lambda method: method.label)
+def test_an_example_with_exactly_the_threshold_as_its_confidence_stops(method: motet.Method) -> None:
+    ensemble, (x, _) = sharp(method), data(CASE, 8)
+    confidence_B = next(iter(ensemble.anytime(x))).confidence.tolist()
+    steps = ensemble.steps
+    for row, threshold in enumerate(confidence_B):
+        at, above = (
+            Budget(
+                thresholds=(first, *(math.inf,) * (steps - 2)), costs=(1.0,) * steps, unit="flops", expected_cost=1.0
+            )
+            for first in (threshold, math.nextafter(threshold, math.inf))
+        )
+        spent = ensemble.budgeted(x, at)
+        assert spent.steps_B.tolist() == [1 if confidence >= threshold else steps for confidence in confidence_B]
+        assert spent.steps_B[row] == 1
+        assert ensemble.budgeted(x, above).steps_B[row] == steps
+
+
+def test_fitting_counts_an_example_with_exactly_the_threshold_as_its_confidence_as_stopping() -> None:
+    confidence_SB = torch.tensor([[0.5, 0.75, 0.5, 0.25], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+    # The threshold lies above the examples that continue, and at or below those that stop; the two at 0.5 do the same.
+    for budget, low, high, cost in (
+        (1.0, 0.0, 0.25, 1.0),
+        (1.25, 0.25, 0.5, 1.25),
+        (1.74, 0.25, 0.5, 1.25),
+        (1.75, 0.5, 0.75, 1.75),
+        (1.99, 0.5, 0.75, 1.75),
+        (2.0, math.inf, math.inf, 2.0),
+    ):
+        threshold, expected = best_threshold(confidence_SB, [1.0, 1.0], budget)
+        assert expected == cost
+        assert low < threshold <= high or threshold == low == high
+
+    # The threshold that a budget is fitted to may be moved up to the lowest confidence that stops: nothing changes.
+    ensemble, (x, _) = sharp(DeepEnsemble(members=2)), data(CASE, 24)
+    first, both = _cost_range(ensemble, x)
+    fitted = fit_budget(ensemble, x, budget=(first + both) / 2)
+    spent = ensemble.budgeted(x, fitted)
+    assert set(spent.steps_B.tolist()) == {1, 2}
+    lowest = next(iter(ensemble.anytime(x))).confidence[spent.steps_B == 1].min().item()
+    assert lowest > fitted.thresholds[0]
+    exact = ensemble.budgeted(x, replace(fitted, thresholds=(lowest,)))
+    assert torch.equal(exact.steps_B, spent.steps_B)
+    assert exact.cost / len(x) == pytest.approx(fitted.expected_cost)
+
+
 def test_seconds_are_measured() -> None:
     ensemble, (x, _) = sharp(DeepEnsemble(members=3)), data(CASE, 32)
     budget = fit_budget(ensemble, x, budget=10.0, unit="seconds", batch_size=16)
@@ -162,10 +209,8 @@ def test_bad_budgets_are_named() -> None:
         fit_budget(regression, torch.zeros(3, 4), budget=1e9)
 
 
-def test_units_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    import jaxtyping
+def test_units_are_checked(unchecked: None) -> None:
 
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     ensemble, (x, _) = sharp(DeepEnsemble(members=3)), data(CASE)
     with pytest.raises(InputError, match=r"flops, seconds.*'watts'"):
         fit_budget(ensemble, x, budget=1e9, unit="watts")
@@ -187,5 +232,5 @@ def test_a_model_that_goes_back_to_all_rows_is_found() -> None:
 
     ensemble = EarlyExit(exits=("act",)).wrap(GoesBack(), example=torch.zeros(1, 4))
     assert len(list(ensemble.anytime(torch.randn(4, 4)))) == 2
-    with pytest.raises(InputError, match=r"rows must be able to leave.*goes back to all"):
+    with pytest.raises(InputError, match=r"with only some of the rows of the batch.*needs all its input rows again"):
         fit_budget(ensemble, torch.randn(4, 4), budget=1e9)

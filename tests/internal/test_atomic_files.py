@@ -183,7 +183,7 @@ def test_what_json_cannot_hold_leaves_no_file(tmp_path: Path) -> None:
 def test_a_damaged_json_file_is_named(tmp_path: Path) -> None:
     for content in (b"", b"{", b'{"a": 1} more', b"\xff\xfe"):
         (tmp_path / "a.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.json must be a whole JSON file"):
+        with pytest.raises(InputError, match=r"a\.json must be a complete JSON file"):
             read_json(tmp_path / "a.json")
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "b.json")

@@ -71,9 +71,9 @@ def test_nan_is_null_and_comes_back_as_nan(tmp_path: Path) -> None:
         ({"inner": {"name": "x", "values": [1.0, "2"]}}, "inner.values.1 in FILE must be a valid number, but got '2'"),
         ({"inner": {"values": []}}, "inner.name must be in FILE, but got no such field"),
         ({"scores": {"nll": []}}, "scores.nll in FILE must be a valid number, but got []"),
-        ({"extra": 1}, "FILE must hold known fields only, but got the field extra"),
+        ({"extra": 1}, "FILE must hold only known fields, but got the field extra"),
         ({"schema_version": SCHEMA_VERSION + 1}, "schema_version in FILE must be at most"),
-        ({"schema_version": "1"}, "schema_version in FILE must be a whole number"),
+        ({"schema_version": "1"}, "schema_version in FILE must be an integer"),
         ({"inner": ["x" * 1000]}, "..."),
     ],
 )
@@ -94,7 +94,7 @@ def test_what_is_no_record_is_named(content: object) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"record.json must be a whole JSON file"):
+    with pytest.raises(InputError, match=r"record.json must be a complete JSON file"):
         read_record(path, Outer)
 
 
@@ -128,8 +128,8 @@ def test_ranges_take_what_is_not_known_and_name_what_is_out_of_them() -> None:
         ({"share": -0.5}, "share in FILE must be at least 0, but got -0.5"),
         ({"share": 1.5}, "share in FILE must be at most 1, but got 1.5"),
         ({"share": 10**400}, "share in FILE must be a valid number"),
-        ({"note": "\ud800"}, r"note in FILE must hold whole characters, but got .*ud800"),
-        ({"note": {1, 2}}, "FILE must hold plain data, as JSON has it, but got Object of type set"),
+        ({"note": "\ud800"}, r"note in FILE must hold valid Unicode text, but got .*ud800"),
+        ({"note": {1, 2}}, "FILE must contain only plain data, as in JSON, but got Object of type set"),
     ):
         with pytest.raises(InputError, match=said) as caught:
             from_plain({**to_plain(RANGED), **change}, Ranged, where="FILE", fix="Do this")
@@ -146,7 +146,7 @@ def test_what_does_not_apply_is_left_out() -> None:
 
 
 def test_records_answer_as_the_dictionaries_they_were() -> None:
-    with pytest.deprecated_call(match=r"Ranged is no dictionary any more: use \.count instead of \['count'\]"):
+    with pytest.deprecated_call(match=r"Ranged is no longer a dictionary: use \.count instead of \['count'\]"):
         assert RANGED["count"] == 1  # type: ignore[index]
     with pytest.raises(KeyError, match="other"):
         RANGED["other"]  # type: ignore[index]

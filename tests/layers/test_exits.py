@@ -155,7 +155,7 @@ def test_one_member_is_an_ordinary_network(method: Method) -> None:
     with torch.no_grad():
         ensemble.network.weights.logits_MD.normal_()
     x = images()
-    for m in range(method.size):
+    for m in range(method.members):
         network = member_network(ensemble.network, m)
         out = network(x)
         assert out.shape == (4, CLASSES)
@@ -164,7 +164,7 @@ def test_one_member_is_an_ordinary_network(method: Method) -> None:
         if method != MIMMO(members=1, exits=()):
             torch.testing.assert_close(out.exp().sum(-1), torch.ones(4).double())
     kinds = {type(part).__name__ for part in ensemble.modules()}
-    assert method.size == 1 or {"MultiInput", "MultiHead"} <= kinds  # the ensemble is left alone
+    assert method.members == 1 or {"MultiInput", "MultiHead"} <= kinds  # the ensemble is left alone
 
 
 class InPlace(nn.Module):
@@ -205,7 +205,7 @@ def test_a_point_that_does_not_run_is_named() -> None:
             return self.out(nn.functional.linear(x, self.first.weight) if self.training else self.first(x))
 
     ensemble = EarlyExit().wrap(Sometimes(), example=torch.zeros(1, 4)).train()
-    with pytest.raises(InputError, match="must run in every pass, but got 'first'"):
+    with pytest.raises(InputError, match="must run in each forward pass, but got 'first'"):
         ensemble(torch.zeros(2, 4))
 
 

@@ -42,12 +42,12 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
-def fast(layer: nn.Module, rank: int = 1, layout: Layout | None = None, learning_rate: float = 1.0) -> FastWeights:
+def fast(layer: nn.Module, rank: int = 1, layout: Layout | None = None, lr_scale: float = 1.0) -> FastWeights:
     inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     outputs = len(layer.weight)
     biases = None if layer.bias is None else torch.randn(M, outputs)
     fast_in, fast_out = torch.randn(M, rank, inputs), torch.randn(M, rank, outputs)
-    return FastWeights(layer, fast_in, fast_out, biases, layout=layout, learning_rate=learning_rate)
+    return FastWeights(layer, fast_in, fast_out, biases, layout=layout, lr_scale=lr_scale)
 
 
 def written_out(weight: Tensor, gamma: Tensor, alpha: Tensor, groups: int) -> Tensor:
@@ -72,6 +72,7 @@ def by_loop(layer: nn.Module, slow: Tensor, own: FastWeights, parts: list[Tensor
     return torch.cat(outputs)
 
 
+@pytest.mark.slow
 @every_case
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("shared", [True, False])
@@ -143,10 +144,10 @@ def test_frozen_weights_and_biases_stay_frozen(frozen: tuple[str, ...]) -> None:
 
 
 def test_it_declares_what_is_special_about_its_parameters() -> None:
-    own = fast(nn.Conv1d(4, 5, 3), learning_rate=0.25)
+    own = fast(nn.Conv1d(4, 5, 3), lr_scale=0.25)
     assert own.undecayed_parameters == {"fast_in", "fast_out"}
     assert own.member_parameters == {"fast_in", "fast_out", "biases"}
-    assert own.learning_rate_scales == {"fast_in": 0.25, "fast_out": 0.25, "biases": 0.25}
+    assert own.parameter_lr_scales == {"fast_in": 0.25, "fast_out": 0.25, "biases": 0.25}
     assert "members=3, rank=1" in repr(own)
 
 

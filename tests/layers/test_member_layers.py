@@ -2,8 +2,10 @@
 
 import copy
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 
 import pytest
 import torch
@@ -19,12 +21,15 @@ from motet.layers import (
     Exits,
     LearnedTransforms,
     MemberLayer,
+    MultiInput,
     Multiplexed,
     ParameterRoles,
     StackedLayer,
     StackedLayerNorm,
     StackedLinear,
     SummedTransforms,
+    TemplateLayer,
+    TemplateMembers,
     WrappedLayer,
 )
 from motet.methods import BatchEnsemble, DeepEnsemble, MCDropout
@@ -32,10 +37,10 @@ from motet.surgery import member_network
 
 ROWS = 5
 METHODS = [
-    *(method for method in EVERY_METHOD if method.size > 1 or getattr(method, "exits", None) is None),
+    *(method for method in EVERY_METHOD if method.members > 1 or getattr(method, "exits", None) is None),
     BatchEnsemble(members=3, norm="per-member"),
     DeepEnsemble(members=3, execution="stacked"),
-    MCDropout(samples=3, rate=0.5),
+    MCDropout(members=3, rate=0.5),
 ]
 KINDS = [
     kind
@@ -44,6 +49,8 @@ KINDS = [
 ]
 # One member's network has them as they are: it needs all members' rows that they read, or the layers inside them.
 AS_THEY_ARE = (ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms)
+# Layers that have a cheaper form for an input that all members share. A fold leaves the others as they are.
+FOLDED = (MultiInput, SummedTransforms, TemplateLayer, TemplateMembers)
 
 
 def convolutions() -> nn.Module:
@@ -134,9 +141,15 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
 
 def test_every_module_of_the_package_that_declares_something_derives_from_one_of_two_classes() -> None:
     declared = {name for base in (ParameterRoles, MemberLayer) for name in vars(base) if not name.startswith("_")}
-    for kind in vars(motet.layers).values():
-        if inspect.isclass(kind) and issubclass(kind, nn.Module) and not issubclass(kind, ParameterRoles):
-            assert not declared & set(dir(kind)), kind
+    assert {"member", "subset", "folded", "member_parameters"} <= declared
+    parts = [import_module(part.name) for part in pkgutil.walk_packages(motet.layers.__path__, "motet.layers.")]
+    kinds = {kind for part in parts for kind in vars(part).values() if inspect.isclass(kind)}
+    modules = {kind for kind in kinds if issubclass(kind, nn.Module) and kind.__module__.startswith("motet.")}
+    others = {kind for kind in modules if not issubclass(kind, ParameterRoles)}
+    assert set(KINDS) <= modules
+    assert others, "nothing is checked"
+    for kind in others:
+        assert not declared & set(dir(kind)), kind
 
 
 def test_what_has_no_default_must_be_given() -> None:
@@ -147,11 +160,13 @@ def test_what_has_no_default_must_be_given() -> None:
         Nothing()
 
 
+@pytest.mark.slow
 @every_kind
 def test_there_is_an_example(kind: type[MemberLayer], every_example: Found) -> None:
     assert every_example[kind], "no method makes a network with such a layer"
 
 
+@pytest.mark.slow
 @every_kind
 @torch.no_grad()
 def test_a_member_computes_what_the_layer_computes_on_its_rows(kind: type[MemberLayer], every_example: Found) -> None:
@@ -164,6 +179,7 @@ def test_a_member_computes_what_the_layer_computes_on_its_rows(kind: type[Member
                 example.check(own(*example.args_of([member])[:1]), [member], averaged=True)
 
 
+@pytest.mark.slow
 @every_kind
 @torch.no_grad()
 def test_a_subset_keeps_what_its_members_compute(kind: type[MemberLayer], every_example: Found) -> None:
@@ -180,11 +196,14 @@ def test_a_subset_keeps_what_its_members_compute(kind: type[MemberLayer], every_
         assert trainable == all(layer.subset(chosen) is not None for layer in layers)
 
 
+@pytest.mark.slow
 @every_kind
 @torch.no_grad()
 def test_folded_it_computes_the_same_for_an_input_that_all_share(kind: type[MemberLayer], every_example: Found) -> None:
     for example in every_example[kind]:
-        if (folded := copy.deepcopy(example.layer).folded()) is not None:
+        folded = copy.deepcopy(example.layer).folded()
+        assert (folded is not None) == (kind in FOLDED)
+        if folded is not None:
             example.check(folded(*example.args), list(range(example.members)))
 
 
@@ -203,7 +222,7 @@ def test_layers_in_a_wrapper_are_taken_apart_too() -> None:
         def subset(self, indices: list[int]) -> "Shifts":
             return Shifts([self.shifts[index] for index in indices])
 
-    wrapped = WrappedLayer(nn.Identity(), behind=Shifts([1.0, 2.0, 3.0]))
+    wrapped = WrappedLayer(nn.Identity(), post=Shifts([1.0, 2.0, 3.0]))
     smaller, trainable = subset_network(wrapped, [2, 0])
     assert trainable
     assert smaller(torch.zeros(1)).tolist() == [3.0, 1.0]

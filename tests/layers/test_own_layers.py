@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
 from motet.layers import Layout, MemberLayer, MultiHead, ParameterRoles
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods import MIMO, BatchEnsemble, DataMUX, DeepEnsemble, MCDropout, MixtureEnsembles, Multihead, TreeNet
 from motet.surgery import replace_module
+
+pytestmark = pytest.mark.slow
 
 DECLARED = {name for base in (ParameterRoles, MemberLayer) for name in vars(base) if not name.startswith("_")}
 NAMES = sorted(DECLARED | {"lr_scales", "mixes_members"})  # the last two have been looked up by name before
@@ -23,7 +25,7 @@ METHODS = [
     TreeNet(members=2),
     DataMUX(members=2),
     BatchEnsemble(members=2),
-    MCDropout(samples=2, rate=0.5),
+    MCDropout(members=2, rate=0.5),
     MixtureEnsembles(members=2),
     DeepEnsemble(members=2, execution="loop"),
 ]
@@ -46,7 +48,7 @@ def value_of(name: str) -> object:
     if name in ("undecayed_parameters", "member_parameters", "shared_parameters"):
         return frozenset({"scale", "linear.weight"})
     values: dict[str, object] = {
-        "learning_rate_scales": {"scale": 0.1},
+        "parameter_lr_scales": {"scale": 0.1},
         "lr_scales": {"scale": 0.1},
         "member_modules": [nn.Identity()],
         "summary_note": "a note of the user's",
@@ -103,7 +105,7 @@ class Shifts(MemberLayer):
         self.layout = layout
 
     @property
-    def learning_rate_scales(self) -> Mapping[str, float]:
+    def parameter_lr_scales(self) -> Mapping[str, float]:
         return {"shifts_MF": 0.5}
 
     @property
@@ -155,11 +157,7 @@ class Shifted(Method):
     summary: ClassVar[str] = "a shift of the input for each member"
     members: int = 3
 
-    @property
-    def size(self) -> int:
-        return self.members
-
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         features = given.example.shape[1]
         return nn.Sequential(Shifts(torch.randn(self.members, features), layout=given.layout), instance_of(model))
 
@@ -229,7 +227,7 @@ def test_a_users_own_single_pass_layer_is_one_step() -> None:
 
 def test_what_is_said_of_parameters_needs_no_member_axis() -> None:
     class Scaled(ParameterRoles, nn.Linear):
-        learning_rate_scales: ClassVar = {"weight": 0.1}
+        parameter_lr_scales: ClassVar = {"weight": 0.1}
 
     ensemble = Multihead(members=2).wrap(
         nn.Sequential(nn.Linear(4, 6), Scaled(6, 6), nn.Linear(6, 3)), example=torch.zeros(1, 4)

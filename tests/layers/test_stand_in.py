@@ -27,7 +27,7 @@ def stand_ins(layer: nn.Module) -> list[nn.Module]:
         MultiInput(layer, weights / 8, layout=Layout(), scale=2.0),
         ConcatenatedInput(layer, weights / 4),
         MultiHead(layer, weights / 2, None if biases is None else biases / 2),
-        WrappedLayer(layer, before=nn.Identity(), behind=nn.Identity()),
+        WrappedLayer(layer, pre=nn.Identity(), post=nn.Identity()),
     ]
 
 
@@ -70,14 +70,14 @@ def test_fast_weights_say_what_their_slow_layer_says() -> None:
 
 def test_what_stands_around_a_layer_runs_before_and_behind_it() -> None:
     layer, x = nn.Linear(4, 3), torch.randn(2, 4)
-    torch.testing.assert_close(WrappedLayer(layer, before=nn.Tanh(), behind=nn.ReLU())(x), layer(x.tanh()).relu())
+    torch.testing.assert_close(WrappedLayer(layer, pre=nn.Tanh(), post=nn.ReLU())(x), layer(x.tanh()).relu())
     assert WrappedLayer(layer)(x).equal(layer(x))
     attention = nn.MultiheadAttention(4, 2)
-    doubled = WrappedLayer(attention, before=nn.ReLU())(x, x, x, need_weights=False)
+    doubled = WrappedLayer(attention, pre=nn.ReLU())(x, x, x, need_weights=False)
     torch.testing.assert_close(doubled[0], attention(x.relu(), x, x, need_weights=False)[0])
     tile = Tile(3, layout=Layout())
-    assert WrappedLayer(layer, behind=tile).member(1) is layer
-    one = WrappedLayer(layer, before=nn.Tanh(), behind=tile).member(0)
+    assert WrappedLayer(layer, post=tile).member(1) is layer
+    one = WrappedLayer(layer, pre=nn.Tanh(), post=tile).member(0)
     assert one.weight is layer.weight
     assert not hasattr(one, "member")
     torch.testing.assert_close(one(x), layer(x.tanh()))

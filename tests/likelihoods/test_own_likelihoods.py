@@ -91,6 +91,7 @@ def predictions(copied: Copied, combination: Any) -> tuple[Prediction, Predictio
     return own, copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", COPIES, ids=lambda copied: type(copied.of).__name__)
 @pytest.mark.parametrize("combination", ["mixture", "geometric"])
 def test_scores_are_those_of_the_likelihood_that_it_copies(copied: Copied, combination: Any) -> None:
@@ -109,6 +110,7 @@ def test_scores_are_those_of_the_likelihood_that_it_copies(copied: Copied, combi
     assert (risk_coverage_of(copy) is None) == (risk_coverage_of(own) is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [1e-3, 1.0, 1e3])
 def test_numerical_crps_far_from_the_distribution(far: float) -> None:
     outputs = torch.tensor([[[0.0], [0.5], [3.0]]], dtype=torch.float64)
@@ -137,6 +139,6 @@ def test_quantiles_of_a_distribution_without_moments() -> None:
 def test_a_likelihood_that_does_not_say_what_its_targets_are_is_not_scored() -> None:
     _, copy = predictions(CopiedReal(of=Gaussian()), "mixture")
     silent = Prediction(outputs_BMC=copy.outputs_BMC, likelihood=Copied(of=Gaussian()), targets=copy.targets)
-    with pytest.raises(InputError, match=r"must say what its targets are.*Copied, which does not.*target_kind"):
+    with pytest.raises(InputError, match=r"must declare its kind of targets.*Copied, which does not.*target_kind"):
         score(silent)
     assert silent.nll().shape == (ROWS,)

@@ -1,7 +1,6 @@
 import copy
 from collections.abc import Iterable
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -97,7 +96,7 @@ def test_kept_members_begin_around_the_model_and_not_all_in_one_place() -> None:
 def test_a_function_that_gives_one_module_again_and_again_is_refused() -> None:
     model, body = nn.Linear(4, K), nn.Linear(4, 4)
     for build in (lambda: model, lambda: nn.Sequential(body, nn.Linear(4, K))):
-        with pytest.raises(InputError, match="new module each time, but got modules that share parameters"):
+        with pytest.raises(InputError, match="new module at each call, but got modules that share parameters"):
             DeepEnsemble(members=2).wrap(build, example=torch.zeros(1, 4))
 
 
@@ -165,7 +164,9 @@ def test_members_must_not_write_on_the_input_that_they_share() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x.sub_(1))
 
-    with pytest.raises(InputError, match="must not write on it, but got a model that changes its input in place"):
+    with pytest.raises(
+        InputError, match="must not change it in place, but got a model that changes its input in place"
+    ):
         DeepEnsemble(members=2).wrap(Centred(4, K), example=torch.zeros(1, 4))
     assert DeepEnsemble(members=1).wrap(Centred(4, K), example=torch.zeros(1, 4)).members == 1
 
@@ -181,8 +182,7 @@ def test_the_models_own_state_is_not_drawn_anew() -> None:
         assert not network.embed.weight.requires_grad
 
 
-def test_the_defaults_and_their_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_and_their_limits(unchecked: None) -> None:
     assert DeepEnsemble().members == 4
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match="init must be 'fresh' or 'keep', but got 'warm'"):
         DeepEnsemble().wrap(nn.Linear(4, 3), example=torch.zeros(1, 4), init="warm")

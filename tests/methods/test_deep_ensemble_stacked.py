@@ -4,7 +4,6 @@ import copy
 import pickle
 from collections.abc import Callable
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -111,6 +110,7 @@ def without_dropout(ensemble: Ensemble) -> Ensemble:
     return ensemble
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize(
     ("members", "together", "distinct"),
@@ -133,7 +133,7 @@ def test_two_steps_equal_a_loop_over_plain_networks(name: str, members: int, tog
         outputs = ensemble.forward_distinct(x_BM) if distinct else ensemble(x_BM[:, 0])
         expected = torch.stack([network(x_BM[:, m if distinct else 0]) for m, network in enumerate(networks)], dim=1)
         torch.testing.assert_close(outputs, expected, rtol=1e-10, atol=1e-11)
-    assert stack.turn.member is None
+    assert stack.active.member is None
     F.cross_entropy(outputs.transpose(1, 2), y.unsqueeze(1).expand(-1, members)).backward()
     F.cross_entropy(expected.transpose(1, 2), y.unsqueeze(1).expand(-1, members)).backward()
     with torch.no_grad():
@@ -146,6 +146,7 @@ def test_two_steps_equal_a_loop_over_plain_networks(name: str, members: int, tog
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.slow
 @every_model
 def test_evaluation_equals_a_loop(name: str) -> None:
     ensemble, shape = wrapped(name)
@@ -242,7 +243,7 @@ def hooked() -> nn.Module:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "bare parameter": (Bare, "has '', a Bare with weights or state of its own kind"),
+    "bare parameter": (Bare, "has '', a Bare with its own kind of weights or state"),
     "softmax over features": (lambda: Functional(lambda h, x: h.softmax(dim=1)), "computes something else"),
     "gate": (lambda: Functional(lambda h, x: h * h.chunk(2, dim=1)[0].repeat(1, 2)), "computes something else"),
     "the input again": (lambda: Functional(lambda h, x: h + x.sum(dim=1, keepdim=True)), "fails with|something else"),
@@ -257,7 +258,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "whole dropout": (
         lambda: nn.Sequential(nn.Linear(4, 6), nn.FeatureAlphaDropout(0.5), nn.Linear(6, K)),
-        "may drop what members share",
+        "may drop values that members share",
     ),
     "norm of two axes": (
         lambda: nn.Sequential(
@@ -274,7 +275,9 @@ def test_what_cannot_be_stacked_runs_in_a_loop_or_is_refused_with_the_reason(nam
     make, reason = REFUSED[name]
     ensemble = DeepEnsemble(members=2).wrap(make(), example=torch.randn(1, 4))
     assert isinstance(ensemble.network, SeparateNetworks)
-    with pytest.raises(InputError, match=f"works with the members in its channels.*{reason}.*execution='auto'"):
+    with pytest.raises(
+        InputError, match=f"can run with the members stacked in their channels.*{reason}.*execution='auto'"
+    ):
         DeepEnsemble(members=2, execution="stacked").wrap(make(), example=torch.randn(1, 4))
 
 
@@ -309,7 +312,7 @@ def test_a_model_that_chooses_by_values_is_never_stacked(make: Callable[[], nn.M
     x = torch.randn(4, 5)
     ensemble = DeepEnsemble(members=3).wrap(make(), example=x[:1]).eval()
     assert isinstance(ensemble.network, SeparateNetworks)
-    with pytest.raises(InputError, match="choose by values"):
+    with pytest.raises(InputError, match="control flow that depends on values"):
         DeepEnsemble(members=3, execution="stacked").wrap(make(), example=x[:1])
 
 
@@ -328,6 +331,7 @@ def test_members_that_differ_run_in_a_loop() -> None:
     assert isinstance(DeepEnsemble(members=2).wrap(scaled, example=torch.randn(1, 4)).network, SeparateNetworks)
 
 
+@pytest.mark.slow
 def test_the_way_of_running_follows_the_work() -> None:
     net = motet.models.small_cnn(num_classes=K, in_channels=1)
     ensemble = DeepEnsemble(members=4).wrap(net, example=torch.zeros(1, 1, 8, 8))
@@ -335,16 +339,16 @@ def test_the_way_of_running_follows_the_work() -> None:
     assert isinstance(stack, Stack)
     # The first convolution's output: 16 channels of 8 x 8 for each row and member.
     assert stack.widening == 4 * 16
-    assert stack.runs_together(torch.zeros(8, 1, 8, 8))
-    assert not stack.runs_together(torch.zeros(200, 1, 8, 8))
-    assert not stack.runs_together(torch.zeros(8, 1, 8, 8).double())
-    assert not stack.runs_together(torch.zeros(8, 1, 8, 8, device="meta"))
+    assert stack.runs_all_at_once(torch.zeros(8, 1, 8, 8))
+    assert not stack.runs_all_at_once(torch.zeros(200, 1, 8, 8))
+    assert not stack.runs_all_at_once(torch.zeros(8, 1, 8, 8).double())
+    assert not stack.runs_all_at_once(torch.zeros(8, 1, 8, 8, device="meta"))
     with stack.layout.distinct_rows():
-        assert stack.runs_together(torch.zeros(32, 1, 8, 8))
+        assert stack.runs_all_at_once(torch.zeros(32, 1, 8, 8))
     x = torch.randn(200, 1, 8, 8)
     in_turn, stack.always = ensemble(x), True
     torch.testing.assert_close(ensemble(x), in_turn, rtol=1e-4, atol=1e-5)
-    large = motet.models.small_cnn(num_classes=K, in_channels=1, width=64)
+    large = motet.models.small_cnn(num_classes=K, in_channels=1, width=8)
     assert isinstance(DeepEnsemble(members=4).wrap(large, example=torch.zeros(1, 1, 16, 16)).network, SeparateNetworks)
 
 
@@ -353,7 +357,7 @@ def test_a_loop_that_fails_leaves_the_stack_as_it_was() -> None:
     ensemble.network.always = False
     with pytest.raises(RuntimeError):
         ensemble(torch.zeros(2, 3, 4, 4).double())
-    assert ensemble.network.turn.member is None
+    assert ensemble.network.active.member is None
     assert not any(getattr(module, "_parts", None) for module in ensemble.modules())
 
 
@@ -364,12 +368,11 @@ def test_autocast_and_indices() -> None:
         outputs = ensemble(x)
     torch.testing.assert_close(outputs, ensemble(x), rtol=0.05, atol=0.05)
     tokens = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, K))
-    with pytest.raises(InputError, match="has '0', a Embedding with weights"):
+    with pytest.raises(InputError, match="has '0', an Embedding with its own kind of weights"):
         DeepEnsemble(members=2, execution="stacked").wrap(tokens, example=torch.zeros(1, 2, dtype=torch.long))
 
 
-def test_execution_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_execution_is_checked(unchecked: None) -> None:
     with pytest.raises(InputError, match=r"auto, stacked, loop, but got 'stack'.*mean 'stacked'"):
         DeepEnsemble(execution="stack")  # type: ignore[arg-type]
 

@@ -21,5 +21,5 @@ def test_it_is_the_model() -> None:
 
 
 def test_it_takes_any_model_that_returns_rows() -> None:
-    assert Single().size == 1
+    assert Single().members == 1
     assert Single().wrap(nn.Flatten(), example=torch.zeros(1, 2, 2))(torch.zeros(3, 2, 2)).shape == (3, 1, 4)

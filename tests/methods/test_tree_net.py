@@ -55,6 +55,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("given", ["module", "function"])
 @pytest.mark.parametrize("distinct", [True, False])
@@ -98,7 +99,7 @@ def test_wide_resnets_branch_behind_their_second_group() -> None:
     for depth in (10, 16):
         model = motet.models.wide_resnet(depth=depth, width=1, num_classes=K)
         network = TreeNet(members=2).wrap(model, example=torch.zeros(1, 3, 8, 8)).network
-        assert isinstance(network.group2.behind, Tile)
+        assert isinstance(network.group2.post, Tile)
         assert [key for key, part in network.named_modules() if isinstance(part, Branches)] == [
             "group3",
             "norm",
@@ -171,7 +172,7 @@ class Straddling(nn.Module):
 
 def test_points_that_do_not_divide_the_model_are_refused() -> None:
     model, example = Straddling(), torch.zeros(2, 4)
-    with pytest.raises(InputError, match="modules of its own, but got branch='fc', where 'scale' is used"):
+    with pytest.raises(InputError, match="modules that run only there, but got branch='fc', where 'scale' is used"):
         TreeNet(branch="fc").wrap(model, example=example)
     with pytest.raises(InputError, match="after the branching point, but got branch='out'"):
         TreeNet(branch="out").wrap(model, example=example)

@@ -1,15 +1,8 @@
 """Random predictions, and a way past the shape checks that only the tests have."""
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(name="logits_BMC")

@@ -159,7 +159,7 @@ def test_zero_rows(metric) -> None:
 def test_logits_are_not_probabilities() -> None:
     with pytest.raises(InputError, match="sum to 1"):
         brier(torch.tensor([[2.0, -1.0]]), torch.tensor([0]))
-    with pytest.raises(InputError, match=r"off by 0\.5"):
+    with pytest.raises(InputError, match=r"differs from 1 by 0\.5"):
         brier(torch.tensor([[0.2, 0.3]]), torch.tensor([0]))
 
 

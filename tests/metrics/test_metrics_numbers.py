@@ -77,6 +77,7 @@ def slow_crps(members: list[Any], y: float, *, whole: bool) -> float:
 @both_ways
 @pytest.mark.parametrize("likelihood", [*NUMBERS, Bernoulli()], ids=str)
 @pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.slow
 def test_crps_is_the_integral(likelihood: Likelihood, combination: Combination, members: int) -> None:
     prediction = some(likelihood, members=members, combination=combination)
     assert prediction.targets is not None
@@ -201,6 +202,7 @@ def test_binary_labels_are_scored_as_two_classes(combination: Combination) -> No
 
 @pytest.mark.parametrize("likelihood", EVERY, ids=str)
 @both_ways
+@pytest.mark.slow
 def test_every_likelihood_is_scored_at_the_edges(likelihood: Likelihood, combination: Combination) -> None:
     for rows, members, targets in ((1, 1, 2), (1, 3, 2), (5, 1, 2), (4, 2, 3)):
         prediction = some(likelihood, rows, members, targets, combination)

@@ -2,7 +2,6 @@
 
 from itertools import pairwise, permutations
 
-import jaxtyping
 import pytest
 import torch
 
@@ -48,8 +47,7 @@ def test_chance_confidence_has_the_error_as_its_area() -> None:
     assert float(aurc(torch.ones(1000), wrong)) == pytest.approx(float(wrong.double().mean()))
 
 
-def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_bad_input(unchecked: None) -> None:
     good = torch.tensor([0.1, 0.2])
     for a, b in ((good[:0], good[:0]), (good, good[:1]), (good[None], good[None])):
         with pytest.raises(InputError, match="a confidence and a loss"):

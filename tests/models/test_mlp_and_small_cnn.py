@@ -48,11 +48,12 @@ def test_a_small_cnn_by_hand(width: int, channels: int) -> None:
 
 
 def test_a_small_cnn_is_he_normal() -> None:
-    for module in small_cnn(num_classes=50, width=4):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            wanted = math.sqrt(2 / module.weight[0].numel())
-            relative = 4 / math.sqrt(2 * module.weight.numel())  # four standard errors
-            assert module.weight.std().item() == pytest.approx(wanted, rel=relative)
+    layers = [module for module in small_cnn(num_classes=50, width=4) if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        wanted = math.sqrt(2 / layer.weight[0].numel())
+        relative = 4 / math.sqrt(2 * layer.weight.numel())  # four standard errors
+        assert layer.weight.std().item() == pytest.approx(wanted, rel=relative)
 
 
 def test_images_from_four_pixels_will_do() -> None:

@@ -81,6 +81,7 @@ def test_settings_that_cannot_be_are_refused(settings: ModelSettings) -> None:
         settings.build(input_shape=(1, 8, 8), outputs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [VGGCNN(width=0.25), ResNet50(width=0.0625), TimmModel(name="resnet10t")], ids=str)
 def test_models_of_larger_images(settings: ModelSettings) -> None:
     assert settings.build(input_shape=(1, 24, 32), outputs=3).eval()(torch.zeros(2, 1, 24, 32)).shape == (2, 3)
@@ -117,11 +118,15 @@ def test_models_have_thinner_and_wider_ones(settings: ModelSettings, factor: flo
 @pytest.mark.parametrize(
     ("settings", "factor", "part"),
     [
-        (MLP(hidden=(128, 3)), 0.5, r"hidden a whole number, but got hidden=3 times 0.5, which is 1.5"),
+        (MLP(hidden=(128, 3)), 0.5, r"hidden an integer, but got hidden=3 times 0.5, which is 1.5"),
         (SmallCNN(width=1), 0.5, r"width=1 times 0.5, which is 0.5. Pass 1 for width=1"),
         (WideResNet(width=10), 0.25, r"width=10 times 0.25, which is 2.5. Pass 0.2 for width=2"),
         (WideResNet(width=10), 0.01, r"Pass 0.1 for width=1"),
-        (TimmModel(name="resnet18"), 0.5, r"must have a width .* but got TimmModel\(name='resnet18'\), which has none"),
+        (
+            TimmModel(name="resnet18"),
+            0.5,
+            r"must have a width .* but got TimmModel\(name='resnet18'\), which has no width",
+        ),
     ],
     ids=str,
 )

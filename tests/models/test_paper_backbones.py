@@ -53,12 +53,13 @@ def test_the_vgg_cnn_by_hand(width: float, size: int) -> None:
 
 
 def test_the_vgg_cnn_is_uniform_in_one_over_the_root_of_the_fan_in() -> None:
-    for module in vgg_cnn(num_classes=100):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            for values in (module.weight, module.bias):
-                assert 0.8 * bound < values.abs().max() <= bound
-            assert module.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+    layers = [module for module in vgg_cnn(num_classes=100) if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 6
+    for layer in layers:
+        bound = 1 / math.sqrt(layer.weight[0].numel())
+        for values in (layer.weight, layer.bias):
+            assert 0.8 * bound < values.abs().max() <= bound
+        assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, 0.3, 0.01])
@@ -80,6 +81,7 @@ def test_densenets_have_the_papers_parameters(depth: int, growth: int, members: 
     assert members * trainable(model) == parameters
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_densenets_has_them_too() -> None:
     with torch.device("meta"):
         model = densenet_bc(depth=64, growth=6, num_classes=100)
@@ -120,14 +122,17 @@ def test_densenets_grow_and_halve() -> None:
 
 def test_densenets_start_as_in_the_paper() -> None:
     model = densenet_bc(depth=16, growth=24, num_classes=5)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            wanted = math.sqrt(2 / (module.out_channels * module.kernel_size[0] ** 2))
-            assert module.bias is None
-            assert module.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * module.weight.numel()))
-        if isinstance(module, nn.BatchNorm2d):
-            assert (module.weight == 1).all()
-            assert not module.bias.any()
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(convs) == 1 + 2 * 2 * 3 + 2
+    assert norms
+    for conv in convs:
+        wanted = math.sqrt(2 / (conv.out_channels * conv.kernel_size[0] ** 2))
+        assert conv.bias is None
+        assert conv.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * conv.weight.numel()))
+    for norm in norms:
+        assert (norm.weight == 1).all()
+        assert not norm.bias.any()
     assert not model[-1].bias.any()
 
 
@@ -145,6 +150,7 @@ def test_a_growth_rate_below_one_is_refused() -> None:
 # -- resnet50 and timm --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "width", "parameters"),
     [(Single(), 1.0, 25_557_032), (MIMO(members=2), 1.0, 27_615_440), (MIMO(members=2), 2.0, 102_059_984)],
@@ -157,16 +163,19 @@ def test_resnet_50_has_the_papers_parameters(method: Method, width: float, param
         assert trainable(method.wrap(model, example=torch.zeros(1, 3, 64, 64))) == parameters
 
 
+@pytest.mark.slow
 def test_resnet_50_is_version_one_and_a_half_and_starts_as_in_the_paper() -> None:
     model = resnet50(num_classes=40, width=0.25)
     first = model.layer2[0]
     assert (first.conv1.stride, first.conv2.stride, first.conv3.stride) == ((1, 1), (2, 2), (1, 1))
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            wanted = math.sqrt(2 / module.weight[0].numel())
-            assert module.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * module.weight.numel()))
-        elif isinstance(module, nn.BatchNorm2d):
-            assert (module.weight == 1).all()
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(convs) == len(norms) == 52  # at this width the first group's shortcut needs no projection
+    for conv in convs:
+        wanted = math.sqrt(2 / conv.weight[0].numel())
+        assert conv.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * conv.weight.numel()))
+    for norm in norms:
+        assert (norm.weight == 1).all()
     assert model.fc.weight.std().item() == pytest.approx(0.01, rel=0.03)
     assert not model.fc.bias.any()
 
@@ -178,6 +187,7 @@ def test_a_resnet_50_of_broken_filters_is_refused(width: float) -> None:
 
 
 @pytest.mark.parametrize(("name", "size"), [("resnet10t", (32, 32)), ("vit_tiny_patch16_224", (32, 48))])
+@pytest.mark.slow
 def test_timm_builds_for_the_datas_channels_classes_and_size(name: str, size: tuple[int, int]) -> None:
     model = timm_model(name, num_classes=3, in_channels=2, image_size=size).eval()
     assert model(torch.zeros(2, 2, *size)).shape == (2, 3)
@@ -188,7 +198,7 @@ def test_a_model_that_timm_has_not_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"must be one of timm's, but got"):
         timm_model(name, num_classes=3, image_size=(32, 32))
     if name == "resnet19":
-        with pytest.raises(InputError, match="Close to it: resnet18"):
+        with pytest.raises(InputError, match="Similar: resnet18"):
             timm_model(name, num_classes=3, image_size=(32, 32))
 
 
@@ -222,5 +232,7 @@ def test_with_a_timm_that_does_not_load_the_error_says_why(monkeypatch: pytest.M
 
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
-    with pytest.raises(InputError, match=r"RuntimeError: operator torchvision::nms.*fit each other"):
+    with pytest.raises(
+        InputError, match=r"RuntimeError: operator torchvision::nms.*builds of torch and torchvision that match"
+    ):
         resnet50(num_classes=2)

@@ -28,6 +28,7 @@ def by_hand(*, depth: int, width: int, classes: int, members: int = 1, channels:
     return total + 2 * inputs + members * (inputs * classes + classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "classes", "parameters"),
     [
@@ -47,9 +48,9 @@ def test_wrn_28_10_has_the_papers_parameters(method: Method, classes: int, param
     with torch.device("meta"):
         model = wide_resnet(depth=28, width=10, num_classes=classes)
         ensemble = method.wrap(model, example=torch.zeros(1, 3, 32, 32))
-        assert ensemble(torch.zeros(2, 3, 32, 32)).shape == (2, method.size, classes)
+        assert ensemble(torch.zeros(2, 3, 32, 32)).shape == (2, method.members, classes)
     assert trainable(ensemble) == parameters
-    assert by_hand(depth=28, width=10, classes=classes, members=method.size) == parameters
+    assert by_hand(depth=28, width=10, classes=classes, members=method.members) == parameters
     statistics = sum(value.numel() for name, value in ensemble.named_buffers() if "running" in name)
     assert statistics == 17_952
 
@@ -124,9 +125,12 @@ def test_the_network_by_hand(depth: int, width: int) -> None:
 
 def test_there_are_no_biases_but_the_norms_and_the_heads() -> None:
     model = wide_resnet(depth=10, width=1, num_classes=5)
-    assert all(module.bias is None for module in model.modules() if isinstance(module, nn.Conv2d))
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convs) == 9  # 7 of 3 x 3, and 2 shortcuts of 1 x 1: at width 1 the first group keeps its 16 channels
+    assert all(conv.bias is None for conv in convs)
     assert not model.head.bias.any()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 7
     assert all((norm.eps, norm.momentum) == (1e-5, 0.1) for norm in norms)
 
 
@@ -146,12 +150,13 @@ def test_he_normal_is_truncated_and_has_keras_variance(shape: tuple[int, ...]) -
 
 def test_every_kernel_of_the_network_is_he_normal() -> None:
     model = wide_resnet(depth=10, width=4, num_classes=100)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            wanted = math.sqrt(2 / module.weight[0].numel())
-            n = module.weight.numel()
-            assert module.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * n))
-            assert module.weight.abs().max().item() <= 2 * wanted / 0.87962566103423978
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 11
+    for layer in layers:
+        wanted = math.sqrt(2 / layer.weight[0].numel())
+        n = layer.weight.numel()
+        assert layer.weight.std().item() == pytest.approx(wanted, rel=4 / math.sqrt(2 * n))
+        assert layer.weight.abs().max().item() <= 2 * wanted / 0.87962566103423978
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,7 @@ def test_images_of_any_size_from_four_will_do(size: int) -> None:
     assert model(torch.randn(2, 1, size, size)).shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_wrn_28_10_with_numbers_in_it_has_them_too() -> None:
     model = wide_resnet(depth=28, width=10, num_classes=10)
     ensemble = MIMO(members=3).wrap(model, example=torch.randn(1, 3, 4, 4))

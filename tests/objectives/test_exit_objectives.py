@@ -184,7 +184,7 @@ def test_the_pairs_need_probabilities() -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_numbers_that_cannot_be_are_refused(bad: float) -> None:
-    with pytest.raises(InputError, match="alpha must be a number from 0"):
+    with pytest.raises(InputError, match="alpha must be a finite number of at least 0"):
         DepthELBO(alpha=bad)
     with pytest.raises(InputError, match="warm_start_epochs must be"):
         DepthELBO(warm_start_epochs=bad)

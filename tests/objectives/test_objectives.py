@@ -1,18 +1,11 @@
 import math
 
-import jaxtyping
 import pytest
 import torch
 
 from motet.errors import InputError
 from motet.likelihoods import Categorical, Gaussian
 from motet.objectives import Independent
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def slow_sum(outputs_BMC: torch.Tensor, targets_BM: torch.Tensor) -> float:

@@ -20,6 +20,7 @@ def texts(ax) -> list[str]:
     return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labels", "table", "shown"),
     [
@@ -59,6 +60,7 @@ def bins(counts: list[int]) -> list[dict[str, float | int | None]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [[0] * 15, [0] * 14 + [7], [3] * 15, [5], []])
 def test_reliability_draws_a_marker_for_every_bin_with_predictions(axes, counts) -> None:
     plot_reliability(axes, bins(counts))
@@ -89,6 +91,7 @@ def test_disagreement_annotates_percent_and_leaves_the_diagonal(axes) -> None:
     assert sorted(patch.get_alpha() for patch in axes.patches)[-1] == pytest.approx(0.31)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [0, 1, 2, 8, 16])
 def test_disagreement_of_any_number_of_members(axes, members) -> None:
     plot_disagreement(axes, [[0.0] * members for _ in range(members)])

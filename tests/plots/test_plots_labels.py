@@ -9,6 +9,7 @@ from motet.plots.labels import label_points, spread
 from motet.plots.style import DARK, LIGHT, color, dashes, marker, style
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["identical", "line", "random"])
 @pytest.mark.parametrize("size", [(7.6, 4.1), (4.75, 4.6)])
 def test_eight_labels_do_not_cover_each_other_or_leave_the_axes(kind, size) -> None:

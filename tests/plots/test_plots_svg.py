@@ -70,6 +70,7 @@ def test_style_leaves_no_trace() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_nothing_imports_pyplot() -> None:
     code = (
         "import sys, motet.plots, motet.report; "

@@ -45,6 +45,7 @@ def no_errors(page) -> bool:
     return [entry for entry in page.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}] == []
 
 
+@pytest.mark.slow
 def test_sorting_by_click_and_by_keyboard(page) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -74,6 +75,7 @@ def test_sorting_by_click_and_by_keyboard(page) -> None:
     assert no_errors(page)
 
 
+@pytest.mark.slow
 def test_one_drawing_of_every_figure_is_seen_at_a_desk(page) -> None:
     assert page.execute_script(FIGURES) == [1] * 9
     assert page.execute_script(SMALLEST_TEXT) >= 10
@@ -84,6 +86,7 @@ def test_one_drawing_of_every_figure_is_seen_at_a_desk(page) -> None:
     assert no_errors(page)
 
 
+@pytest.mark.slow
 def test_on_a_telephone_only_the_table_scrolls_and_names_stay(page) -> None:
     phone(page)
     assert not overflows(page)
@@ -136,6 +139,7 @@ def robustness() -> SideBySide:
     return from_plain(found, SideBySide, where="the test")
 
 
+@pytest.mark.slow
 def test_under_shift_at_a_desk_and_on_a_telephone(page, record, robustness, tmp_path) -> None:
     write_report(record, tmp_path / "shift.html", robustness)
     page.get((tmp_path / "shift.html").as_uri())
@@ -160,6 +164,7 @@ def test_under_shift_at_a_desk_and_on_a_telephone(page, record, robustness, tmp_
     assert no_errors(page)
 
 
+@pytest.mark.slow
 def test_thirteen_methods_fit_a_desk(page, record, make_row, tmp_path) -> None:
     record["rows"] = [
         make_row(f"m{at}", f"Mixture ensembles {at}", 1.0234 + at / 100, latency=12.83) for at in range(13)
@@ -175,6 +180,7 @@ def test_thirteen_methods_fit_a_desk(page, record, make_row, tmp_path) -> None:
     assert columns_cut(page) == [0, 0]
 
 
+@pytest.mark.slow
 def test_long_words_stay_inside_the_page(page, record, tmp_path) -> None:
     long = "W" * 120
     for row in record["rows"]:
@@ -192,6 +198,7 @@ def test_long_words_stay_inside_the_page(page, record, tmp_path) -> None:
     assert name < 0.6 * box
 
 
+@pytest.mark.slow
 def test_dark_is_dark_and_figures_follow(page) -> None:
     colours = """
         const label = document.querySelector('figure svg text');

@@ -1,12 +1,12 @@
 import pytest
 
-from motet.report.finding import Finding, find
+from motet.report.finding import Finding, main_finding
 from motet.report.gains import gains
 from motet.report.record import read_comparison
 
 
 def finding(rows, seeds=(0, 1)) -> Finding:
-    return find(read_comparison({"rows": rows, "seeds": list(seeds)}))
+    return main_finding(read_comparison({"rows": rows, "seeds": list(seeds)}))
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def test_the_best_method_its_gain_and_its_cost(record) -> None:
         "at 2.93 times the latency and 3 times the number of parameters."
     )
     assert found.advice == (
-        "Of the methods with at most 1.5 times the latency of one network, MIMO is the best: it has 74% of that "
-        "gain, at 1.07 times the latency and 3 times the number of parameters."
+        "Of the methods with at most 1.5 times the latency of one network, MIMO is the best: it achieves 74% of "
+        "this gain, at 1.07 times the latency and 3 times the number of parameters."
     )
     assert [row.label for row in found.chosen] == ["Deep ensemble", "MIMO"]
     assert "5.4 times its standard error over 2 seeds" in found.caveat
@@ -34,8 +34,8 @@ def test_the_best_method_its_gain_and_its_cost(record) -> None:
     [
         ((0.091, 0.003), 2, "within the standard errors over 2 seeds: treat the two as equal"),
         ((0.086, 0.003), 5, "1.4 times its standard error over 5 seeds: only weak evidence."),
-        ((0.010, 0.001), 5, "many times its standard error over 5 seeds: more than chance would usually give."),
-        ((0.010, None), 1, "Only one seed was run, so this difference may be chance"),
+        ((0.010, 0.001), 5, "many times its standard error over 5 seeds: larger than expected by chance."),
+        ((0.010, None), 1, "Only one seed was run, so this difference may be due to chance"),
         ((0.010, None), 2, "The standard errors are unknown"),
         ((0.092, 0.0), 5, "within the standard errors"),
     ],
@@ -51,8 +51,8 @@ def test_how_sure_one_may_be(make_row, single, scored, seeds, said) -> None:
 def test_when_no_ensemble_is_better_the_page_says_so(make_row, single) -> None:
     found = finding([single, make_row("mimo", "MIMO", 0.1, latency=1.0)])
     assert found.headline == (
-        "No ensemble did better than the single network here: its negative log-likelihood of 0.0920 is the lowest, "
-        "before MIMO with 0.100 at the same latency and 3 times the number of parameters."
+        "No ensemble was better than the single network. The single network has the lowest negative log-likelihood, "
+        "0.0920, followed by MIMO with 0.100 at the same latency and 3 times the number of parameters."
     )
     assert not found.advice
     assert not found.chosen
@@ -61,19 +61,21 @@ def test_when_no_ensemble_is_better_the_page_says_so(make_row, single) -> None:
 def test_when_nothing_cheap_is_better_the_page_says_so(make_row, single) -> None:
     found = finding([single, make_row("deep", "Deep", 0.05, latency=3.0), make_row("mimo", "MIMO", 0.1, latency=1.1)])
     assert found.advice == (
-        "No method with at most 1.5 times the latency of one network did better than the single network."
+        "No method with at most 1.5 times the latency of one network was better than the single network."
     )
     assert [row.label for row in found.chosen] == ["Deep"]
 
 
 def test_a_cheap_gain_within_the_standard_errors_is_doubted(make_row, single) -> None:
     found = finding([single, make_row("deep", "Deep", 0.05, latency=3.0), make_row("mimo", "MIMO", 0.091)])
-    assert found.advice.endswith("although what it gains is within the standard errors.")
+    assert found.advice.endswith("although its gain is within the standard errors.")
 
 
 def test_without_a_single_network_the_first_two_are_compared(make_row) -> None:
     found = finding([make_row("a", "A", 0.2), make_row("b", "B", 0.1)])
-    assert found.headline == "B has the lowest negative log-likelihood of the 2 methods: 0.100, before A with 0.200."
+    assert (
+        found.headline == "B has the lowest negative log-likelihood of the 2 methods: 0.100, followed by A with 0.200."
+    )
     assert not found.chosen
 
 

@@ -55,6 +55,7 @@ def any_record(request, record):
     return record
 
 
+@pytest.mark.slow
 def test_the_page_is_self_contained_and_well_formed(any_record) -> None:
     html = render(any_record)
     page = Page(html)
@@ -68,12 +69,14 @@ def test_the_page_is_self_contained_and_well_formed(any_record) -> None:
     assert "default-src 'none'" in html
 
 
+@pytest.mark.slow
 def test_ids_are_unique(record) -> None:
     record["rows"] += copy.deepcopy(record["rows"])
     ids = [attributes["id"] for _, attributes in Page(render(record)).tags if "id" in attributes]
     assert len(ids) == len(set(ids)) > 20
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_page_also_through_json(record) -> None:
     assert render(record) == render(json.loads(to_json(record)))
 
@@ -87,6 +90,7 @@ def hostile(value, key=""):
     return HOSTILE if isinstance(value, str) and key not in ("method", "task") else value  # a task is one of three
 
 
+@pytest.mark.slow
 def test_everything_the_record_says_is_escaped(record) -> None:
     html = render(hostile(record))
     page = Page(html)
@@ -99,6 +103,7 @@ def test_everything_the_record_says_is_escaped(record) -> None:
     assert "49" not in page.text.replace("0.49", "")
 
 
+@pytest.mark.slow
 def test_regression_hides_what_only_classification_has(regression, record) -> None:
     keys = {attributes.get("data-key") for tag, attributes in Page(render(regression)).tags if tag == "th"} - {None}
     assert keys == {
@@ -106,20 +111,21 @@ def test_regression_hides_what_only_classification_has(regression, record) -> No
         *("member_rmse", "member_nll"),
     }
     text = Page(render(regression)).text
-    for absent in ("Accuracy", "ECE", "Brier", "Disagreement %", "Can the confidence be believed?"):
+    for absent in ("Accuracy", "ECE", "Brier", "Disagreement %", "Calibration: can the confidence be trusted?"):
         assert absent not in text
-    assert "How often members disagree was not recorded" in text
+    assert "The disagreement of members was not recorded" in text
 
 
+@pytest.mark.slow
 def test_classification_shows_every_section(record) -> None:
     page = Page(render(record))
     for heading in (
-        "The methods side by side",
+        "All methods",
         "Quality against cost",
-        "Can the confidence be believed?",
-        "Do the members differ?",
-        "Each member on its own",
-        "How training went",
+        "Calibration: can the confidence be trusted?",
+        "Diversity: do the members differ?",
+        "Single members",
+        "Training curves",
         "How this was run",
     ):
         assert heading in page.text
@@ -129,31 +135,35 @@ def test_classification_shows_every_section(record) -> None:
     ):
         assert fact in page.text
     assert page.text.count("How to read this:") == 6
-    assert "No matrix for Single: one member has nobody to disagree with." in page.text
+    assert "No matrix for Single: with one member there are no pairs." in page.text
     # Two sizes of two wide figures, four diagrams, three matrices.
     assert [tag for tag, _ in page.tags].count("svg") == 4 + 4 + 3
 
 
+@pytest.mark.slow
 def test_every_column_and_heading_explains_itself(record) -> None:
     page = Page(render(record))
     titles = [attributes.get("title") for tag, attributes in page.tags if tag == "button"]
     assert len(titles) == 15
     assert all(titles)
-    for title in set(titles) - {"The way the ensemble is made"}:
+    for title in set(titles) - {"The ensemble method"}:
         assert title in page.text
 
 
+@pytest.mark.slow
 def test_one_member_everywhere_says_so(record) -> None:
     record["rows"] = record["rows"][:1]
     text = Page(render(record)).text
-    assert "Every method here has one member, so there is nothing to compare." in text
+    assert "Every method here has only one member, so there are no pairs to compare." in text
 
 
+@pytest.mark.slow
 def test_a_record_without_a_commit_says_so(record) -> None:
     record["commit"] = None
     assert "not recorded" in Page(render(record)).text
 
 
+@pytest.mark.slow
 def test_numbers_that_are_null_leave_no_trace_of_nan(record) -> None:
     for row in record["rows"]:
         for part in ("scores", "cost"):
@@ -178,6 +188,7 @@ def test_a_row_without_a_label_is_an_input_error(record) -> None:
         render(record)
 
 
+@pytest.mark.slow
 def test_write_report_makes_the_file(record, tmp_path) -> None:
     write_report(record, tmp_path / "new" / "report.html")
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8") == render(record)

@@ -1,4 +1,4 @@
-"""The page's sections "If it may decline to answer" and "Under shift"."""
+"""The page's sections "Selective prediction" and "Distribution shift"."""
 
 from typing import Any
 
@@ -47,14 +47,16 @@ def gathered(scores: dict[str, float], keys: tuple[str, ...] = ("single", "mimo"
     return {"shifts": [shift], "ood": [other]}
 
 
+@pytest.mark.slow
 def test_figures_tables_and_what_was_dropped(record: dict[str, Any]) -> None:
     page = render(record, read(gathered({"accuracy": 0.7, "nll": 0.9, "ece": 0.1, "brier": 0.4, "aurc": 0.123})))
     for text in (
-        "Under shift", "means over 2 shifts at severities 3, 5; 1,000 examples each",
-        "Severity (0: the data as they are)",
+        "Distribution shift", "means over 2 shifts at severities 3, 5; 1,000 examples each",
+        "Severity (0: unshifted data)",
         "Accuracy, % over severity", "Expected calibration error over severity", "0.123", "91.5",
-        "relative to out/single-seed0", "Out of distribution: mnist", "10 that stand in the data itself were dropped",
-        "87.7", "Each shift on its own: Accuracy in %",
+        "relative to out/single-seed0", "Out of distribution: mnist",
+        "10 that occur in the data of the runs were removed",
+        "87.7", "Single shifts: Accuracy in %",
     ):  # fmt: skip
         assert text in page, text
 
@@ -63,16 +65,17 @@ def selective(keys: tuple[str, ...] = ("single", "mimo")) -> dict[str, Any]:
     return {"coverage": COVERAGE, "methods": [{"key": key, "label": key, **risks()} for key in keys]}
 
 
+@pytest.mark.slow
 def test_risk_over_coverage_beside_the_curves(record: dict[str, Any]) -> None:
     found = gathered({"accuracy": 0.7, "nll": 0.9})
     plain = render(record, read(found))
-    assert "Coverage: share of examples kept" not in plain
+    assert "Coverage: fraction of examples kept" not in plain
     assert "severities four" not in plain
     for method in found["shifts"][0]["methods"]:
         method["selective"] = {"clean": risks(), "mean": risks()}
     page = render(record, read(found))
-    assert page.count(">Coverage: share of examples kept, %<") == 1
-    assert "The last figure keeps only" in page
+    assert page.count(">Coverage: fraction of examples kept, %<") == 1
+    assert "The last figure shows the error rate of the most confident predictions" in page
     for head, value in (("50\u00a0% kept", "7.5"), ("80\u00a0% kept", "19.2"), ("100\u00a0% kept", "30.0")):
         assert head in page
         assert f'<span class="value">{value}</span>' in page
@@ -80,35 +83,39 @@ def test_risk_over_coverage_beside_the_curves(record: dict[str, Any]) -> None:
     assert page.count("<svg") == render(record, read(found)).count("<svg")
 
 
+@pytest.mark.slow
 def test_if_it_may_decline_to_answer(record: dict[str, Any]) -> None:
     page = render(record, read({"shifts": [], "ood": [], "selective": selective()}))
-    assert "If it may decline to answer" in page
-    assert "Under shift" not in page
-    assert page.count(">Coverage: share of examples kept, %<") == 2, "at a desk and on a telephone"
+    assert "Selective prediction: rejecting uncertain examples" in page
+    assert "Distribution shift" not in page
+    assert page.count(">Coverage: fraction of examples kept, %<") == 2, "at a desk and on a telephone"
     assert "&lt;svg" not in page
     for found in (None, {"coverage": COVERAGE, "methods": []}, selective(("gone",))):
-        assert "decline to answer" not in render(record, read({"selective": found}))
+        assert "Selective prediction" not in render(record, read({"selective": found}))
     holes = selective()
     holes["methods"][0]["curves"] = [[None] * 100, [0.5] * 100]
-    assert "If it may decline to answer" in render(record, read({"selective": holes}))
+    assert "Selective prediction: rejecting uncertain examples" in render(record, read({"selective": holes}))
 
 
+@pytest.mark.slow
 def test_nothing_was_evaluated(record: dict[str, Any]) -> None:
-    assert "Under shift" not in render(record)
+    assert "Distribution shift" not in render(record)
     assert render(record) == render(record, SideBySide()) == render(record, read({"shifts": [], "ood": []}))
 
 
+@pytest.mark.slow
 def test_a_regression_and_a_method_that_was_not_evaluated(regression: dict[str, Any]) -> None:
     found = gathered({"rmse": 2.5, "nll": 1.5}, keys=("mimo", "gone"))
     page = render(regression, read(found | {"ood": []}))
     assert "RMSE over severity" in page
-    assert "Each shift on its own: RMSE" in page
+    assert "Single shifts: RMSE" in page
     assert "Accuracy, % over" not in page
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
+@pytest.mark.slow
 def test_scores_without_a_number(record: dict[str, Any], value: float | None) -> None:
     found = gathered({"accuracy": 0.7, "nll": 0.9})
     for point in found["shifts"][0]["methods"][0]["curves"][0]:
         point["nll"] = value
-    assert "Under shift" in render(record, read(found))
+    assert "Distribution shift" in render(record, read(found))

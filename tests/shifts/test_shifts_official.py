@@ -77,7 +77,7 @@ def test_bad_cifar_c_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="as many images as the 9 labels"):
         CifarC(tmp_path)
     np.save(tmp_path / "labels.npy", np.zeros(35))
-    with pytest.raises(InputError, match="one whole number a row"):
+    with pytest.raises(InputError, match="one integer per row"):
         CifarC(tmp_path)
     write_cifar_c(tmp_path)
     for wrong in (images[:-1], images.astype(np.float32), images[..., :2], images[..., 0]):
@@ -142,7 +142,7 @@ def test_bad_imagenet_c_folders(tmp_path: Path) -> None:
         ImageNetC(tmp_path).batches("frog", 1, batch_size=2)
     place = tmp_path / "weather" / "fog" / "2" / "n02"
     Image.new("RGB", (9, 8)).save(place / "1.png")
-    with pytest.raises(InputError, match=r"one size, but got .*1.png of 9x8 after 8x8"):
+    with pytest.raises(InputError, match=r"the same size, but got .*1.png of 9x8 after 8x8"):
         list(ImageNetC(tmp_path).batches("fog", 2, batch_size=2))
     assert ImageNetC(tmp_path).image_shape("fog") == (3, 8, 8)
     assert len(ImageNetC(tmp_path).files("fog", 2)) == 4

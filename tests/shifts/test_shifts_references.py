@@ -47,6 +47,7 @@ def test_imagenets_constants(name: str, severity: int) -> None:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (3, 24, 40)], ids=str)
+@pytest.mark.slow
 def test_grey_tiny_and_oblong_images(name: str, shape: tuple[int, int, int]) -> None:
     for severity in (2, 4):
         check(photographs(2, *shape, seed=1), name, severity, "cifar")

@@ -1,6 +1,5 @@
 """Shifts of tables against what they say they do."""
 
-import jaxtyping
 import pytest
 import torch
 
@@ -53,8 +52,7 @@ def test_missing_values_stay_missing_and_double_stays_double(name: str) -> None:
     assert int(out.isnan().sum()) == 1
 
 
-def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_bad_input(unchecked: None) -> None:
     for match, table, name, severity, mean, std in (
         ("Did you mean 'feature_noise'", TABLE, "featurenoise", 1, MEAN, STD),
         ("severity", TABLE, "feature_noise", 6, MEAN, STD),

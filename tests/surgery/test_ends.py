@@ -47,7 +47,7 @@ def test_two_ways_in_are_ambiguous_until_they_are_named() -> None:
     message = str(caught.value)
     assert "reads the input" in message
     assert "2 candidates: 'first', 'skip'" in message
-    assert "first='first', or first=('first', 'skip') to replace them all" in message
+    assert "first='first', or first=('first', 'skip') to replace all of them" in message
     for names in (("first", "skip"), ["first", "skip"]):
         assert settle_first(model, names) == [model.first, model.skip]
     assert settle_first(model, "skip") == [model.skip]
@@ -68,7 +68,7 @@ def test_no_way_in_names_the_layers_that_ran() -> None:
     with pytest.raises(InputError, match=r"0 candidates among the layers that ran: '0', '2', '3'.*first='NAME'"):
         settle_first(model, None, example)
     assert settle_first(model, "2", example) == [model[2]]
-    with pytest.raises(InputError, match="must be an ordinary Linear, Conv1d or Conv2d, but got '0', a Embedding"):
+    with pytest.raises(InputError, match="must be an ordinary Linear, Conv1d or Conv2d, but got '0', an Embedding"):
         settle_first(model, "0", example)
 
 
@@ -104,9 +104,9 @@ def test_a_layer_that_runs_twice_or_never_is_refused() -> None:
 def test_tied_weights_are_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     model[2].weight = model[0].weight
-    with pytest.raises(InputError, match="own its weight, but got '0', which shares it with '2'"):
+    with pytest.raises(InputError, match="must not share its weight, but got '0', which shares it with '2'"):
         settle_first(model)
-    with pytest.raises(InputError, match="own its weight, but got '2', which shares it with '0'"):
+    with pytest.raises(InputError, match="must not share its weight, but got '2', which shares it with '0'"):
         settle_last(model)
     words = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(4, 7, bias=False))
     words[2].weight = words[0].weight
@@ -137,7 +137,7 @@ CHANGES: dict[str, Callable[[nn.Linear], object]] = {
     "pruned bias": lambda layer: prune.random_unstructured(layer, "bias", 0.5),
     "a hook": lambda layer: layer.register_forward_hook(lambda *_: None),
     "a hook before": lambda layer: layer.register_forward_pre_hook(lambda *_: None),
-    "a forward of its own": make_own_forward,
+    "its own forward": make_own_forward,
 }
 
 
@@ -241,7 +241,7 @@ def test_a_linear_layer_with_a_forward_that_computes_the_same_will_do(bias: bool
 @pytest.mark.parametrize("kind", [Noisy, Adapted, Failing])
 def test_a_linear_layer_with_a_forward_that_computes_something_else_is_refused(kind: type[nn.Linear]) -> None:
     model = Net(kind(4, 8))
-    with pytest.raises(InputError, match=f"'first', a {kind.__name__} with a forward of its own"):
+    with pytest.raises(InputError, match=f"'first', an? {kind.__name__} with its own forward"):
         settle_first(model)
 
 

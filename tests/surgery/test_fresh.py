@@ -6,11 +6,11 @@ from torch import nn
 
 from motet.surgery import (
     fresh_copy,
-    fresh_like,
     fresh_stack,
     head_stack,
     looks_trained,
     member_stack,
+    permuted_init_like,
     split_kernel,
 )
 
@@ -19,26 +19,26 @@ from motet.surgery import (
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_fresh_entries_are_the_same_in_another_order(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     tensor = torch.randn(shape).to(dtype)
-    fresh = fresh_like(tensor)
+    fresh = permuted_init_like(tensor)
     assert fresh.shape == tensor.shape
     assert fresh.dtype == dtype
     assert torch.equal(fresh.flatten().sort().values, tensor.flatten().sort().values)
     assert fresh.numel() < 9 or not torch.equal(fresh, tensor)
-    assert not torch.equal(fresh_like(tensor), fresh) or fresh.numel() < 9
+    assert not torch.equal(permuted_init_like(tensor), fresh) or fresh.numel() < 9
 
 
 def test_constants_stay_and_the_original_too() -> None:
-    assert torch.equal(fresh_like(torch.ones(5)), torch.ones(5))
+    assert torch.equal(permuted_init_like(torch.ones(5)), torch.ones(5))
     tensor = torch.randn(20)
     before = tensor.clone()
-    fresh_like(tensor).zero_()
+    permuted_init_like(tensor).zero_()
     assert torch.equal(tensor, before)
 
 
 def test_any_memory_layout_will_do() -> None:
     tensor = torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)
     for odd in (tensor, tensor.transpose(0, 1), tensor.expand(2, 4, 3, 5, 5)):
-        assert torch.equal(fresh_like(odd).flatten().sort().values, odd.flatten().sort().values)
+        assert torch.equal(permuted_init_like(odd).flatten().sort().values, odd.flatten().sort().values)
 
 
 @pytest.mark.parametrize("members", [1, 2, 4])

@@ -81,7 +81,7 @@ def test_points_come_in_the_order_in_which_they_run() -> None:
     [
         (["blck"], r"exits must name submodules of the model, but got 'blck'.*block"),
         ([""], "exits must name submodules"),
-        (["inner"], r"must go through each point in exits, but got 'inner', which other paths go around.*'stem'"),
+        (["inner"], r"must go through each point in exits, but got 'inner', which other paths bypass.*'stem'"),
         (["twice"], "must run once in a forward pass"),
         (["unused"], "must run once in a forward pass"),
         (["block", "block.1"], "must differ, but got 'block.1' twice"),
@@ -136,4 +136,4 @@ def test_ordinary_layers_and_what_is_none() -> None:
     assert list(layers) == ["a.0", "a.2"]
     assert set(others) == {"b.1", "b.2", "attention", "embedding"}
     assert "shares its weight with 'a.2'" in others["b.1"]
-    assert "a forward of its own" in others["b.2"]
+    assert "its own forward" in others["b.2"]

@@ -66,7 +66,7 @@ def test_where_members_part(form: str, layers: set[str], at_entrance: bool) -> N
 
 @pytest.mark.parametrize("form", ["mixes rows", "turns"])
 def test_rows_that_do_not_stay_together_are_refused(form: str) -> None:
-    with pytest.raises(InputError, match=r"must come from the same row of its input.*do not stay together.*first axis"):
+    with pytest.raises(InputError, match=r"must come from the same row of its input.*mixes members' rows.*first axis"):
         find_tiling(Net(form), X, ["a", "b"])
 
 

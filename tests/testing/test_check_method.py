@@ -7,20 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
 
 from motet import DeepEnsemble, InputError, Method, Single
 from motet.layers import SeparateNetworks
-from motet.method import Given, Model, check_members, instance_of
+from motet.method import ConversionContext, Model, check_members, instance_of
 from motet.testing import LAWS, MODELS, check_method
 
-
-@pytest.fixture(autouse=True)
-def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +32,7 @@ class Own(Method):
     def __post_init__(self) -> None:
         check_members(self.members)
 
-    @property
-    def size(self) -> int:
-        return self.members
-
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         return DeepEnsemble(members=self.members, execution="loop").convert(model, given)
 
 
@@ -57,7 +49,7 @@ class Wrapping(nn.Module):
 class WrongRowOrder(Own):
     """Rows ``(B M)`` instead of ``(M B)``."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         members = self.members
 
         class Swapped(Wrapping):
@@ -71,7 +63,7 @@ class WrongRowOrder(Own):
 class SharedDraws(Own):
     """All members start from the same draw of the weights."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         network = instance_of(model)
         return SeparateNetworks([copy.deepcopy(network) for _ in range(self.members)], layout=given.layout)
 
@@ -80,7 +72,7 @@ class SharedDraws(Own):
 class RandomEvaluation(Own):
     """Draws noise in evaluation."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         class Noisy(Wrapping):
             def forward(self, x: Tensor) -> Tensor:
                 out = super().forward(x)
@@ -93,7 +85,7 @@ class RandomEvaluation(Own):
 class ParameterWithoutGradient(Own):
     """Has a parameter that the output does not depend on."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         network = Wrapping(super().convert(model, given))
         like = next(network.parameters())
         network.unused = nn.Parameter(torch.ones(2, 2, dtype=like.dtype, device=like.device))
@@ -104,7 +96,7 @@ class ParameterWithoutGradient(Own):
 class DependsOnTheBatch(Own):
     """Normalises over the batch in evaluation, too."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         class Centred(Wrapping):
             def forward(self, x: Tensor) -> Tensor:
                 out = super().forward(x)
@@ -113,11 +105,40 @@ class DependsOnTheBatch(Own):
         return Centred(super().convert(model, given))
 
 
+class Shifted(Wrapping):
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        return out + torch.ones(out.shape[-1], dtype=out.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTheDefaultDevice(Own):
+    """Creates a tensor on torch's default device, whatever device its inputs are on."""
+
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
+        return Shifted(super().convert(model, given))
+
+
+class Checked(Wrapping):
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        assert not bool(out.isinf().all())
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsAValue(Own):
+    """Waits for an accelerator in every pass."""
+
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
+        return Checked(super().convert(model, given))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChangesTheModel(Own):
     """Uses the user's own model."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         if isinstance(model, nn.Module):
             for value in model.parameters():
                 value.data.mul_(2)
@@ -136,7 +157,7 @@ class NoMembersAllowed(Own):
 class Fails(Own):
     """Has a bug."""
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
+    def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         raise ZeroDivisionError("a bug")
 
 
@@ -156,6 +177,7 @@ def broken_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ensemble, "fold", scaled)
 
 
+@pytest.mark.slow
 def test_a_method_that_is_right_passes() -> None:
     state = torch.get_rng_state()
     assert check_method(Own()) is None
@@ -165,17 +187,20 @@ def test_a_method_that_is_right_passes() -> None:
 @pytest.mark.parametrize(
     ("method", "law", "found"),
     [
-        (WrongRowOrder(), "evaluation_is_deterministic_and_row_by_row", "a row alone and among others"),
+        (WrongRowOrder(), "evaluation_is_deterministic_and_row_by_row", "a row by itself and in a batch"),
         (SharedDraws(), "members_differ", "members 0 and 1 of 2 with the same outputs"),
         (RandomEvaluation(), "evaluation_is_deterministic_and_row_by_row", "the same batch a second time"),
         (ParameterWithoutGradient(), "gradients_reach_every_parameter", "no gradient for network.unused"),
-        (DependsOnTheBatch(), "evaluation_is_deterministic_and_row_by_row", "a row alone and among others"),
+        (DependsOnTheBatch(), "evaluation_is_deterministic_and_row_by_row", "a row by itself and in a batch"),
+        (OnTheDefaultDevice(), "runs_on_the_meta_device", "aten.add.Tensor gets tensors on cpu and meta"),
+        (ReadsAValue(), "runs_on_the_meta_device", "(assert not bool(out.isinf().all()))"),
         (ChangesTheModel(), "the_users_model_is_left_as_it_was", "wrapping changed"),
         (NoMembersAllowed(), "a_method_needs_a_member", "members="),
         (Fails(), "forward_gives_every_member_an_output_row", "ZeroDivisionError: a bug"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Method) else None,
 )
+@pytest.mark.slow
 def test_a_broken_method_is_caught(method: Method, law: str, found: str) -> None:
     with pytest.raises(AssertionError) as error:
         check_method(method)
@@ -183,6 +208,7 @@ def test_a_broken_method_is_caught(method: Method, law: str, found: str) -> None
     assert found in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_fold_that_differs_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     broken_fold(monkeypatch)
     with pytest.raises(AssertionError, match=r"breaks the law fold_equals_forward\[mlp\]: outputs of the fold"):
@@ -233,6 +259,7 @@ class TokenNet(nn.Module):
         (TokenNet, torch.arange(9).view(1, 9)),
     ],
 )
+@pytest.mark.slow
 def test_a_model_of_ones_own(model: Callable[[], nn.Module], example: Tensor) -> None:
     check_method(Own(), model(), example)
     names = [name for name, _ in check_method(Own(), model, example, generate_only=True)]
@@ -245,10 +272,11 @@ def test_a_model_of_ones_own(model: Callable[[], nn.Module], example: Tensor) ->
 def test_a_model_needs_an_example() -> None:
     wrong: list[Any] = [(nn.Linear(2, 2), None), (None, torch.zeros(1, 2))]
     for model, example in wrong:
-        with pytest.raises(InputError, match="a model and an example go together"):
+        with pytest.raises(InputError, match="a model and an example must be passed together"):
             check_method(Own(), model, example)
 
 
+@pytest.mark.slow
 def test_pytest_is_not_needed() -> None:
     code = "import sys, motet.testing; assert not {'pytest', '_pytest'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

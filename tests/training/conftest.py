@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import jaxtyping
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from motet import MIMO, Dataset, DeepEnsemble, Ensemble, Method, Single, Training, fit
 
@@ -25,18 +24,6 @@ Make = Callable[..., Ensemble]
 Rows = list[dict[str, float]]
 
 
-def _split(rows: int, seed: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 3
-    centres = torch.tensor([[0.0, 2.0, 0.0, 1.0], [2.0, 0.0, 0.0, -1.0], [0.0, 0.0, 2.0, 0.0]])
-    return centres[labels] + torch.randn(rows, 4, generator=generator), labels
-
-
-def make_blobs() -> Dataset:
-    """Three overlapping clouds of points: 70 training rows, so that batches of 16 leave a rest."""
-    return Dataset.from_tensors("blobs", train=_split(70, 1), validation=_split(40, 2), test=_split(20, 3))
-
-
 def network() -> nn.Module:
     """Has what resuming can forget: dropout (random state) and batch normalisation (buffers)."""
     return nn.Sequential(nn.Linear(4, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 3))
@@ -46,11 +33,6 @@ def make_ensemble(method: str = "single", *, seed: int = 0, model: Callable[[], 
     """An ensemble by its method's name, with the initial weights and random state of a seed."""
     torch.manual_seed(seed)
     return METHODS[method].wrap(model, example=torch.zeros(2, 4))
-
-
-@pytest.fixture
-def blobs() -> Dataset:
-    return make_blobs()
 
 
 @pytest.fixture
@@ -104,12 +86,6 @@ def at_step() -> Callable[..., object]:
             handle.remove()
 
     return during
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users meet: no jaxtyping in front of the library's own checks."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

@@ -73,9 +73,9 @@ def test_a_pickle_in_its_place_is_refused_and_never_run(lab: Any, checkpoint: Pa
         checkpoint.write_bytes(pickle.dumps(Bomb(hole)))
     else:
         torch.save({"model": Bomb(hole)}, checkpoint)
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         fit(lab.make(), lab.data, lab.short, folder=lab.folder)
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         load_weights(checkpoint, lab.make())
     assert not hole.exists()
 
@@ -96,7 +96,7 @@ def test_a_truncated_file_is_refused_and_left_alone(lab: Any, checkpoint: Path, 
 @pytest.mark.parametrize("about", [[], "text", None, {}, {"version": 999}, {"version": 2, "settings": 3}])
 def test_foreign_metadata_is_refused(lab: Any, checkpoint: Path, about: object) -> None:
     rewrite(checkpoint, about)
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         fit(lab.make(), lab.data, lab.short, folder=lab.folder)
 
 
@@ -112,7 +112,7 @@ def test_foreign_metadata_is_refused(lab: Any, checkpoint: Path, about: object) 
 )
 def test_damaged_metadata_is_refused(lab: Any, checkpoint: Path, key: str, value: object) -> None:
     rewrite(checkpoint, {**metadata(checkpoint), key: value})
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         fit(lab.make(), lab.data, lab.short, folder=lab.folder)
 
 
@@ -130,7 +130,7 @@ def test_plain_weights_of_somebody_elses_are_refused(
     make: Make, blobs: Dataset, short: Training, tmp_path: Path, checkpoint: Path
 ) -> None:
     save_file({"weight": torch.zeros(3)}, checkpoint)
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         fit(make(), blobs, short, folder=tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_another_architecture_is_refused(
     checkpoint: Path, make: Make, blobs: Dataset, short: Training, tmp_path: Path
 ) -> None:
     wider = make("single", model=lambda: nn.Sequential(nn.Linear(4, 13), nn.ReLU(), nn.Linear(13, 3)))
-    with pytest.raises(InputError, match="a checkpoint must be a whole file"):
+    with pytest.raises(InputError, match="a checkpoint must be a complete file"):
         fit(wider, blobs, short, folder=tmp_path)
     with pytest.raises(InputError, match="for this model"):
         load_weights(checkpoint, wider)

@@ -15,7 +15,7 @@ def test_cpu_and_auto() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
 def test_no_cuda(name: str) -> None:
-    with pytest.raises(InputError, match=f"device {name} must be in this machine.*0 devices.*--device cpu"):
+    with pytest.raises(InputError, match=f"device {name} must exist on this machine.*0 devices.*--device cpu"):
         resolve_device(name)
 
 
@@ -27,7 +27,7 @@ def test_nonsense(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["meta", "xla", "cpu:1", "cuda:999"])
 def test_devices_that_torch_knows_and_the_machine_has_not(name: str) -> None:
-    with pytest.raises(InputError, match="must be in this machine"):
+    with pytest.raises(InputError, match="must exist on this machine"):
         resolve_device(name)
 
 

@@ -11,11 +11,11 @@ from motet import Dataset, Ensemble, Training
 from motet.errors import TrainingDivergedError
 from motet.training.checkpoint import Position
 from motet.training.losses import Divergence
+from motet.training.rank_sync import RankSync
 from motet.training.steps import Steps
-from motet.training.together import Together
 from motet.training.validation import validate
 
-ALONE = Together(None)
+ALONE = RankSync(None)
 
 
 @pytest.fixture

@@ -143,6 +143,7 @@ def test_inputs_are_normalised_once_for_training_and_validation(make: Make) -> N
     for data in (as_bytes, as_floats):
         ensemble = make()
         rows.append(fit(ensemble, data, training))
+    assert len(rows[0]) == 2
     for one, other in zip(*rows, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
         assert one["validation_nll"] == pytest.approx(other["validation_nll"], rel=1e-4)
@@ -273,6 +274,7 @@ def test_one_row_is_too_few_for_batch_normalisation(make: Make, blobs: Dataset, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_one_row_is_enough_without_it_and_for_mimo(make: Make, blobs: Dataset) -> None:
     training = Training(epochs=1, batch_size=1, learning_rate=0.01)
     assert fit(make("single", model=lambda: nn.Linear(4, 3)), blobs, training)
@@ -335,6 +337,7 @@ def test_a_diverging_loss_stops_with_step_rate_and_no_checkpoint_yet(
     assert not (tmp_path / "run").exists(), "nothing half-written"
 
 
+@pytest.mark.slow
 def test_a_later_divergence_names_the_last_good_checkpoint_which_is_good(
     make: Make, blobs: Dataset, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def streamed(tmp_path: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_stopped_and_continued_ends_where_never_stopped_ends(  # noqa: PLR0917
     stored: Dataset, tmp_path: Path, at_step: Any, same_weights: Callable[..., bool], untimed: Any, method: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_stopped_and_continued_ends_where_never_stopped_ends(  # noqa: PLR0917
         fit(make(method), stored, SHORT, seed=3, folder=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_on_streamed_images(
     streamed: Dataset, tmp_path: Path, at_step: Any, same_weights: Callable[..., bool]
 ) -> None:
@@ -91,6 +93,7 @@ def test_stopped_and_continued_on_streamed_images(
     assert same_weights(resumed, whole)
 
 
+@pytest.mark.slow
 def test_streamed_images_without_augmentation(streamed: Dataset) -> None:
     history = fit(make("mimo"), streamed, SHORT)
     assert np.isfinite([row["validation_nll"] for row in history]).all()

@@ -14,6 +14,8 @@ import pytest
 from motet import fit
 from motet.training import read_history
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).with_name("to_be_killed.py")
 CHECKPOINT = Path("checkpoint", "last.safetensors")
 

@@ -23,6 +23,7 @@ CHECKPOINT = Path("checkpoint", "last.safetensors")
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("method", ["single", "mimo", "deep-ensemble"])
+@pytest.mark.slow
 def test_a_signal_within_an_epoch(lab: Any, method: str, number: signal.Signals) -> None:
     expected, rows = lab.never_stopped(method, lab.short)
     stopped = lab.make(method)
@@ -60,6 +61,7 @@ def test_every_optimiser_and_precision(lab: Any, change: dict[str, Any]) -> None
     assert lab.same_weights(resumed, expected)
 
 
+@pytest.mark.slow
 def test_stopped_at_every_single_step(lab: Any) -> None:
     """Also in the last step of an epoch, and of the training: a request to stop is never swallowed."""
     expected, rows = lab.never_stopped("mimo", lab.short)
@@ -196,6 +198,7 @@ def test_early_stopping_that_never_stops_still_keeps_the_best(make: Make, overfi
     assert float(predict_split(ensemble, overfitting, overfitting.validation).nll().mean()) == min(scores)
 
 
+@pytest.mark.slow
 def test_early_stopping_may_look_at_the_error(make: Make, overfitting: Dataset) -> None:
     ensemble = make()
     rows = fit(ensemble, overfitting, replace(PATIENT, epochs=20, early_stopping=20, monitor="error"))

@@ -15,13 +15,13 @@ from motet.training import HistoryRow, read_history
 from motet.training.checkpoint import Position
 from motet.training.devices import make_fabric
 from motet.training.losses import Divergence
+from motet.training.rank_sync import RankSync
 from motet.training.run_folder import RunFolder, checkpoint_path, resume
 from motet.training.steps import Steps
-from motet.training.together import Together
 from motet.training.validation import EarlyStopping
 
 Make = Callable[..., Ensemble]
-ALONE = Together(None)
+ALONE = RankSync(None)
 HISTORY = [HistoryRow(epoch=1, step=4, learning_rate=0.1, train_loss=1.0, validation_nll=0.5, seconds=2.0)]
 
 
@@ -90,7 +90,7 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(
     assert folder.save_is_due, "the first one always"
     real = Divergence.check_weights
 
-    def slow(self: Divergence, ensemble: Ensemble, ranks: Together) -> None:
+    def slow(self: Divergence, ensemble: Ensemble, ranks: RankSync) -> None:
         nonlocal now
         now += 2.0
         real(self, ensemble, ranks)

@@ -9,11 +9,11 @@ from motet import Training
 from motet.errors import TrainingDivergedError
 from motet.training.checkpoint import Position
 from motet.training.losses import Divergence, RunningLoss
+from motet.training.rank_sync import RankSync
 from motet.training.steps import Steps
-from motet.training.together import Together
 
 
-def running(ranks: Together) -> tuple[RunningLoss, Position]:
+def running(ranks: RankSync) -> tuple[RunningLoss, Position]:
     steps = Steps(Training(epochs=2), Position(), per_epoch=20, examples=70)
     return RunningLoss(steps, ranks, Divergence(steps, None)), steps.position
 
@@ -25,8 +25,8 @@ def make_steps(losses: RunningLoss, position: Position, values: list[float]) -> 
 
 
 def test_losses_are_summed_when_they_are_read() -> None:
-    ranks = Together(None)
-    ranks.look_every = 3
+    ranks = RankSync(None)
+    ranks.read_every = 3
     losses, position = running(ranks)
     make_steps(losses, position, [1.0, 2.0])
     assert (losses.should_be_read, position.loss_sum) == (False, 0.0)
@@ -41,7 +41,7 @@ def test_losses_are_summed_when_they_are_read() -> None:
 
 
 def test_the_first_loss_that_is_not_finite_is_named() -> None:
-    losses, position = running(Together(None))
+    losses, position = running(RankSync(None))
     make_steps(losses, position, [1.0, 2.0])
     losses.read()
     make_steps(losses, position, [4.0, math.inf, math.nan])

@@ -69,7 +69,7 @@ HEAD = "epoch,step,learning_rate,train_loss,validation_nll,validation_accuracy,s
         (HEAD.replace("step", "steps") + "1,4,0.1,1.0,0.5,0.5,1\n", "step must be in .*row 1"),
         (
             HEAD.replace("epoch", "epoch,more") + "1,2,4,0.1,1.0,0.5,0.5,1\n",
-            "known fields only, but got the field more",
+            "only known fields, but got the field more",
         ),
     ],
 )

@@ -13,6 +13,9 @@ from typing import Any
 
 import safetensors.torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from small_data import make_blobs
+
 from motet import fit
 from motet.errors import RunInterrupted
 
@@ -67,7 +70,7 @@ def main() -> None:
         if way == "write":
             _wait_in_the_second_write()
         try:
-            fit(ensemble, lab.make_blobs(), lab.SHORT, seed=3, folder=Path(sys.argv[1]) / f"{method}-{way}")
+            fit(ensemble, make_blobs(), lab.SHORT, seed=3, folder=Path(sys.argv[1]) / f"{method}-{way}")
         except RunInterrupted as stop:
             print(stop, flush=True)
 

@@ -21,6 +21,7 @@ def made(case: Case) -> nn.Module:
     return case.make()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", QUICK, ids=str)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_works_on_a_model_or_says_why_not(name: str, case: Case) -> None:

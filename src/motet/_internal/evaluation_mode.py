@@ -1,4 +1,4 @@
-"""Leave a module in the state in which it was found."""
+"""Put a module in evaluation mode, and restore it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put `module` in evaluation mode, and give each submodule its own mode back.
+    """In this context `module` is in evaluation mode; afterwards each submodule has its own mode again.
 
-    ``module.train(before)`` would not do: a user who froze some batch norms in evaluation mode would find them
-    training again.
+    ``module.train(before)`` would not do this: batch norms that the user has frozen in evaluation mode would be in
+    training mode.
     """
     training_itself = module.training
     before = [(part, part.training) for part in module.modules()]
-    # Of a small network in evaluation mode, as in use, setting flags that are set would take longer than a pass.
+    # For a small network that is already in evaluation mode, setting the flags again would take longer than a pass.
     at_work = any(training for _, training in before)
     if at_work:
         module.eval()
@@ -23,7 +23,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         if at_work or module.training:
-            module.train(training_itself)  # for modules that do more than set the flag
+            module.train(training_itself)  # for modules whose `train` does more than set the flag
         for part, training in before:
             if part.training != training:
                 part.training = training

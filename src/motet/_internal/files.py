@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their final name, then renamed."""
+"""Files that are whole or absent: written under a temporary name, then renamed."""
 
 import json
 import math
@@ -14,24 +14,26 @@ from motet.errors import InputError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file in a folder beside `path`, then rename it over `path`.
+    """Let `write` fill a temporary file in the same folder, then rename it to `path`.
 
-    A process killed at any moment leaves either the old file or the new one. When `write` fails (a full disk,
-    say) the half-written file is removed, `path` keeps what it held, and the error goes on to the caller.
+    A process killed at any moment leaves either the old file or the new one. If `write` fails (a full disk, for
+    example), the temporary file is removed, `path` keeps its content, and the error is raised.
 
     Raises:
-        OSError: naming `path`, if the operating system refuses, also where `write` reports that in its own way.
+        OSError: naming `path`, if the operating system reports an error, also if `write` converts it to another
+            exception.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder, because writers have temporary files of their own (safetensors: .tmpXXXXXX), which a kill leaves too.
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    # In a folder, because writers make their own temporary files (safetensors: .tmpXXXXXX), which a kill leaves too.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        beside.mkdir()
-        whole = beside / path.name
+        temporary.mkdir()
+        whole = temporary / path.name
         write(whole)
         with whole.open("rb") as file:
             os.fsync(file.fileno())
-        whole.chmod(beside.stat().st_mode & 0o666)  # what the user's umask leaves; safetensors lets only the owner read
+        # the permissions of the user's umask; safetensors allows only the owner to read
+        whole.chmod(temporary.stat().st_mode & 0o666)
         whole.replace(path)
     except Exception as error:
         number = _system_error(error)
@@ -39,22 +41,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written in `folder`; only that of `write_atomically`."""
-    for beside in folder.glob(".*.part"):
-        shutil.rmtree(beside, ignore_errors=True)
+    """Remove the temporary files of `write_atomically` that killed processes left in `folder`."""
+    for temporary in folder.glob(".*.part"):
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically."""
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def to_json(value: Any) -> str:
-    """`value` as indented JSON; NaN and infinities, which JSON does not have, become null."""
+    """Return `value` as indented JSON; NaN and infinities, which JSON does not have, become null."""
     return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -64,17 +66,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises `InputError` if it is not one."""
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: if it is not a JSON file.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
-            f"{path} must be a whole JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
+            f"{path} must be a complete JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
         ) from error
 
 
 def _system_error(error: Exception) -> int | None:
-    """The operating system's number for what went wrong; safetensors, for one, has it in the message only."""
+    """Return the operating system's error number; safetensors, for example, has it only in the message."""
     if isinstance(error, OSError):
         return error.errno
     match = re.search(r"\(os error (\d+)\)", str(error))

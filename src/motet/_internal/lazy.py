@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def lazy_names(package: str, stub: Path) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
-    """A package's ``__getattr__``, ``__dir__`` and ``__all__``, from the stub file that type checkers read.
+    """Return a package's ``__getattr__``, ``__dir__`` and ``__all__``, from its stub file.
 
     Args:
         package: the package's ``__name__``.
-        stub: its ``__init__.pyi``, in which public names stand as ``from .module import Name as Name`` and submodules
-            as ``from . import module as module``.
+        stub: its ``__init__.pyi``, with public names as ``from .module import Name as Name`` and submodules as ``from .
+            import module as module``.
 
     Returns:
         A ``__getattr__`` that imports a name and keeps it in the package; a ``__dir__``; and ``__all__``, sorted.
@@ -33,7 +33,7 @@ def lazy_names(package: str, stub: Path) -> tuple[Callable[[str], object], Calla
         try:
             module = import_module(module_name)
         except AttributeError as error:
-            # Python would take it for a missing name, and hide it.
+            # Python would treat an AttributeError here as a missing name, and hide it.
             raise ImportError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
         value = module if home is None else getattr(module, name)
         setattr(sys.modules[package], name, value)

@@ -12,15 +12,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 
 T = TypeVar("T")
 
 
 def load_function(reference: str) -> Callable[..., Any]:
-    """The function that `reference` names.
+    """Return the function that `reference` names.
 
-    The current folder is searched first, as ``python`` itself does for a script there.
+    The current folder is searched first, as ``python`` does for a script there.
 
     Raises:
         InputError: if the file, the module or the function does not exist, or importing it fails.
@@ -37,7 +38,7 @@ def load_function(reference: str) -> Callable[..., Any]:
 
 
 def load_class(reference: str, kind: type[T], what: str) -> type[T]:
-    """The class that `reference` names, of which instances can be made.
+    """Return the class that `reference` names, if instances of it can be made.
 
     Args:
         reference: ``module:Class`` or ``file.py:Class``; the current folder is searched first.
@@ -45,8 +46,8 @@ def load_class(reference: str, kind: type[T], what: str) -> type[T]:
         what: what such a class is called in errors, ``"method"``.
 
     Raises:
-        InputError: if the file, the module or the class does not exist, importing it fails, the class is of another
-            kind, or it is abstract.
+        InputError: if the file, the module or the class does not exist, if importing it fails, if it does not derive
+            from `kind`, or if it is abstract.
     """
     place, name = split_reference(reference, "Class")
     module = _load(place, "Class")
@@ -58,7 +59,7 @@ def load_class(reference: str, kind: type[T], what: str) -> type[T]:
         raise InputError(f"{place} must define the class {name}", got="no such class", fix=nearest(name, classes))
     if not issubclass(found, kind):
         raise InputError(
-            f"{reference} must be a {what}",
+            f"{reference} must be {with_article(what)}",
             got=f"a class that does not derive from {kind.__module__}.{kind.__qualname__}",
             fix=f"Derive it: class {name}({kind.__module__}.{kind.__qualname__})",
         )
@@ -71,38 +72,42 @@ def load_class(reference: str, kind: type[T], what: str) -> type[T]:
 
 
 def split_reference(reference: str, what: str) -> tuple[str, str]:
-    """Place and name. Raises `InputError` unless `reference` is ``module:name`` or ``file.py:name``."""
+    """Split a reference ``place:name`` into the place (a module or a file) and the name.
+
+    Raises:
+        InputError: unless `reference` is ``module:name`` or ``file.py:name``.
+    """
     place, colon, name = reference.rpartition(":")
     if not colon or not place or "\0" in place or not name.isidentifier():
         raise InputError(
-            f"a {what.lower()} is named as module:{what} or file.py:{what}",
+            f"{with_article(what.lower())} must be given as module:{what} or file.py:{what}",
             got=repr(reference),
-            fix=f"Put a colon and the {what.lower()}'s name behind the module or file",
+            fix=f"Append a colon and the {what.lower()}'s name to the module or file",
         )
     return place, name
 
 
 def reference_to(kind: type) -> str:
-    """The reference by which `load_class` finds a class of the user's in another process.
+    """Return the reference by which `load_class` finds a user's class in another process.
 
-    By its file where it was loaded from a file, or stands in the script that runs, or beside one of these: relative to
-    the current folder where the file lies in it. By its module otherwise.
+    It names the file if the class was loaded from a file, or is in the script that runs, or in a file in the same
+    folder as one of these; relative to the current folder if the file is inside it. Otherwise it names the module.
 
     Raises:
-        InputError: for a class that cannot be found so: inside a function or another class, or not in a file.
+        InputError: for a class that cannot be found in this way: inside a function or another class, or not in a file.
     """
     if "." in kind.__qualname__:
         raise InputError(
-            "a class that a record names must stand at the top of a file",
+            "a class that a record names must be defined at the top level of a file",
             got=f"{kind.__qualname__.replace('.<locals>', '')} inside a function or class",
-            fix="Move it out of there",
+            fix="Move it to the top level of the file",
         )
     module = sys.modules.get(kind.__module__)
     held = None if module is None else vars(module).get("__file__")
     file = None if held is None else Path(held).resolve()
     if kind.__module__ == "__main__" and file is None:
         raise InputError(
-            "a class that a record names must stand in a file, where another process finds it",
+            "a class that a record names must be defined in a file, where another process finds it",
             got=f"{kind.__name__}, defined in an interactive session",
             fix="Put it into a file and import it",
         )
@@ -114,7 +119,7 @@ def reference_to(kind: type) -> str:
 
 
 def loaded_module(place: str) -> ModuleType | None:
-    """The module that is `place`, a module's name or a Python file, if it has been imported already."""
+    """Return the module with this name or from this Python file if it has already been imported, otherwise None."""
     if not place.endswith(".py"):
         return sys.modules.get(place)
     path = Path(place).expanduser().resolve()
@@ -126,9 +131,9 @@ def loaded_module(place: str) -> ModuleType | None:
 
 
 def file_of(place: str) -> Path | None:
-    """The file of `place`, a module's name or a Python file; None where there is none.
+    """Return the file of `place`, a module's name or a Python file; None if there is none.
 
-    Finding a module that has not been imported imports the packages that it stands in.
+    Finding a module that has not been imported imports the packages that contain it.
     """
     if place.endswith(".py"):
         return Path(place).expanduser()
@@ -148,8 +153,8 @@ def _is_by_file(module: str, file: Path) -> bool:
     if module == "__main__" or module.startswith(_FILE_MODULE):
         return True
     main = vars(sys.modules["__main__"]).get("__file__")
-    beside = {*_neighbours, *([] if main is None else [str(Path(main).resolve().parent)])}
-    return "." not in module and str(file.parent) in beside and file.parent != Path.cwd().resolve()
+    script_folders = {*_neighbours, *([] if main is None else [str(Path(main).resolve().parent)])}
+    return "." not in module and str(file.parent) in script_folders and file.parent != Path.cwd().resolve()
 
 
 def _load(place: str, what: str) -> ModuleType:
@@ -158,18 +163,20 @@ def _load(place: str, what: str) -> ModuleType:
 
 _FILE_MODULE = "_motet_file_"
 _neighbours: set[str] = set()
-"""Folders of files that were loaded: what these import from there is found there."""
+"""Folders of loaded files, from which these files' own imports are resolved."""
 
 
 def _load_file(place: str, what: str) -> ModuleType:
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         raise InputError(
-            f"the file of a {what.lower()} must exist", got=place, fix=f"Check the path: it was looked for at {path}"
+            f"the file of {with_article(what.lower())} must exist",
+            got=place,
+            fix=f"Check the path: it was looked for at {path}",
         )
     if (known := loaded_module(place)) is not None:
         return known
-    # A name of its own for each file, so that two files called model.py do not share one module.
+    # A separate name for each file, so that two files called model.py do not share one module.
     name = f"{_FILE_MODULE}{path.stem}_{abs(hash(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -182,9 +189,9 @@ def _load_file(place: str, what: str) -> ModuleType:
             spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception | SystemExit):  # Ctrl-C, say
+        if not isinstance(error, Exception | SystemExit):  # for example Ctrl-C
             raise
-        raise _import_failed(place, error, f"Mend the file; python {place} shows the whole error") from error
+        raise _import_failed(place, error, f"Correct the file; python {place} shows the whole error") from error
     return module
 
 
@@ -193,7 +200,7 @@ def _load_module(place: str, what: str) -> ModuleType:
         with _searched_first(Path.cwd()):
             return importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise _import_failed(place, error, f"Mend the import, or give a file: path/to/file.py:{what}") from error
+        raise _import_failed(place, error, f"Correct the import, or pass a file: path/to/file.py:{what}") from error
 
 
 def _import_failed(place: str, error: BaseException, fix: str) -> InputError:
@@ -201,7 +208,7 @@ def _import_failed(place: str, error: BaseException, fix: str) -> InputError:
 
 
 def describe_error(error: BaseException) -> str:
-    """``NameError: name 'x' is not defined (my.py, line 3)``, with the last line outside of motet and of libraries."""
+    """Return ``NameError: name 'x' is not defined (my.py, line 3)``, with the last line outside motet and libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not re.search(_NOT_THE_USERS, Path(frame.filename).as_posix())]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
@@ -209,28 +216,28 @@ def describe_error(error: BaseException) -> str:
 
 
 def is_raised_in(error: BaseException, kind: type) -> bool:
-    """Whether the error came through the file that the class stands in."""
+    """Whether the error was raised in or through the file of the class."""
     module = sys.modules.get(kind.__module__)
     file = None if module is None else vars(module).get("__file__")
     return file is not None and any(frame.filename == file for frame in traceback.extract_tb(error.__traceback__))
 
 
-# Installed packages, the standard library's importer, and this package wherever it lies.
+# Installed packages, the standard library's importer, and this package wherever it is installed.
 _NOT_THE_USERS = r"site-packages/|^<|/importlib/|^" + re.escape(Path(__file__).parents[1].as_posix()) + "/"
 
 
 @contextmanager
 def _searched_first(folder: Path) -> Iterator[None]:
-    """Import from `folder` before anywhere else, and afterwards still from there, but after everywhere else.
+    """In this context imports search `folder` first; afterwards they still search it, but last.
 
-    So a function of the user's may import its neighbours when it is called, and hides none of ours by then.
+    So a user's function can import modules from its folder when it is called, without hiding other modules.
     """
     place = str(folder)
     sys.path.insert(0, place)
     try:
         yield
     finally:
-        if place in sys.path:  # what was imported may have changed the path
+        if place in sys.path:  # the imported module may have changed the path
             sys.path.remove(place)
         if place not in sys.path:
             sys.path.append(place)

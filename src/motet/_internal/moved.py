@@ -6,7 +6,7 @@ from importlib import import_module
 
 
 def moved_names(module: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """A module's ``__getattr__`` for names that have moved elsewhere.
+    """Return a module's ``__getattr__`` for names that have moved.
 
     Args:
         module: the module's ``__name__``.

@@ -1,4 +1,4 @@
-"""The user's own code that records name: what a record says of it, and when it may be executed."""
+"""The user's own code in records: how a record names it, and when it may be executed."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from motet._internal.loading import (
     reference_to,
     split_reference,
 )
+from motet._internal.wording import with_article
 from motet.errors import InputError
 
 T = TypeVar("T")
@@ -26,11 +27,11 @@ class Source:
 
     Attributes:
         file: its name.
-        sha256: of its content, in hexadecimal.
+        sha256: the hash of its content, in hexadecimal.
         text: its content.
     """
 
-    # A record as those of `typed_records`. The core does without pydantic, which takes long to import.
+    # A record like those of `typed_records`. The core does not import pydantic, which takes long to import.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     file: str
@@ -39,21 +40,21 @@ class Source:
 
 
 class UntrustedCodeError(InputError):
-    """Reading a record would execute a file that nobody has said is trusted."""
+    """Raised if reading a record would execute a file that is not trusted."""
 
 
 def is_own(kind: type) -> bool:
-    """Whether the class is motet's own, and not the user's."""
+    """Whether the class is one of motet's, and not the user's."""
     return kind.__module__.partition(".")[0] == "motet"
 
 
 def name_in_record(kind: type) -> str:
-    """How a record names the class: motet's own by its name, the user's by its reference, see `reference_to`."""
+    """Return the name of the class in records: its own name for motet's classes, its reference for the user's."""
     return kind.__name__ if is_own(kind) else reference_to(kind)
 
 
-def shown(kind: type) -> str:
-    """The class as the user may have named it, for errors."""
+def class_name(kind: type) -> str:
+    """Return the name of the class for errors, as the user may have written it."""
     try:
         return name_in_record(kind)
     except InputError:
@@ -61,7 +62,16 @@ def shown(kind: type) -> str:
 
 
 def make(kind: type[T], reference: str, what: str) -> T:
-    """An instance of a class of settings that was named, with its defaults. Raises `InputError` if it has none."""
+    """Return an instance of a settings class that the user named, with its defaults.
+
+    Args:
+        kind: the class.
+        reference: the name that the user gave, for the error.
+        what: what such a class is called in errors.
+
+    Raises:
+        InputError: if it has settings without defaults, or cannot be made.
+    """
     needed = [
         item.name
         for item in (fields(kind) if is_dataclass(kind) else ())
@@ -69,7 +79,7 @@ def make(kind: type[T], reference: str, what: str) -> T:
     ]
     if needed:
         raise InputError(
-            f"a {what} that is named needs defaults for all its settings",
+            f"{with_article(what)} that is given by name needs defaults for all its settings",
             got=f"{reference} without one for {', '.join(needed)}",
             fix=f"Give {'it' if len(needed) == 1 else 'them'} a default, or set it in a recipe and use motet run",
         )
@@ -79,14 +89,14 @@ def make(kind: type[T], reference: str, what: str) -> T:
         raise
     except Exception as error:
         raise InputError(
-            f"a {what} that is named must be one that can be made without arguments",
+            f"{with_article(what)} that is given by name must work without arguments",
             got=f"{reference}: {describe_error(error)}",
-            fix="Mend the class",
+            fix="Correct the class",
         ) from error
 
 
 def own_classes(settings: Any) -> Iterator[type]:
-    """The user's classes among some settings and all settings in them."""
+    """Yield the user's classes among some settings and the settings inside them."""
     if is_dataclass(settings) and not isinstance(settings, type):
         if not is_own(type(settings)):
             yield type(settings)
@@ -98,7 +108,7 @@ def own_classes(settings: Any) -> Iterator[type]:
 
 
 def read_sources(references: Sequence[str]) -> tuple[Source, ...]:
-    """The user's files that these references lead to, in order, each once; nothing of installed packages."""
+    """Return the user's files behind these references, in order, each once; none of installed packages."""
     found: dict[Path, Source] = {}
     for reference in references:
         file = file_of(reference.rpartition(":")[0])
@@ -114,7 +124,9 @@ def read_sources(references: Sequence[str]) -> tuple[Source, ...]:
 
 
 def changed_file(held: Sequence[Source], now: Sequence[Source]) -> str | None:
-    """Name of the first of the files `now` that is not among those that a record holds; None where it holds none."""
+    """Return the first file of `now` that is not among those of a record; None if the record holds none, or all
+    match.
+    """
     known = {each.sha256 for each in held}
     return next((each.file for each in now if known and each.sha256 not in known), None)
 
@@ -122,12 +134,12 @@ def changed_file(held: Sequence[Source], now: Sequence[Source]) -> str | None:
 @final
 @dataclass(frozen=True, kw_only=True)
 class RecordedCode:
-    """What may be executed of the code that a record names.
+    """The code named by a record, and whether it may be executed.
 
     Attributes:
-        trusted: whether the user trusts it. A class of a module that has been imported already needs no trust.
+        trusted: whether the user trusts it. Classes of modules that are already imported need no trust.
         source: the record's files.
-        where: the record's place, for errors.
+        where: the name of the record in errors.
     """
 
     trusted: bool = False
@@ -135,11 +147,11 @@ class RecordedCode:
     where: str = "this record"
 
     def load(self, reference: str) -> type:
-        """The class that `reference` names.
+        """Return the class that `reference` names.
 
         Raises:
-            UntrustedCodeError: if that would execute a file, and it is not trusted.
-            InputError: if there is no such class, or the file was changed since the record was made.
+            UntrustedCodeError: if that would execute a file that is not trusted.
+            InputError: if there is no such class, or if the file has changed since the record was made.
         """
         self.allow(reference)
         self._check_unchanged(reference)
@@ -147,20 +159,24 @@ class RecordedCode:
             found: type = load_class(reference, object, "class of settings")
         except InputError as error:
             raise InputError(
-                f"the class that {self.where} names must still be there",
+                f"the class that {self.where} names must still exist",
                 got=f"{reference}: {error.requirement}, but got {error.got}",
-                fix="Bring it back as it was when the run was made, or start from the folder where it was made",
+                fix="Restore it as it was when the run was made, or start in the folder where the run was made",
             ) from error
         if not is_dataclass(found):
             raise InputError(
-                f"the class that {self.where} names must be one of settings",
-                got=f"{reference}, which is no dataclass",
-                fix="Bring back the record as motet wrote it",
+                f"the class that {self.where} names must be a dataclass of settings",
+                got=f"{reference}, which is not a dataclass",
+                fix="Restore the record as motet wrote it",
             )
         return found
 
     def allow(self, reference: str, *, ask: bool = True) -> None:
-        """Raise `UntrustedCodeError` where reading would execute a file that is not trusted, if we `ask` at all."""
+        """Check that reading may execute the code of `reference`.
+
+        Raises:
+            UntrustedCodeError: if it would execute a file that is not trusted, and `ask` is True.
+        """
         place, _ = split_reference(reference, "Class")
         if self.trusted or not ask or loaded_module(place) is not None:
             return
@@ -178,9 +194,15 @@ class RecordedCode:
 
 
 def source_changed(what: str, file: str, where: object) -> InputError:
-    """The error for a run whose own code was changed since."""
+    """Return the error for a run whose own code has changed.
+
+    Args:
+        what: what the file defines, ``"model"``.
+        file: the name of the file.
+        where: the record with the original text.
+    """
     return InputError(
-        f"a run must be evaluated with its own {what}",
-        got=f"{file}, which was changed since",
-        fix=f"Bring it back to what stands under source in {where}",
+        f"a run must be evaluated with the {what} that it was made with",
+        got=f"{file}, which was changed after the run",
+        fix=f"Restore the file from its text, which is in the field source of {where}",
     )

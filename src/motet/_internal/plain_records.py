@@ -1,4 +1,4 @@
-"""Frozen dataclasses of settings as plain data, and back."""
+"""Convert frozen dataclasses of settings to plain data, and back."""
 
 import json
 import math
@@ -9,23 +9,25 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from motet._internal.loading import describe_error
+from motet._internal.renamed_settings import with_new_names
+from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 
 Name = Callable[[type], str]
 Load = Callable[[str], type]
 
-_FIX = "Bring back the record as motet wrote it, or run again"
+_FIX = "Restore the record as motet wrote it, or run again"
 
 
 def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict[str, Any]:
-    """A settings dataclass as plain data for JSON, each dataclass with its type's name under ``"type"``.
+    """Return a settings dataclass as plain data for JSON, with the name of its type under ``"type"``.
 
     Args:
         settings: an instance of a dataclass.
-        name: gives the name of a type. A name with a colon is one for `from_record`'s `load`.
+        name: returns the name of a type. A name with a colon is resolved by `from_record`'s `load`.
 
     Raises:
-        InputError: naming the field, for a value that a record cannot hold and give back as it was.
+        InputError: naming the field, for a value that a record cannot restore exactly.
     """
     record: dict[str, Any] = {"type": name(type(settings))}
     for item in fields(settings):
@@ -35,19 +37,19 @@ def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict
 
 
 def from_record(record: dict[str, Any], known: Iterable[type], *, load: Load | None = None) -> Any:
-    """The settings that `to_record` made `record` from.
+    """Return the settings in a record made by `to_record`.
 
     Args:
         record: plain data.
-        known: the dataclasses that may stand in it, by their names.
-        load: gives the class of a name with a colon, ``module:Class``, or raises `InputError`. Without it there is
-            none, and nothing is ever imported.
+        known: the dataclasses that the record may contain.
+        load: returns the class of a name with a colon, ``module:Class``, or raises `InputError`. Without it such names
+            are refused, and nothing is imported.
 
     Raises:
-        InputError: naming the field, if a type or a field is unknown, a field is missing, or a value has another type
-            than the field or is one that the settings refuse. An int may stand for a float.
+        InputError: naming the field, if a type or a field is unknown, a field is missing, a value has another type than
+            the field, or the settings refuse it. An int is accepted for a float.
     """
-    return _read(record, {kind.__name__: kind for kind in known}, load, (), "a record")
+    return _read(with_new_names(record), {kind.__name__: kind for kind in known}, load, (), "a record")
 
 
 def _plain(value: Any, name: Name, where: str) -> Any:
@@ -61,7 +63,7 @@ def _plain(value: Any, name: Name, where: str) -> Any:
     raise InputError(
         f"{where} must be a setting that a record can hold: a finite number, text, a bool, None, a tuple of these, "
         "or a dataclass of settings",
-        got=f"a {type(value).__name__}, {shown if len(shown) <= 60 else shown[:57] + '...'}",
+        got=f"{with_article(type(value).__name__)}, {shown if len(shown) <= 60 else shown[:57] + '...'}",
         fix="Give the field such a type",
     )
 
@@ -71,7 +73,7 @@ def _read(record: object, types: dict[str, type], load: Load | None, allowed: tu
     name = record["type"] if isinstance(record, dict) else ""
     if allowed and not issubclass(kind, allowed):
         wanted = " or ".join(each.__name__ for each in allowed)
-        raise InputError(f"{where} must be a {wanted}", got=f"a {name}", fix=_FIX)
+        raise InputError(f"{where} must be a record of {wanted}", got=f"a record of {name}", fix=_FIX)
     _check_fields(kind, given, name)
     hints = _hints(kind)
 
@@ -85,12 +87,12 @@ def _read(record: object, types: dict[str, type], load: Load | None, allowed: tu
         raise
     except Exception as error:
         raise InputError(
-            f"{name} must accept the settings of its record", got=describe_error(error), fix=_FIX
+            f"the settings in a record of {name} must be valid", got=describe_error(error), fix=_FIX
         ) from error
 
 
 def _kind_of(record: object, types: dict[str, type], load: Load | None) -> tuple[type, dict[str, Any]]:
-    """The class that a record names, and the record's fields without the name."""
+    """Return the class that a record names, and the record's fields without the name."""
     name = record.get("type") if isinstance(record, dict) else None
     if not isinstance(record, dict) or not isinstance(name, str):
         raise InputError("a record must name a known type", got=repr(name), fix=nearest(str(name), types))
@@ -103,20 +105,24 @@ def _kind_of(record: object, types: dict[str, type], load: Load | None) -> tuple
 
 
 def _check_fields(kind: type, given: dict[str, Any], name: str) -> None:
-    """Raise `InputError` unless a record has all fields of its class that need a value, and no others."""
+    """Raise `InputError` unless a record has all required fields of its class, and no unknown ones."""
     kinds: dict[str, Field[Any]] = {item.name: item for item in fields(kind) if item.init}
     if unknown := [key for key in given if key not in kinds]:
-        raise InputError(f"a record of {name} must have its fields", got=f"the unknown field {unknown[0]}", fix=_NEWER)
+        raise InputError(
+            f"a record of {name} must have only its fields", got=f"the unknown field {unknown[0]}", fix=_NEWER
+        )
     needed = [key for key, item in kinds.items() if item.default is MISSING and item.default_factory is MISSING]
     if missing := [key for key in needed if key not in given]:
-        raise InputError(f"a record of {name} must have its fields", got=f"none called {missing[0]}", fix=_NEWER)
+        raise InputError(
+            f"a record of {name} must have all its fields", got=f"no field called {missing[0]}", fix=_NEWER
+        )
 
 
 _NEWER = "Use the version of motet that wrote it"
 
 
 def _value(value: Any, hint: Any, where: str, read: Callable[[Any, Any, str], Any]) -> Any:
-    """A field's value: settings in it are read as such; all else must have the field's type, as JSON has it."""
+    """Return a field's value: nested settings are read as records; other values must have the field's type."""
     if isinstance(value, dict) and (_classes(hint) or _adapter(_of_plain_data(hint)) is None):
         return read(value, hint, where)
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
@@ -138,19 +144,20 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if adapter is None:
         return tuple(value) if isinstance(value, list) else value
     try:
-        # Through JSON text: strict, it takes lists for tuples and ints for floats, but no text or bool for a number.
+        # Through JSON text: in strict mode it accepts lists for tuples and ints for floats, but no text or bool for a
+        # number.
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         wanted = first["msg"].removeprefix("Input should be ").replace("a valid array", "a list")
         raise InputError(f"{where} must be {wanted}", got=got, fix=_FIX) from error
-    except Exception as error:  # a class of settings deep inside the type, which pydantic tries to make itself
+    except Exception as error:  # a settings class deep inside the type, which pydantic tries to make itself
         raise InputError(f"{where} must have the type of its field", got=describe_error(error), fix=_FIX) from error
 
 
 @cache
 def _adapter(hint: Any) -> Any:
-    """What validates values of that type; None where pydantic knows no way."""
+    """Return the validator for values of that type; None if pydantic has none."""
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
     if hint is Any:
@@ -162,7 +169,7 @@ def _adapter(hint: Any) -> Any:
 
 
 def _of_plain_data(hint: Any) -> Any:
-    """The type without the settings in it, which are never among plain values; an empty tuple if nothing is left."""
+    """Return the type without the settings classes in it; an empty tuple if nothing is left."""
     if get_origin(hint) in (Union, UnionType):
         options = tuple(option for option in get_args(hint) if not is_dataclass(option))
         return Union[options] if options else ()  # noqa: UP007 - of a tuple
@@ -171,7 +178,7 @@ def _of_plain_data(hint: Any) -> Any:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; none where they cannot be found out."""
+    """Return the types of a dataclass's fields; none if they cannot be resolved."""
     try:
         return get_type_hints(kind, include_extras=True)
     except (NameError, TypeError, AttributeError):
@@ -179,7 +186,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _classes(hint: Any) -> list[type]:
-    """The classes that a nested record may become; none where anything may."""
+    """Return the classes that a nested record may have; none if all are allowed."""
     if get_origin(hint) is Annotated:
         return _classes(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses that are written as JSON, and validated by their types when they are read back."""
+"""Records: frozen dataclasses that are written as JSON, and validated by their types when they are read."""
 
 import json
 import math
@@ -17,10 +17,10 @@ from motet._internal.files import write_text
 from motet.errors import InputError
 
 SCHEMA_VERSION = 1
-"""Version of the layout of all records. It rises when a field changes its meaning or disappears."""
+"""The version of the layout of all records. It increases when a field changes its meaning or is removed."""
 
-FIX = "Bring back the file as motet wrote it, or move it away and run again"
-"""What to do about a damaged file that a run can make again."""
+FIX = "Restore the file as motet wrote it, or move it away and run again"
+"""The advice for a damaged file that a run can make again."""
 
 T = TypeVar("T")
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -36,7 +36,7 @@ def _not_negative(value: float) -> float:
 
 
 def _at_most_one(value: float) -> float:
-    if value > 1 + 1e-4:  # a mean of float32 ones may be a little more
+    if value > 1 + 1e-4:  # a mean of float32 values may be slightly larger
         raise ValueError("at most 1")
     return value
 
@@ -46,17 +46,18 @@ Amount = Annotated[Number, AfterValidator(_not_negative)]
 Share = Annotated[Amount, AfterValidator(_at_most_one)]
 """A number from 0 to 1, or NaN."""
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""A whole number from 0."""
+"""An integer of at least 0."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(kind: type[T]) -> type[T]:
     """Class decorator: a frozen, keyword-only dataclass whose fields are validated when it is read from JSON.
 
-    A value of another type than the field's annotation is refused, and so are unknown fields. Lists become tuples where
-    a tuple is declared. Making one in Python is validated too, less strictly: an int may stand for a float.
+    A value of another type than the field's annotation is refused, and so are unknown fields. Lists become tuples if a
+    tuple is declared. Instances made in Python are validated too, less strictly: an int is accepted for a float.
 
-    Records used to be dictionaries: ``record["rows"]`` works as ``record.rows`` does, with a `DeprecationWarning`.
+    Records were dictionaries in earlier versions: ``record["rows"]`` still works like ``record.rows``, with a
+    `DeprecationWarning`.
     """
     if not hasattr(kind, "__getitem__"):
         kind.__getitem__ = _by_name  # type: ignore[index]
@@ -70,7 +71,7 @@ def _by_name(self: object, name: str) -> Any:
     if name not in {item.name for item in fields(cast(Any, self))}:
         raise KeyError(name)
     warnings.warn(
-        f"{kind} is no dictionary any more: use .{name} instead of [{name!r}]. This will be removed in motet 1.0.",
+        f"{kind} is no longer a dictionary: use .{name} instead of [{name!r}]. This will be removed in motet 1.0.",
         DeprecationWarning,
         stacklevel=2,
     )
@@ -78,12 +79,12 @@ def _by_name(self: object, name: str) -> Any:
 
 
 def absent() -> Any:
-    """The default of a field that is None, and left out of the JSON, where it does not apply."""
+    """Return the default for an optional field: None, which is left out of the JSON."""
     return field(default=None, metadata={"absent": True})
 
 
 def to_plain(value: Any) -> Any:
-    """A record as plain data for JSON: dictionaries, lists, text and numbers; NaN and infinities become None."""
+    """Return a record as plain data for JSON: dictionaries, lists, text and numbers; NaN and infinities become None."""
     if is_dataclass(value) and not isinstance(value, type):
         held = [(item, getattr(value, item.name)) for item in fields(value)]
         return {
@@ -101,53 +102,69 @@ def to_plain(value: Any) -> Any:
 
 
 def record_content(value: Any) -> dict[str, Any]:
-    """A record as plain data, with the schema's version first."""
+    """Return a record as plain data, with the schema version first."""
     return {"schema_version": SCHEMA_VERSION, **to_plain(value)}
 
 
 def record_json(value: Any) -> str:
-    """A record as indented JSON, with the schema's version first."""
+    """Return a record as indented JSON, with the schema version first."""
     return json.dumps(record_content(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_record(path: Path, value: Any) -> None:
-    """Write a record to `path` as `record_json` has it; the file is whole or absent."""
+    """Write a record to `path` as JSON; the file is whole or absent."""
     write_text(path, record_json(value))
 
 
 def read_record(path: Path, kind: type[T], *, upgrade: Upgrade | None = None, fix: str = FIX) -> T:
-    """The record of type `kind` in the JSON file at `path`.
+    """Read a record of type `kind` from a JSON file.
 
     Args:
         path: the file.
         kind: a class decorated with `record`.
-        upgrade: brings the content of a file without a schema version, of before there was one, to today's layout.
-        fix: what errors advise to do.
+        upgrade: converts the content of a file without a schema version to the current layout.
+        fix: the advice in errors.
 
     Raises:
-        InputError: naming the file and the field, if the file is no whole JSON object, was written by a newer motet, or
-            has a field that is missing, unknown, of another type or out of range.
+        InputError: naming the file and the field, if the file is not a whole JSON object, was written by a newer motet,
+            or has a field that is missing, unknown, of another type or out of range.
         OSError: if the file cannot be read.
     """
     return from_plain(read_plain(path, fix=fix), kind, where=str(path), upgrade=upgrade, fix=fix)
 
 
 def read_plain(path: Path, *, fix: str = FIX) -> object:
-    """What a JSON file holds. Raises `InputError` if it is damaged, and `OSError` if it cannot be read."""
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: if it is damaged.
+        OSError: if it cannot be read.
+    """
     try:
         return cast(object, json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} must be a whole JSON file", got=f"a damaged one ({error})", fix=fix) from error
+        raise InputError(f"{path} must be a complete JSON file", got=f"a damaged one ({error})", fix=fix) from error
 
 
 def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade | None = None, fix: str = FIX) -> T:
-    """The record that `to_plain` made `content` from; `where` names its place in errors. See `read_record`."""
+    """Return the record in plain data made by `to_plain`.
+
+    Args:
+        content: plain data.
+        kind: a class decorated with `record`.
+        where: the name of the content in errors.
+        upgrade: see `read_record`.
+        fix: see `read_record`.
+
+    Raises:
+        InputError: see `read_record`.
+    """
     if not isinstance(content, Mapping):
         raise InputError(f"{where} must hold a record", got=short(content), fix=fix)
     content = dict(content)
     version = content.pop("schema_version", 0)
     if type(version) is not int or version < 0:
-        raise InputError(f"schema_version in {where} must be a whole number", got=short(version), fix=fix)
+        raise InputError(f"schema_version in {where} must be an integer", got=short(version), fix=fix)
     if version > SCHEMA_VERSION:
         raise InputError(
             f"schema_version in {where} must be at most {SCHEMA_VERSION}",
@@ -166,11 +183,11 @@ def from_plain(content: object, kind: type[T], *, where: str, upgrade: Upgrade |
     try:
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{where} must hold plain data, as JSON has it", got=str(error), fix=fix) from error
+        raise InputError(f"{where} must contain only plain data, as in JSON", got=str(error), fix=fix) from error
     if "\\ud" in text:  # the beginning of a surrogate's escape
         _check_text(content, where, fix)
     try:
-        # Through JSON text: its strict mode takes lists for tuples, and text for paths, but no text for numbers.
+        # Through JSON text: strict mode accepts lists for tuples, and text for paths, but no text for numbers.
         found: T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:
         raise _as_input_error(error, where, fix) from error
@@ -183,13 +200,13 @@ def _adapter(kind: Any) -> Any:
 
 
 def _check_text(value: object, where: str, fix: str, place: str = "") -> None:
-    """Raise `InputError` for lone surrogates: JSON can hold them, but no file in UTF-8."""
+    """Raise `InputError` for lone surrogates, which JSON can hold, but not a file in UTF-8."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{place} in {where} must hold whole characters", got=short(ascii(value)), fix=fix
+                f"{place} in {where} must hold valid Unicode text", got=short(ascii(value)), fix=fix
             ) from error
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -206,13 +223,13 @@ def _as_input_error(error: ValidationError, where: str, fix: str) -> InputError:
     if first["type"] == "missing":
         return InputError(f"{place} must be in {where}", got="no such field", fix=fix)
     if first["type"].startswith("unexpected"):
-        return InputError(f"{where} must hold known fields only", got=f"the field {place}", fix=fix)
+        return InputError(f"{where} must hold only known fields", got=f"the field {place}", fix=fix)
     # pydantic says "Input should be a valid number", "Tuple should have at least 1 item", "Value error, ...".
     requirement = re.sub(r"^\w+ should ", "", re.sub(r"^Value error, ", "be ", first["msg"]))
     return InputError(f"{place} in {where} must {requirement}", got=short(first["input"]), fix=fix)
 
 
 def short(value: object) -> str:
-    """A value as Python writes it, cut so that it fits into an error message."""
+    """Return the ``repr`` of a value, shortened for an error message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

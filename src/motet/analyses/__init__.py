@@ -1,4 +1,4 @@
-"""What can be found out about an ensemble from its predictions: whom to leave out, when to stop, what losing costs."""
+"""Analyses of an ensemble's predictions: members to leave out, stopping early, and the cost of losing members."""
 
 from motet.analyses.fit_budget import fit_budget
 from motet.inference.lost_members import Dropped, drop_at_random, drop_numbers

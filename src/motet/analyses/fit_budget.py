@@ -1,4 +1,4 @@
-"""Find the confidence at which examples leave, so that a budget is met."""
+"""Find the confidence at which examples stop, so that a budget is met."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from motet.inference.budget import Budget, Unit
 from motet.likelihoods import Categorical
 from motet.metrics.cost import counting
 
-# What torch's kernels do to probabilities for another number of rows, half precision included, is far below.
+# Far above the effect of the number of rows on probabilities in torch's kernels, including half precision.
 _SAME = 0.02
 _ROUNDS = 5
 
@@ -30,30 +30,32 @@ def fit_budget(
     unit: Unit = "flops",
     batch_size: int = 256,
 ) -> Budget:
-    """Thresholds with which `Ensemble.budgeted` spends at most `budget` on an example, on average over `x`.
+    """Return thresholds with which `Ensemble.budgeted` costs at most `budget` per example, on average over `x`.
 
-    All steps have the same threshold, the highest with which the expected cost is met: an example runs until the
-    combined prediction is so confident. So a larger budget never takes a member or an exit from any example, which
-    thresholds fitted for each step apart (as those of MSDNet) do not promise. Where confidences are tied, as where they
-    are 1 after rounding, some of the budget is left.
+    All steps have the same threshold: the highest one whose expected cost is within the budget. An example runs until
+    the combined prediction is confident enough. A larger budget therefore never removes a member or an exit from any
+    example; thresholds fitted separately for each step (as in MSDNet) do not guarantee that. If confidences are tied,
+    for example at 1 after rounding, part of the budget is unused.
 
     Args:
-        ensemble: for classes. Fold it first if it will be folded where it is used: costs are those of this one.
-        x: validation inputs ``(B, ...)``; examples that were not trained on, and like those to come.
-        budget: per example, in `unit`. At least the first step's cost; above the cost of all steps, all are run.
-        unit: ``"flops"``, floating-point operations as `motet.metrics.flops` counts them, or ``"seconds"``, measured
-            here and now on `batch_size` rows.
-        batch_size: rows at a time.
+        ensemble: an ensemble with class probabilities. If it will be folded where it is used, fold it first, because
+            costs are those of this ensemble.
+        x: validation inputs ``(B, ...)``: examples that were not used for training, and that are like future inputs.
+        budget: the cost per example, in `unit`. At least the first step's cost; above the cost of all steps, all are
+            run.
+        unit: ``"flops"``, floating-point operations as counted by `motet.metrics.flops`, or ``"seconds"``, measured on
+            this machine with `batch_size` rows.
+        batch_size: rows per forward pass.
 
     Raises:
-        InputError: for another likelihood, a budget below the first step's cost, no inputs, another unit, and for a
-            model with exits whose rows cannot leave in the middle, because it goes back to its input's length.
+        InputError: for another likelihood, a budget below the first step's cost, no inputs, another unit, and a model
+            with exits whose rows cannot stop in the middle, because it uses the length of its input again.
     """
     if not isinstance(ensemble.likelihood, Categorical):
         raise InputError(
-            "a budget is shared by confidence, which needs class probabilities",
+            "a budget needs class probabilities, because an example stops when its confidence is high enough",
             got=f"an ensemble under {type(ensemble.likelihood).__name__}",
-            fix="Use predict(x, members=k), which gives all examples as many",
+            fix="Use predict(x, members=k), with k members for every example",
         )
     if unit not in get_args(Unit):
         raise InputError(
@@ -61,7 +63,7 @@ def fit_budget(
         )
     if len(x) == 0 or batch_size < 1:
         raise InputError(
-            "a budget needs inputs to be fitted on, and at least one row at a time",
+            "fitting a budget needs at least one input, and a batch_size of at least 1",
             got=f"{len(x)} inputs and batch_size={batch_size}",
             fix="Pass validation inputs",
         )
@@ -71,7 +73,7 @@ def fit_budget(
         raise InputError(
             f"a budget must cover the first step, {costs[0]:g} {unit} per example",
             got=f"budget={budget!r}",
-            fix=f"Pass from {costs[0]:g} to {sum(costs):g}, which is all {len(costs)} steps",
+            fix=f"Pass a budget from {costs[0]:g} to {sum(costs):g}, the cost of all {len(costs)} steps",
         )
     confidence_SB = confidences(ensemble, x, batch_size=batch_size)
     threshold, expected = best_threshold(confidence_SB, costs, budget)
@@ -81,7 +83,13 @@ def fit_budget(
 def confidences(
     ensemble: Ensemble, x: Shaped[Tensor, "batch ..."], *, batch_size: int = 256
 ) -> Float[Tensor, "step batch"]:
-    """The confidence of every example's combined prediction after each step."""
+    """Return the confidence of every example's combined prediction after each step.
+
+    Args:
+        ensemble: an ensemble with class probabilities.
+        x: inputs ``(B, ...)``.
+        batch_size: rows per forward pass.
+    """
     parts = [
         torch.stack([prediction.confidence.double() for prediction in ensemble.anytime(some)])
         for some in x.split(batch_size)
@@ -92,23 +100,28 @@ def confidences(
 def best_threshold(
     confidence_SB: Float[Tensor, "step batch"], costs: Sequence[float], budget: float
 ) -> tuple[float, float]:
-    """A threshold for all steps whose mean cost is the highest within `budget`, and that cost.
+    """Return the threshold for all steps with the highest mean cost within `budget`, and that cost.
 
     An example takes step t + 1 if its largest confidence so far is below the threshold. The cost is a step function of
-    the threshold that rises at the confidences, so that only these, and infinity, need be looked at.
+    the threshold that increases at the confidences, so only these and infinity need to be tried.
+
+    Args:
+        confidence_SB: the confidence of each example after each step.
+        costs: the cost of each step.
+        budget: the largest mean cost.
     """
     rows = confidence_SB.shape[1]
     so_far_SB = confidence_SB[:-1].cummax(dim=0).values if len(confidence_SB) > 1 else confidence_SB[:0]
     levels = torch.cat([so_far_SB.flatten().unique(), so_far_SB.new_tensor([math.inf])])
     expected = torch.full_like(levels, costs[0])
     for own_B, cost in zip(so_far_SB, costs[1:], strict=True):
-        below = torch.searchsorted(own_B.sort().values, levels)  # how many are strictly below
+        below = torch.searchsorted(own_B.sort().values, levels)  # the number strictly below
         expected += cost * below.double() / rows
-    # Infinity by itself: sums of shares may miss the sum of costs by a rounding error.
+    # Infinity is a separate case, because rounding may keep the sum of fractions from the sum of costs.
     affordable = expected <= budget
     affordable[-1] |= sum(costs) <= budget
     best = int(affordable.nonzero().max())
-    # Halfway to the level below, so that rounding does not decide about the example that has this very confidence.
+    # Halfway to the next lower confidence, so that rounding does not decide about the example with this confidence.
     below_it = levels[best - 1] if best > 0 else torch.zeros_like(levels[0])
     threshold = levels[best] if levels[best].isinf() else (levels[best] + below_it) / 2
     return float(threshold), float(expected[best])
@@ -116,7 +129,7 @@ def best_threshold(
 
 @torch.no_grad()
 def _flops(ensemble: Ensemble, x: Tensor) -> list[float]:
-    """What each step takes for one example."""
+    """Return the operations of each step for one example."""
 
     def count(run: Callable[[], Tensor]) -> float:
         with counting(ensemble, x) as counter:
@@ -127,7 +140,7 @@ def _flops(ensemble: Ensemble, x: Tensor) -> list[float]:
 
 
 def _seconds(ensemble: Ensemble, x: Tensor) -> list[float]:
-    """The median time of each step for one of the rows of `x`."""
+    """Return the median time of each step, per row of `x`."""
     times: list[list[float]] = []
     for _ in range(_ROUNDS + 1):
         steps, own = ensemble.in_steps(x), []
@@ -143,7 +156,7 @@ def _seconds(ensemble: Ensemble, x: Tensor) -> list[float]:
 
 
 def _check_rows_can_leave(ensemble: Ensemble, x: Tensor) -> None:
-    """Drop every other row at each exit: what is left must come out as it does without."""
+    """Drop every other row at each exit, and check that the remaining outputs do not change."""
     if not ensemble.readout.has_depths or ensemble.steps == 1:
         return
     wanted = [outputs.softmax(dim=-1) for outputs in ensemble.in_steps(x)]
@@ -163,7 +176,7 @@ def _check_rows_can_leave(ensemble: Ensemble, x: Tensor) -> None:
     except (RuntimeError, ValueError) as error:
         problem = error
     raise InputError(
-        "rows must be able to leave a model at its exits",
-        got=f"a model that goes back to all of them ({problem})",
-        fix="Put exits at points that everything goes through, and reshape by h.shape[0] of the features at hand",
+        "the layers after an exit must work with only some of the rows of the batch",
+        got=f"a model that needs all its input rows again ({problem})",
+        fix="Put exits at points that all paths go through, and reshape with h.shape[0] of the current features",
     )

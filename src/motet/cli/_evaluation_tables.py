@@ -1,10 +1,11 @@
-"""Evaluations as text: tables of scores, and a line for each corruption, methods side by side."""
+"""Evaluations as text: tables of scores, with a line for each corruption, and methods in columns."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # with torch, for which --help does not wait
+if TYPE_CHECKING:  # imported with torch, which --help does not need
+    from motet.data import DataDescription
     from motet.evaluation.comparison_records import (
         Measure,
         MethodUnderShift,
@@ -32,8 +33,8 @@ _ALSO = {
 _SHOWN = ("accuracy", "rmse", "nll", "crps", "ece", "brier")
 
 
-def score_lines(uses: Mapping[str, "CleanScores | PartScores"]) -> list[str]:
-    """A line for each use of an ensemble, a column for each score."""
+def score_lines(uses: "Mapping[str, CleanScores | PartScores]") -> list[str]:
+    """Return a line for each use of an ensemble, with a column for each score."""
     names = list(next(iter(uses.values())).scores)
     rows = [["", *((HEADS | _ALSO).get(name, name) for name in names), "FLOPs"]]
     for use, found in uses.items():
@@ -41,8 +42,38 @@ def score_lines(uses: Mapping[str, "CleanScores | PartScores"]) -> list[str]:
     return aligned(rows)
 
 
+def target_lines(uses: "Mapping[str, CleanScores]", data: "DataDescription") -> list[str]:
+    """Return a table of each target's accuracy or RMSE, with a line for each use; no lines for one target.
+
+    Args:
+        uses: the scores of each use.
+        data: the data, with the names of the targets.
+    """
+    found = {use: scores.targets for use, scores in uses.items() if scores.targets}
+    if not found:
+        return []
+    metric = "accuracy" if "accuracy" in next(iter(found.values())) else "rmse"
+    number = len(next(iter(found.values()))[metric])
+    names = data.class_names or data.target_names or [f"target {index + 1}" for index in range(number)]
+    rows = [[f"{HEADS[metric]} of each target", *names]]
+    rows += [[use, *(f"{value:.4g}" for value in scores[metric])] for use, scores in found.items()]
+    return ["", *aligned(rows)]
+
+
+def unit_lines(data: "DataDescription") -> list[str]:
+    """Return a line about the unit of errors, if there are several targets in different units."""
+    several = "RMSE, CRPS and widths are in standard deviations, because the targets have different units."
+    return [several] if data.in_standard_deviations else []
+
+
 def robustness_lines(gathered: "SideBySide", *, shift: str | None, ood: Sequence[str]) -> list[str]:
-    """The tables of one shift and of some other data sets, of what `motet.experiments.gather` put together."""
+    """Return the tables of one shift and of some other data sets.
+
+    Args:
+        gathered: the result of `motet.experiments.gather`.
+        shift: the name of the shift; None for none.
+        ood: the names of the other data sets.
+    """
     shifted = [line for found in gathered.shifts if found.name == shift for line in _shift(found)]
     return shifted + [line for found in gathered.ood if found.dataset in ood for line in _ood(found)]
 
@@ -78,7 +109,7 @@ def _by_method(found: "ShiftComparison", metrics: Sequence[str]) -> list[str]:
 
 
 def _means(found: "ShiftComparison") -> list[str]:
-    """Scores on the data as they are, and their means over corruptions and severities."""
+    """Scores on unshifted data, and their means over corruptions and severities."""
     methods = found.methods
     metrics = [metric for metric in HEADS if metric in methods[0].clean]
     related = any("mce" in method.mean for method in methods)
@@ -96,13 +127,13 @@ def _means(found: "ShiftComparison") -> list[str]:
 
 
 def _row_names(found: "ShiftComparison", method: "MethodUnderShift") -> tuple[str, str]:
-    """Names of a method's two rows: on the data as they are, and on average under shift."""
+    """Return the names of a method's two rows: on unshifted data, and the mean under shift."""
     over = f"mean over {len(found.averaged)}"
     return ("unshifted", over) if len(found.methods) == 1 else (f"{method.label}, unshifted", f"{method.label}, {over}")
 
 
 def _selective(found: "ShiftComparison") -> list[str]:
-    """The error rate among the predictions that are kept, by how many are kept."""
+    """The error rate among the predictions that are kept, by the fraction kept."""
     rows = []
     for method in found.methods:
         if method.selective is not None:
@@ -111,8 +142,8 @@ def _selective(found: "ShiftComparison") -> list[str]:
     return ["", *risk_lines(rows)] if rows else []
 
 
-def risk_lines(rows: Sequence[tuple[str, Mapping[str, "Measure"]]]) -> list[str]:
-    """A table of selective risk: a name and its risks by coverage, a line each."""
+def risk_lines(rows: "Sequence[tuple[str, Mapping[str, Measure]]]") -> list[str]:
+    """Return a table of selective risk, with a line for each name and its risks by coverage."""
     coverages = list(rows[0][1])
     table = [["error at coverage", *coverages]]
     table += [[name, *(number(risks.get(coverage)) for coverage in coverages)] for name, risks in rows]
@@ -120,7 +151,7 @@ def risk_lines(rows: Sequence[tuple[str, Mapping[str, "Measure"]]]) -> list[str]
 
 
 def _ood(found: "OODComparison") -> list[str]:
-    dropped = f", {found.dropped:,} that overlap dropped" if found.dropped else ", none that overlaps"
+    dropped = f", {found.dropped:,} removed because they overlap" if found.dropped else ", none overlaps"
     lines = ["", f"against {found.dataset}: {found.rows:,} images{dropped}"]
     rows = [["", "AUROC", "FPR95"]]
     for method in found.methods:
@@ -131,7 +162,7 @@ def _ood(found: "OODComparison") -> list[str]:
 
 
 def number(value: "Measure | None", places: int = 4) -> str:
-    """A mean over seeds, with its standard error where there is one."""
+    """Return a mean over seeds, with its standard error if there is one."""
     if value is None or not value.known:
         return "-"
     return f"{value.mean:.{places}f}" + (f" ±{value.standard_error:.{places}f}" if value.has_error else "")
@@ -142,7 +173,7 @@ def _score(value: float | None) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with columns of one width: the first at the left, numbers at the right."""
+    """Return lines with aligned columns: the first to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -1,4 +1,4 @@
-"""What commands print: tables on standard output, news on standard error."""
+"""Print results on standard output, and messages on standard error."""
 
 import sys
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def say(line: str) -> None:
-    """Tell the user something that is not the command's result."""
+    """Print a message that is not the command's result."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -19,7 +19,9 @@ def show(text: str) -> None:
 
 
 def show_comparison(record: "Comparison") -> None:
-    """Print the comparison's table: best values in bold on a terminal, and in parts where it is too narrow."""
+    """Print the comparison's table: best values in bold on a terminal, and in several parts if the terminal is
+    too narrow.
+    """
     from rich.console import Console
 
     console = Console()
@@ -33,7 +35,7 @@ def show_comparison(record: "Comparison") -> None:
 
 
 def comparison_text(record: "Comparison") -> str:
-    """The comparison's table as plain text, as wide as it needs to be."""
+    """Return the comparison's table as plain text, as wide as it needs to be."""
     import io
 
     from rich.console import Console
@@ -45,7 +47,7 @@ def comparison_text(record: "Comparison") -> str:
 
 
 def _tables(record: "Comparison", width: int) -> list[Any]:
-    """The table, cut between columns into as many as it takes for each to fit into the width; rows keep their names."""
+    """Return the table, split between columns into as many tables as needed to fit the width; rows keep their names."""
     from rich.table import Table
     from rich.text import Text
 
@@ -80,7 +82,7 @@ def _tables(record: "Comparison", width: int) -> list[Any]:
 
 
 def show_lines(lines: Iterable[tuple[str, str]]) -> None:
-    """Names and what they are, in two columns."""
+    """Print names and their descriptions, in two columns."""
     pairs = list(lines)
     width = max((len(name) for name, _ in pairs), default=0)
     for name, text in pairs:

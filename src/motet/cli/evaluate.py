@@ -1,4 +1,4 @@
-"""motet evaluate RUN."""
+"""The command ``motet evaluate RUN``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,43 +7,46 @@ from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import OMITTABLE, lost_of, members_of, parse, severities_of, shown
-from motet.cli._evaluation_tables import risk_lines, robustness_lines, score_lines
+from motet.cli._arguments import OMITTABLE, option, parse, parse_lost, parse_members, parse_severities
+from motet.cli._evaluation_tables import risk_lines, robustness_lines, score_lines, target_lines, unit_lines
 from motet.cli._show import say, show
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Score a finished run's test split again, also under shift and against other data; keep it in evaluation.json.
+    """Evaluate a finished run on its test split, also under shift and against other data sets; write evaluation.json.
 
-    RUN may be a comparison's folder: all its runs are evaluated, methods side by side.
+    RUN may also be the folder of a comparison: all its runs are then evaluated.
     """
 
-    run: Annotated[Path, tyro.conf.Positional, shown("RUN")]
-    """A run's folder: what motet run wrote, or one in a comparison's folder (runs/compare-digits/mimo-seed0)."""
+    run: Annotated[Path, tyro.conf.Positional, option("RUN")]
+    """The folder of a run: written by motet run, or a folder inside a comparison (runs/compare-digits/mimo-seed0)."""
     distinct: bool = False
     """Also predict a different example with each member, M in one pass (throughput use)."""
-    members: Annotated[str | None, OMITTABLE, shown("K | I,J,...", "all")] = None
-    """Score the first K members alone, or those with these indices (0,3,5), at their cost."""
-    lost: Annotated[str | None, OMITTABLE, shown("P | I,J,...", "none")] = None
-    """Score what is left when these members are lost (1,4), or each with a probability (0.3; drawn with seed 0)."""
-    shift: Annotated[str | None, OMITTABLE, shown("SHIFT")] = None
+    members: Annotated[str | None, OMITTABLE, option("K | I,J,...", "all")] = None
+    """Score only the first K members, or the members with these indices (0,3,5), at their cost."""
+    lost: Annotated[str | None, OMITTABLE, option("P | I,J,...", "none")] = None
+    """Score the remaining members if these members are lost (1,4), or each with a probability (0.3; drawn with
+    seed 0).
+    """
+    shift: Annotated[str | None, OMITTABLE, option("SHIFT")] = None
     """cifar-c, cifar-c-19, mimmo, or one corruption, such as fog; for tables: tables, or one shift of them; or a folder
-    with the official files of CIFAR-C or ImageNet-C."""
-    severities: Annotated[tuple[str, ...], shown("N ...", "1 2 3 4 5")] = ("1", "2", "3", "4", "5")
+    with the official files of CIFAR-C or ImageNet-C.
+    """
+    severities: Annotated[tuple[str, ...], option("N ...", "1 2 3 4 5")] = ("1", "2", "3", "4", "5")
     """Severities of the shift, from 1 to 5."""
-    ood: Annotated[tuple[str, ...], shown("DATA ...", "none")] = ()
-    """Other data sets of images, by name or folder, that the ensemble's doubt should tell from its own."""
-    reference: Annotated[Path | None, OMITTABLE, shown("RUN")] = None
+    ood: Annotated[tuple[str, ...], option("DATA ...", "none")] = ()
+    """Other data sets of images, by name or folder, to be detected as out of distribution."""
+    reference: Annotated[Path | None, OMITTABLE, option("RUN")] = None
     """A run on the same data whose errors under the shift count as 100 (mean corruption error)."""
-    data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
-    """Where the data's files lie."""
-    device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
+    data_dir: Annotated[Path | None, OMITTABLE, option("DIR", "$MOTET_DATA")] = None
+    """Folder with the data's files."""
+    device: Annotated[str, option("DEVICE", "auto: CUDA if available")] = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the record as JSON instead of the table."""
     trust_code: bool = False
-    """Execute the files with classes of your own that the run names; asked for where reading it needs that."""
+    """Execute the files of your own classes that the run was made with; required to read such a run."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _clean(arguments: Arguments) -> int:
-    """Evaluate a run on the test data as they are."""
+    """Evaluate a run on unshifted test data."""
     from motet._internal.typed_records import record_json
     from motet.evaluation import risks_at_shown, throughput_in_words
     from motet.experiments import evaluate, find_run
@@ -74,7 +77,7 @@ def _clean(arguments: Arguments) -> int:
         scored = {use: scores for use, scores in uses.items() if scores is not None}
         curves = {use: scores.risk_coverage for use, scores in scored.items()}
         risks = [(use, risks_at_shown([curve.risk])) for use, curve in curves.items() if curve is not None]
-        _show_lines([found.method, *score_lines(scored)])
+        _show_lines([found.method, *score_lines(scored), *unit_lines(found.data), *target_lines(scored, found.data)])
         _show_lines([throughput_in_words(found)] if arguments.distinct else [])
         _show_lines(["", *risk_lines(risks)] if risks else [])
     say(f"evaluation: {run.folder / 'evaluation.json'}")
@@ -82,7 +85,7 @@ def _clean(arguments: Arguments) -> int:
 
 
 def _comparison(arguments: Arguments) -> int:
-    """Evaluate all runs of a comparison on the test data as they are."""
+    """Evaluate all runs of a comparison on unshifted test data."""
     from motet._internal.files import to_json
     from motet._internal.typed_records import record_content
     from motet.experiments import evaluate, find_runs
@@ -99,7 +102,9 @@ def _comparison(arguments: Arguments) -> int:
         uses = {name: each.ensemble for name, each in found.items()}
         if arguments.distinct:
             uses |= {f"{name}, throughput": each.distinct for name, each in found.items()}
-        _show_lines(score_lines({use: scores for use, scores in uses.items() if scores is not None}))
+        scored = {use: scores for use, scores in uses.items() if scores is not None}
+        data = next(iter(found.values())).data
+        _show_lines([*score_lines(scored), *unit_lines(data), *target_lines(scored, data)])
     say(f"evaluation: evaluation.json of each run in {arguments.run}")
     return 0
 
@@ -112,15 +117,15 @@ def _part(arguments: Arguments) -> int:
 
     if arguments.distinct or arguments.shift is not None or arguments.ood:
         raise InputError(
-            "some members are evaluated on the test data as they are",
+            "a part of the members can only be evaluated on unshifted test data in ensemble use",
             got="--members or --lost with --distinct, --shift or --ood",
-            fix="Evaluate them one after the other",
+            fix="Evaluate them in separate commands",
         )
     run = find_run(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_part(
         run,
-        members=None if arguments.members is None else members_of(arguments.members),
-        lost=None if arguments.lost is None else lost_of(arguments.lost),
+        members=None if arguments.members is None else parse_members(arguments.members),
+        lost=None if arguments.lost is None else parse_lost(arguments.lost),
         data_dir=arguments.data_dir,
         device=arguments.device,
     )
@@ -129,13 +134,13 @@ def _part(arguments: Arguments) -> int:
     elif found.part is not None:
         chosen = found.part.members
         in_words = f"{len(chosen)} of {found.members} members: {', '.join(map(str, chosen))}"
-        _show_lines([found.method, in_words, *score_lines({"these": found.part})])
+        _show_lines([found.method, in_words, *score_lines({"these": found.part}), *unit_lines(found.data)])
     say(f"evaluation: {run.folder / 'evaluation.json'}")
     return 0
 
 
 def _robustness(arguments: Arguments) -> int:
-    """Evaluate a run, or all of a comparison, under shift and against other data."""
+    """Evaluate a run, or all runs of a comparison, under shift and against other data."""
     from motet._internal.files import to_json
     from motet._internal.typed_records import record_json, to_plain
     from motet.errors import InputError
@@ -145,15 +150,15 @@ def _robustness(arguments: Arguments) -> int:
 
     if arguments.distinct:
         raise InputError(
-            "throughput use is evaluated on the test data as they are",
+            "throughput use can only be evaluated on unshifted test data",
             got="--distinct with --shift or --ood",
-            fix="Evaluate them one after the other",
+            fix="Evaluate them in separate commands",
         )
     runs = find_runs(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_robustness(
         runs,
         shift=arguments.shift,
-        severities=severities_of(arguments.severities),
+        severities=parse_severities(arguments.severities),
         ood=arguments.ood,
         reference=None
         if arguments.reference is None
@@ -167,7 +172,7 @@ def _robustness(arguments: Arguments) -> int:
     if comparison.is_file():
         methods = gather(arguments.run, as_comparison(comparison))
         text = to_json(to_plain(methods))
-        where = f"evaluation.json of each run in {arguments.run}; motet report {arguments.run} draws it"
+        where = f"evaluation.json of each run in {arguments.run}; motet report {arguments.run} shows it"
     else:
         methods = side_by_side([("run", found[0].method, found)])
         text = record_json(found[0])
@@ -176,7 +181,7 @@ def _robustness(arguments: Arguments) -> int:
         show(text.rstrip())
     else:
         title = [] if comparison.is_file() else [found[0].method]
-        _show_lines([*title, *robustness_lines(methods, shift=name, ood=arguments.ood)])
+        _show_lines([*title, *robustness_lines(methods, shift=name, ood=arguments.ood), *unit_lines(found[0].data)])
     say(f"evaluation: {where}")
     return 0
 
@@ -190,7 +195,7 @@ def _check_no_options_of_shifts(arguments: Arguments, argv: Sequence[str]) -> No
         )
     if arguments.reference is not None or arguments.severities != Arguments.severities:
         raise InputError(
-            "--reference and --severities belong to a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
+            "--reference and --severities need a shift", got="no --shift", fix="Pass --shift cifar-c, for example"
         )
 
 

@@ -1,4 +1,4 @@
-"""motet methods | data | recipes."""
+"""The commands ``motet methods``, ``motet data`` and ``motet recipes``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from motet.cli._show import show, show_lines
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """List what there is, a line each."""
+    """List the available names, one per line."""
 
     json: bool = False
     """Print JSON."""

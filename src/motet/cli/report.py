@@ -1,4 +1,4 @@
-"""motet report FOLDER."""
+"""The command ``motet report FOLDER``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from motet.cli._arguments import OMITTABLE, parse, shown
+from motet.cli._arguments import OMITTABLE, option, parse
 from motet.cli._show import say, show_comparison
 
 
@@ -16,13 +16,17 @@ class Arguments:
     """Write the report page of a finished comparison again, and print its table."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """What motet compare wrote: the folder with compare.json."""
-    out: Annotated[Path | None, OMITTABLE, shown("FILE")] = None
-    """The page; by default report.html in that folder."""
+    """The folder of a comparison, with compare.json."""
+    out: Annotated[Path | None, OMITTABLE, option("FILE")] = None
+    """The page to write; by default report.html in that folder."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; `argv` begins with its name."""
+    """Run the command; `argv` begins with its name.
+
+    Raises:
+        InputError: if the folder has no finished comparison.
+    """
     arguments = parse(Arguments, argv)
     from motet.errors import InputError
     from motet.experiments import gather

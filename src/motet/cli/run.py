@@ -1,4 +1,4 @@
-"""motet run RECIPE."""
+"""The command ``motet run RECIPE``."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
-from motet.cli._arguments import OMITTABLE, parse, shown
+from motet.cli._arguments import OMITTABLE, option, parse
 from motet.cli._show import say, show, show_lines
 from motet.errors import InputError
 
@@ -26,37 +26,41 @@ class Options:
 
     Attributes:
         out: folder for the run.
-        data_dir: where the data's files lie.
+        data_dir: folder with the data's files.
         device: auto, cpu, cuda, cuda:1, ...
         json: print the settings and scores as JSON.
-        member_ranks: started by torchrun: over how many processes the members are shared out.
-        data_ranks: started by torchrun: over how many processes the rows of a batch are shared out.
+        member_ranks: with torchrun: the number of processes that the members are distributed over.
+        data_ranks: with torchrun: the number of processes that the rows of a batch are distributed over.
     """
 
-    out: Annotated[Path | None, OMITTABLE, shown("DIR", "runs/RECIPE, with a number where that is taken")] = None
-    data_dir: Annotated[Path | None, OMITTABLE, shown("DIR", "$MOTET_DATA")] = None
-    device: Annotated[str, shown("DEVICE", "auto: CUDA where there is one")] = "auto"
+    out: Annotated[Path | None, OMITTABLE, option("DIR", "runs/RECIPE, or with a number if that is taken")] = None
+    data_dir: Annotated[Path | None, OMITTABLE, option("DIR", "$MOTET_DATA")] = None
+    device: Annotated[str, option("DEVICE", "auto: CUDA if available")] = "auto"
     json: bool = False
-    member_ranks: Annotated[int | None, OMITTABLE, shown("N", "all, divided by --data-ranks")] = None
-    data_ranks: Annotated[int | None, OMITTABLE, shown("N", "1")] = None
+    member_ranks: Annotated[int | None, OMITTABLE, option("N", "all, divided by --data-ranks")] = None
+    data_ranks: Annotated[int | None, OMITTABLE, option("N", "1")] = None
 
 
 _USAGE = """usage: motet run RECIPE [--out DIR] [--data-dir DIR] [--device DEVICE] [--json] [--SETTING VALUE ...]
 
-Run one experiment: what the function RECIPE returns. RECIPE is one of motet's (see: motet recipes) or your own,
-module:function or file.py:function, returning a motet.Experiment. Every field can be overridden:
+Run the experiment that the function RECIPE returns. RECIPE is a recipe of motet (see: motet recipes) or your own
+function, module:function or file.py:function, which returns a motet.Experiment. Every field can be overridden:
 --method.members 4 --training.epochs 10 --seed 1. motet run RECIPE --help lists them.
-Run the same command again to go on after Ctrl-C.
+Run the same command again to continue after Ctrl-C.
 Members over several processes: torchrun --nproc-per-node=N -m motet run RECIPE [--member-ranks N] [--data-ranks N]"""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; `argv` begins with its name."""
+    """Run the command; `argv` begins with its name.
+
+    Raises:
+        InputError: for a bad recipe or setting, and errors of `motet.experiments.run_experiment`.
+    """
     if len(argv) < 2 or argv[1] in ("-h", "--help"):
         (show if len(argv) > 1 else say)(_USAGE)
         return 0 if len(argv) > 1 else 2
     if argv[1].startswith("-"):
-        raise InputError("the recipe comes first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
+        raise InputError("the recipe must come first", got=repr(argv[1]), fix="Write motet run RECIPE --setting value")
     from motet._internal.files import to_json
     from motet._internal.typed_records import to_plain
     from motet.data import fingerprint
@@ -101,14 +105,14 @@ def main(argv: Sequence[str]) -> int:
 
 def _communication(sent: "Communication") -> str:
     return (
-        f"sent: {sent.bytes_per_step:,} bytes a step between {sent.member_ranks * sent.data_ranks} processes; "
-        f"data-parallel training would send {sent.data_parallel_bytes_per_step:,}"
+        f"sent: {sent.bytes_per_step:,} bytes per step between {sent.member_ranks * sent.data_ranks} "
+        f"processes; data-parallel training would send {sent.data_parallel_bytes_per_step:,}"
     )
 
 
 @contextlib.contextmanager
 def _quiet_unless_first() -> Iterator[None]:
-    """Of processes that torchrun started with one command, the first alone prints its help, or what is wrong."""
+    """Let only the first of the processes that torchrun started with one command print its help or an error."""
     with contextlib.ExitStack() as quiet:
         if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0":
             quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
@@ -117,7 +121,7 @@ def _quiet_unless_first() -> Iterator[None]:
 
 
 def _parse(experiment: Any, argv: Sequence[str]) -> tuple[Any, Options]:
-    """The experiment with the fields that the command line overrides, and the options."""
+    """Return the experiment with the fields that the command line overrides, and the options."""
     docs = (inspect.getdoc(kind) or "" for kind in (type(experiment), Options))
     doc = "Settings of the experiment, and where to run it.\n\nAttributes:" + "".join(
         text.partition("Attributes:")[2].rstrip() for text in docs
@@ -125,13 +129,27 @@ def _parse(experiment: Any, argv: Sequence[str]) -> tuple[Any, Options]:
     fields = _unchecked_fields(experiment) + _unchecked_fields(Options())
     both = dataclasses.make_dataclass("Settings", fields, frozen=True, kw_only=True, namespace={"__doc__": doc})
     parsed: Any = parse(both, [f"run {argv[1]}", *argv[2:]])
-    return _with_own_objective(experiment, _filled(experiment, parsed)), _filled(Options(), parsed)
+    asked = _with_own_objective(experiment, _filled(experiment, parsed))
+    return _with_batch_size_for(experiment, asked, argv), _filled(Options(), parsed)
+
+
+def _with_batch_size_for(recipe: Any, asked: Any, argv: Sequence[str]) -> Any:
+    """Return the experiment with the recipe's batch size as the largest, if it is for other data than the recipe's and
+    no batch size was passed: the data may be smaller.
+    """
+    given = any(item.replace("_", "-").startswith("--training.batch-size") for item in argv)
+    size = recipe.training.batch_size
+    if given or size is None or asked.data == recipe.data:
+        return asked
+    training = dataclasses.replace(asked.training, batch_size=None, largest_batch_size=size)
+    return dataclasses.replace(asked, training=training)
 
 
 def _with_own_objective(recipe: Any, asked: Any) -> Any:
-    """What is asked for, its loss that of its method where the recipe's is, but for what is asked of the loss itself.
+    """Return the requested experiment with its method's own loss if the recipe has its method's, except for loss
+    settings that were set.
 
-    The recipe's loss has been made of its method's settings: ``--method.lam 0.5`` must not be trained with another.
+    The recipe's loss was made from its method's settings, so ``--method.lam 0.5`` must change it.
     """
     own = recipe.with_method(asked.method).objective
     if own == recipe.objective:
@@ -147,11 +165,11 @@ def _with_own_objective(recipe: Any, asked: Any) -> Any:
 
 
 def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:
-    """The fields of a settings dataclass for the command line, with what `settings` holds as their defaults.
+    """Return the fields of a settings dataclass for the command line, with the values in `settings` as defaults.
 
-    Types are those of these very settings, so that a MIMO recipe has --method.members and --method.batch-repetition,
-    and nothing that MIMO does not have. Nested settings become classes without checks of their own: what fails is
-    then the real settings, with one line, and not the parser, with a page.
+    Types are those of these settings, so that a MIMO recipe has --method.members and --method.batch-repetition, and no
+    options of other methods. Nested settings become classes without checks. An invalid value is then refused by the
+    real settings, in one line, and not by the parser, in a page.
     """
     from motet.experiments import LikelihoodName
     from motet.likelihoods import Likelihood
@@ -159,30 +177,39 @@ def _unchecked_fields(settings: Any) -> list[tuple[str, Any, Any]]:
     found = []
     hints = get_type_hints(type(settings), include_extras=True)
     for item in dataclasses.fields(settings):
-        value, kind = getattr(settings, item.name), hints[item.name]
+        value, kind = _shown(item.name, getattr(settings, item.name)), hints[item.name]
         if dataclasses.is_dataclass(value):
             inner = _unchecked_fields(value)
             nested = dataclasses.make_dataclass(
                 type(value).__name__, inner, frozen=True, kw_only=True, namespace={"__doc__": type(value).__doc__}
             )
-            # A recipe's bool may be True or False: its setting takes the word.
+            # A recipe's bool may be True or False, so its option takes a value.
             kind, value = Annotated[nested, tyro.conf.FlagConversionOff], nested()
         elif kind == LikelihoodName | Likelihood | None:
-            kind = str | None  # one of motet's, or a class of the user's own
+            kind = str | None  # one of motet's, or a class of the user's
         found.append((item.name, kind, dataclasses.field(default=value)))
     return found
 
 
+def _shown(name: str, value: Any) -> Any:
+    """Return a setting as the command line shows it: an augmentation that is left to the data as none at all."""
+    from motet.data import Augmentation
+
+    return Augmentation() if name == "augment" and value is None else value
+
+
 def _filled(settings: Any, parsed: Any) -> Any:
-    """`settings` with what `parsed`, made by `_unchecked_fields`, holds in their place."""
+    """Return `settings` with the values in `parsed`, made by `_unchecked_fields`."""
     from motet.experiments import likelihood_named
 
     values = {}
     for item in dataclasses.fields(settings):
-        before, after = getattr(settings, item.name), getattr(parsed, item.name)
+        before, after = _shown(item.name, getattr(settings, item.name)), getattr(parsed, item.name)
         values[item.name] = _filled(before, after) if dataclasses.is_dataclass(before) else after
         if item.name == "likelihood" and isinstance(after, str):
             values[item.name] = likelihood_named(after)
+        if getattr(settings, item.name) is None and values[item.name] == before:
+            values[item.name] = None
     return dataclasses.replace(settings, **values)
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name, from folders of images and from tables; batches by index; augmentation on the device."""
+"""Data sets by name, from folders of images and from tables; batches; augmentation on the device."""
 
 from motet.data._catalogue import DATASETS, DatasetEntry, Kind, fingerprint, kind_of, load
 from motet.data._dataset import Dataset, Split

@@ -1,4 +1,4 @@
-"""Data by name, folder or file: what is known, where its files are looked for, and what is read how."""
+"""Load data by name, folder or file; find its files; choose the reader."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -26,13 +26,13 @@ from motet.errors import InputError, nearest
 @final
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
-    """What is known of a dataset before it is loaded.
+    """What is known about a data set before it is loaded.
 
     Attributes:
         description: one line.
-        needs_files: whether it lies in files.
+        needs_files: whether it is stored in files.
         source: where the data comes from.
-        downloaded: whether files that are not found are downloaded.
+        downloaded: whether missing files are downloaded.
     """
 
     description: str
@@ -61,13 +61,13 @@ DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
         ),
     }
 )
-"""The datasets that `load` knows, by name."""
+"""The data sets that `load` knows, by name."""
 
 Kind = Literal["named", "images", "table"]
 
 
 def kind_of(data: str) -> Kind:
-    """Whether `data` is a known name, a folder of class folders with images, or a table. Reads nothing.
+    """Return whether `data` is a known name, a folder of class folders with images, or a table. Reads no data.
 
     Raises:
         InputError: if it is none of them.
@@ -81,16 +81,18 @@ def kind_of(data: str) -> Kind:
             return "images"
         got, fix = (
             f"{data}, a folder without images in folders",
-            "Put the images of each class into a folder of its own",
+            "Put the images of each class into a separate folder",
         )
     elif path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
             return "table"
-        got, fix = f"{data}, a file of another kind", f"Write it as {', '.join(sorted(TABLE_SUFFIXES))}"
+        got, fix = f"{data}, a file of another kind", f"Save it as {', '.join(sorted(TABLE_SUFFIXES))}"
+    elif path.exists():
+        got, fix = f"{data}, a pipe, socket or device", "Save the data in a file, and pass its path"
     elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
-        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = get_close_matches(path.name, beside, n=1)
-        got = f"{data}, where nothing is"
+        siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = get_close_matches(path.name, siblings, n=1)
+        got = f"{data}, which does not exist"
         fix = f"Did you mean {path.with_name(close[0])}? {fix}" if close else f"Check the path. {fix}"
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
@@ -106,21 +108,21 @@ def load(
     options: DataOptions | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
-    """The dataset of that name, or in that folder or file, checked, on the CPU.
+    """Return the data set with that name, or in that folder or file, checked, on the CPU.
 
     Args:
-        name: a key of `DATASETS`; a folder of class folders; or a CSV or Parquet file. A name comes before a folder
-            that is called like it.
-        data_dir: where to look for a named dataset's files. The first folder that holds all of them is taken, of
-            ``data_dir/<name>``, ``data_dir``, ``$MOTET_DATA/<name>``, ``$MOTET_DATA`` and the cache. (A folder that
-            bears the dataset's name comes first, since MNIST and Fashion-MNIST name their files alike.) Otherwise they
-            are downloaded from their official source into the cache, unless MOTET_OFFLINE is set.
-        options: how to read data of the user's own.
-        say: told what happens, a line at a time.
+        name: a key of `DATASETS`; a folder of class folders; or a CSV or Parquet file. A name has priority over a
+            folder with the same name.
+        data_dir: where to look for a named data set's files. The first folder with all of them is used, of
+            ``data_dir/<name>``, ``data_dir``, ``$MOTET_DATA/<name>``, ``$MOTET_DATA`` and the cache. (Folders with the
+            data set's name come first, because MNIST and Fashion-MNIST have files with the same names.) Otherwise the
+            files are downloaded from their official source into the cache, unless MOTET_OFFLINE is set.
+        options: how to read the user's own data.
+        say: called with one line about each step.
 
     Raises:
-        InputError: when there is no such data, options do not fit it, files are missing and cannot be downloaded (the
-            message says which, where they were looked for, and where to get them), or files are damaged.
+        InputError: if there is no such data, if options do not fit it, if files are missing and cannot be downloaded
+            (the message says which files, where they were searched, and where to get them), or if files are damaged.
     """
     options = options or DataOptions()
     kind = kind_of(name)
@@ -139,10 +141,15 @@ def load(
 
 
 def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions | None = None) -> str:
-    """What `load` with these arguments would give as `Dataset.fingerprint`, decoding and downloading nothing.
+    """Return the `Dataset.fingerprint` of `load` with these arguments, without decoding or downloading.
 
-    Empty where that cannot be told: for data that is computed or not at hand, and for `imagenet` and `tiny-imagenet`,
-    whose files are too many to be looked at without need.
+    It is empty if it is unknown: for data that is computed or missing, and for `imagenet` and `tiny-imagenet`, which
+    have too many files.
+
+    Args:
+        name: see `load`.
+        data_dir: see `load`.
+        options: see `load`.
     """
     try:
         kind, path = kind_of(name), Path(name).expanduser()
@@ -158,18 +165,18 @@ def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions
             return ""
         files = tuple((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in sorted(folder.iterdir()))
         return _of_named(name, folder, options or DataOptions(), files)
-    except (InputError, OSError):  # no longer there, or damaged: whoever loads it will say so
+    except (InputError, OSError):  # missing or damaged; loading it will raise the error
         return ""
 
 
 @lru_cache(maxsize=8)
 def _of_named(name: str, folder: Path, options: DataOptions, files: tuple[tuple[str, int, int], ...]) -> str:
-    """Read once in a process, as long as the folder's `files`, their sizes and times stay as they are."""
+    """Computed once per process, as long as the folder's `files`, with their sizes and times, do not change."""
     return FILE_SOURCES[name].read(folder, options).fingerprint
 
 
 def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list[Path], list[Path]]:
-    """The places to look in that the user named, and the folders to look in, the cache's behind them."""
+    """Return the places that the user named, and the folders to search, the cache's last."""
     roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
     places = [folder for root in roots for folder in (root / name, root)]
     cache = cache_folder() / name
@@ -182,7 +189,7 @@ def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list
 
 
 def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callable[[str], None]) -> Path:
-    """The first folder with all of the dataset's files; downloads them if there is none."""
+    """Return the first folder with all of the data set's files; download them if there is none."""
     places, folders = _folders(name, source, data_dir)
     cache = cache_folder() / name
     for folder in folders:
@@ -200,7 +207,7 @@ def _folder_of(name: str, source: FileSource, data_dir: Path | None, say: Callab
 
 
 def _archive(source: FileSource, places: list[Path]) -> Path | None:
-    """The archive that the dataset comes in, if it is in one of these folders and whole."""
+    """Return the archive of the data set, if it is in one of these folders and complete."""
     if not source.unpacked:
         return None
     (file,) = source.files
@@ -216,13 +223,13 @@ def _download(name: str, source: FileSource, cache: Path, say: Callable[[str], N
 
 
 def _unpacked(archive: Path, cache: Path, source: FileSource) -> Path:
-    """The folder inside the archive, unpacked into the cache."""
+    """Return the folder inside the archive, unpacked into the cache."""
     held = cache / "unpacked"
     if source.missing(held / source.unpacked):
-        if held.exists():  # by an older version, or damaged by somebody
+        if held.exists():  # from an older version, or damaged
             raise InputError(
-                f"{held} must hold what is in {archive.name}",
-                got="a folder without some of it",
+                f"{held} must hold the content of {archive.name}",
+                got="a folder that lacks some of it",
                 fix="Remove that folder",
             )
         unpack(archive, held)
@@ -230,7 +237,7 @@ def _unpacked(archive: Path, cache: Path, source: FileSource) -> Path:
 
 
 def _not_there(name: str, source: FileSource, folders: list[Path], why: str) -> InputError:
-    # Where a folder has some of the files, the user needs to know the others.
+    # If a folder has some of the files, the user needs to know which are missing.
     missing = {folder: source.missing(folder) for folder in folders}
     best = min(folders, key=lambda folder: len(missing[folder]), default=None)
     lacking = ", ".join(source.missing(best or Path(name)))
@@ -241,8 +248,10 @@ def _not_there(name: str, source: FileSource, folders: list[Path], why: str) -> 
         got=(
             f"{best} without {lacking} (looked in {looked})"
             if best
-            else f"no folder to look in for {lacking}: neither --data-dir (data_dir=) nor the "
-            "variable MOTET_DATA is set"
+            else (
+                f"no folder that could hold {lacking}: neither --data-dir (data_dir=) nor the variable "
+                "MOTET_DATA is set"
+            )
         )
         + (f"; and the download failed: {why.rstrip('.')}" if why else ""),
         fix=f"Get them from {source.source}{f': {files}' if files else ''}, and pass their folder with --data-dir or "

@@ -1,4 +1,4 @@
-"""The checks of one split against its dataset's specification."""
+"""Check a split against its data set's specification."""
 
 import torch
 from jaxtyping import Shaped
@@ -17,21 +17,24 @@ def check_inputs(
     spec: DataSpec,
     like: Tensor | ImageFiles,
 ) -> None:
-    """Raise `InputError` unless the inputs of split `name` pair with its targets and fit `spec`.
+    """Check that the inputs of split `name` match its targets and `spec`.
 
     Args:
-        name: the split, for the messages.
-        inputs: should be ``(N, *input_shape)``.
-        targets: should be ``(N, ...)``, on the same device.
-        spec: what the rows should be.
-        like: the training inputs, whose scale (uint8 or floating) every split shares.
+        name: the name of the split, for errors.
+        inputs: must be ``(N, *input_shape)``.
+        targets: must be ``(N, ...)``, on the same device.
+        spec: the specification.
+        like: the training inputs, whose scale (uint8 or floating-point) every split must have.
+
+    Raises:
+        InputError: if they do not.
     """
     rows = [tensor.shape[0] if tensor.ndim else 0 for tensor in (inputs, targets)]
     if rows[0] != rows[1] or not rows[0]:
         raise InputError(
             f"the {name} split needs at least one row, and as many inputs as targets",
             got=f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)}",
-            fix="Give each input its target, with rows along the first axis of both",
+            fix="Pass one target for each input, with rows along the first axis of both",
         )
     if inputs.device != targets.device:
         raise InputError(
@@ -43,16 +46,16 @@ def check_inputs(
         raise InputError(
             f"every row of {spec.name} must have input shape {spec.input_shape}",
             got=f"rows of shape {tuple(inputs.shape[1:])} in the {name} split",
-            fix="Bring the inputs of all splits to one shape",
+            fix="Convert the inputs of all splits to one shape",
         )
     check_dtype(f"inputs of the {name} split", inputs)
     if (inputs.dtype == torch.uint8) != (like.dtype == torch.uint8):
         raise InputError(
-            f"inputs of the {name} split must be on the scale of the train split's, both uint8 or both floating",
+            f"inputs of the {name} split must have the scale of the train split's, both uint8 or both floating-point",
             got=f"{str(inputs.dtype).removeprefix('torch.')} inputs",
             fix="Convert the inputs of all splits in the same way",
         )
-    # In float32, which is what the network gets: a large float64 overflows there.
+    # In float32, the network's type: a large float64 overflows there.
     if isinstance(inputs, ImageFiles) or not inputs.is_floating_point():
         return
     bad = int((~torch.isfinite(inputs.to(torch.float32))).sum())
@@ -60,12 +63,21 @@ def check_inputs(
         raise InputError(
             f"inputs of the {name} split must be finite float32 numbers",
             got=f"{bad} NaN or infinite values among {inputs.numel()}",
-            fix="Drop or fill those rows",
+            fix="Remove these rows, or fill in the values",
         )
 
 
 def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) -> None:
-    """Raise `InputError` unless the targets of split `name` fit the task of `spec`: ``(N,)`` labels or ``(N, C)``."""
+    """Check that the targets of split `name` fit the task of `spec`: ``(N,)`` labels or ``(N, C)``.
+
+    Args:
+        name: the name of the split, for errors.
+        targets: the targets.
+        spec: the specification.
+
+    Raises:
+        InputError: if they do not fit.
+    """
     try:
         spec.likelihood.check_targets(targets, outputs=spec.outputs)
     except InputError as error:
@@ -75,5 +87,5 @@ def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) 
         raise InputError(
             f"targets of the {name} split must have shape {'(N,)' if axes == 1 else '(N, C)'}",
             got=f"shape {tuple(targets.shape)}",
-            fix="Turn one-hot rows into labels with y.argmax(dim=1)" if axes == 1 else "Flatten each row's targets",
+            fix="Convert one-hot rows to labels with y.argmax(dim=1)" if axes == 1 else "Flatten each row's targets",
         )

@@ -1,4 +1,4 @@
-"""A dataset as tensors in memory: a specification and three checked splits."""
+"""A data set in memory: a specification and three checked splits."""
 
 from dataclasses import dataclass, replace
 from typing import final
@@ -14,21 +14,22 @@ from motet.errors import InputError
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)  # tensors have no single truth value to compare by
+@dataclass(frozen=True, kw_only=True, eq=False)  # tensors cannot be compared to a single truth value
 class Split:
     """The rows of one split, on one device.
 
     Attributes:
-        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or image files that are decoded when they
-            are indexed or split into batches.
-        targets: ``(N,)`` int64 class labels, or ``(N, C)`` real targets.
+        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or image files that are decoded when they are
+            indexed or split into batches.
+        targets: ``(N,)`` int64 class labels, or ``(N, C)`` numbers. Those of a regression may be standardised, see
+            `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
     """
 
     inputs: Shaped[Tensor, "..."] | ImageFiles
     targets: Shaped[Tensor, "..."]
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return len(self.inputs)
 
     def to(self, device: torch.device | str) -> "Split":
@@ -39,15 +40,15 @@ class Split:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Training, validation and test rows, whole in memory or, for large images, in their files.
+    """Training, validation and test rows, in memory or, for large images, in their files.
 
     Attributes:
         spec: shapes, task and normalisation.
-        train: rows to learn from.
-        validation: rows to choose settings by.
-        test: rows to report on.
-        notes: what the user should know of how the data was read: rows and columns left out, files skipped.
-        fingerprint: tells these data from others under the same name, where they come from files; empty elsewhere.
+        train: rows for training.
+        validation: rows for choosing settings.
+        test: rows for reported results.
+        notes: notes for the user on how the data was read: rows and columns left out, files skipped.
+        fingerprint: identifies the content of data from files; empty for other data.
     """
 
     spec: DataSpec
@@ -70,36 +71,43 @@ class Dataset:
         mean: tuple[float, ...] = (),
         std: tuple[float, ...] = (),
         task: Task | None = None,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        target_names: tuple[str, ...] = (),
     ) -> "Dataset":
-        """A dataset from your own tensors, checked.
+        """Make a checked data set from your own tensors.
 
-        Integer targets make a classification, floating-point targets a regression. Labels are kept as int64,
+        Integer targets make a classification, floating-point targets a regression. Labels are stored as int64,
         regression targets of shape ``(N,)`` as ``(N, 1)``, and float64 becomes float32.
 
         Args:
-            name: what reports call the dataset.
+            name: the name of the data set in reports.
             train: inputs ``(N, ...)``, uint8 or floating-point, and targets: labels ``(N,)``, or real numbers ``(N,)``
                 or ``(N, C)``.
-            validation: the same, for the rows to choose settings by.
-            test: the same, for the rows to report on.
-            outputs: number of classes or targets. By default as many as there are `class_names`, else the highest
-                label of any split plus 1, or the width of the training targets.
-            class_names: one name a class.
-            mean: what to subtract from the inputs, as in `DataSpec`; by default nothing.
-            std: what to divide the centred inputs by; by default nothing.
-            task: what the targets are. By default integers are classes and floating-point numbers a regression;
-                ``"counts"`` takes either, whole numbers from 0.
+            validation: the same, for choosing settings.
+            test: the same, for reported results.
+            outputs: number of classes or targets. By default the number of `class_names` if there are any, otherwise
+                the highest label of any split plus 1, or the width of the training targets.
+            class_names: one name for each class.
+            mean: subtracted from the inputs, as in `DataSpec`; nothing by default.
+            std: divides the centred inputs; nothing by default.
+            task: the kind of targets. By default integers are classes and floating-point numbers a regression;
+                ``"counts"`` accepts both, with integer values of at least 0. ``"multilabel"`` accepts labels 0 and 1
+                ``(N, K)`` of any type, with `class_names` for the K labels.
+            target_mean, target_std: if you have standardised the targets of a regression, the numbers by which you did:
+                predictions and scores are then in the targets' own units. One number, or one for each target.
+            target_names: one name for each target of a regression or of counts.
 
         Raises:
-            InputError: whatever `check` finds, or a specification that does not fit together.
+            InputError: for the errors of `check`, and for a specification that is inconsistent.
         """
         splits = {
             "train": own_split("train", *train),
             "validation": own_split("validation", *validation),
             "test": own_split("test", *test),
         }
-        if task == "counts":
-            splits = {name: _as_counts(split) for name, split in splits.items()}
+        if task in ("counts", "multilabel"):
+            splits = {name: _as_numbers(split) for name, split in splits.items()}
         first = splits["train"]
         regression = first.targets.is_floating_point()
         if outputs is None:
@@ -112,6 +120,9 @@ class Dataset:
             class_names=class_names,
             mean=mean,
             std=std,
+            target_mean=target_mean,
+            target_std=target_std,
+            target_names=target_names,
         )
         dataset = cls(spec=spec, train=first, validation=splits["validation"], test=splits["test"])
         dataset.check()
@@ -124,15 +135,15 @@ class Dataset:
         )
 
     def prepare(self, inputs: Shaped[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-        """Inputs ``(..., *input_shape)`` as the network takes them: float32, normalised; see `DataSpec.prepare`."""
+        """Return the network's inputs ``(..., *input_shape)``: float32, normalised; see `DataSpec.prepare`."""
         return self.spec.prepare(inputs)
 
     def check(self) -> None:
-        """Check every split against the specification. The loaders and `from_tensors` have done so.
+        """Check every split against the specification. The loaders and `from_tensors` have already done so.
 
         Raises:
-            InputError: naming the split, when it has no rows, inputs and targets differ in their rows or device,
-                inputs have the wrong shape or dtype or are not finite, or targets do not fit the task.
+            InputError: naming the split, if it has no rows, if inputs and targets differ in their rows or device, if
+                inputs have the wrong shape or dtype or are not finite, or if targets do not fit the task.
         """
         for name, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
             check_inputs(name, split.inputs, split.targets, spec=self.spec, like=self.train.inputs)
@@ -146,7 +157,16 @@ class Dataset:
 
 
 def own_split(name: str, inputs: object, targets: object) -> Split:
-    """A split of the user's tensors in the library's dtypes: int64 labels, ``(N, C)`` targets, no float64."""
+    """Return a split of the user's tensors in the library's dtypes: int64 labels, ``(N, C)`` targets, no float64.
+
+    Args:
+        name: the name of the split, for errors.
+        inputs: the inputs.
+        targets: the targets.
+
+    Raises:
+        InputError: if they are not tensors.
+    """
     if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
         raise InputError(
             f"inputs and targets of the {name} split must be tensors",
@@ -155,15 +175,15 @@ def own_split(name: str, inputs: object, targets: object) -> Split:
         )
     if targets.is_floating_point():
         targets = targets.unsqueeze(1) if targets.ndim == 1 else targets
-    elif not targets.is_complex() and targets.dtype != torch.bool:  # check_targets refuses those two
+    elif not targets.is_complex() and targets.dtype != torch.bool:  # check_targets raises for these two
         targets = targets.long()
     return Split(inputs=_single(inputs), targets=_single(targets))
 
 
-def _as_counts(split: Split) -> Split:
-    """Integer targets as numbers, ``(N, C)``."""
+def _as_numbers(split: Split) -> Split:
+    """Convert targets that are integers or booleans to numbers, ``(N, C)``."""
     y = split.targets
-    if y.dtype != torch.int64:
+    if y.dtype not in (torch.int64, torch.bool):
         return split
     return Split(inputs=split.inputs, targets=(y.unsqueeze(1) if y.ndim == 1 else y).float())
 
@@ -177,6 +197,6 @@ def _width(targets: Tensor) -> int:
 
 
 def _classes(splits: dict[str, Split]) -> int:
-    """The highest label plus 1. Splits without usable labels are left to `Dataset.check`."""
+    """Return the highest label plus 1. Splits without usable labels are left to `Dataset.check`."""
     labels = [split.targets for split in splits.values() if split.targets.dtype == torch.int64]
     return max(1, 1 + max((int(y.max()) for y in labels if y.numel()), default=0))

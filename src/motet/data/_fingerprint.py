@@ -1,6 +1,7 @@
-"""What tells whether data is still what a run was made with: short, and quick to compute."""
+"""Short fingerprints that show whether data has changed since a run was made."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,29 +14,33 @@ _WORD = 8
 
 
 def of_file(path: Path) -> str:
-    """Of a table: of every byte of its file."""
+    """Return the fingerprint of a table: a hash of its file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def of_image_files(folder: Path, found: Mapping[str, Mapping[str, Sequence[Path]]]) -> str:
-    """Of images in folders: of every file's split, class, path below `folder`, and size in bytes; not of the pixels.
+    """Return the fingerprint of images in folders: of every file's split, class, path below `folder`, and size in
+    bytes.
 
-    An image that is replaced by another of the very same name and size is not noticed.
+    It does not depend on the pixels, so an image that is replaced by another one with the same name and size is not
+    noticed.
     """
     digest = hashlib.sha256()
     for split, classes in sorted(found.items()):
         for name, paths in sorted(classes.items()):
             for path in paths:
                 size = path.stat().st_size if path.exists() else -1
-                digest.update(f"{split}\0{name}\0{path.relative_to(folder).as_posix()}\0{size}\n".encode())
+                # Names as the file system has them: they need not be UTF-8.
+                digest.update(os.fsencode(f"{split}\0{name}\0{path.relative_to(folder).as_posix()}\0{size}\n"))
     return f"files:{digest.hexdigest()}"
 
 
 def of_tensors(dataset: Dataset) -> str:
-    """Of data in memory: of each row's sum, as 64-bit words, and of each target, in order; hundredths of a second.
+    """Return the fingerprint of data in memory: of each row's sum, as 64-bit words, and of each target, in order.
 
-    Any one value that changes is noticed, and rows that change places; not words that change places within a row.
+    It takes hundredths of a second. It notices a change of any one value, and a change of the order of rows, but not
+    words that change places within a row.
     """
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation, dataset.test):

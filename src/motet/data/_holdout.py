@@ -1,4 +1,4 @@
-"""Holding rows out, class by class."""
+"""Hold out rows, stratified by class."""
 
 import numpy as np
 import torch
@@ -10,22 +10,23 @@ from motet.errors import InputError
 
 
 def hold_out(labels_N: Int64[Tensor, "rows"], held: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers, ascending, that stay and that are held out, stratified by label.
+    """Return the indices, ascending, of the rows that stay and of those that are held out, stratified by label.
 
-    The rows are shuffled, sorted by label, and every (N / held)-th of them is taken. So each class is held out in
-    its own proportion to within one row, exactly `held` rows are, and classes of a single row need no special case.
-    The shuffle is `numpy.random.RandomState`'s, whose stream NumPy has frozen: a published split stays as it is.
+    The rows are shuffled, sorted by label, and every (N / held)-th of them is held out. So each class is held out in
+    its proportion to within one row, exactly `held` rows are held out, and classes with a single row need no special
+    case. The shuffle uses `numpy.random.RandomState`, whose stream NumPy has frozen, so that published splits do not
+    change.
 
     Args:
         labels_N: class of each row, on the CPU.
-        held: how many rows to hold out, from 0 to N.
-        seed: of the shuffle.
+        held: the number of rows to hold out, from 0 to N.
+        seed: the seed of the shuffle.
     """
     labels = labels_N.numpy()
     shuffled = np.random.RandomState(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     out = np.zeros(len(labels), dtype=bool)
-    # The middle of each of `held` equal stretches, in whole numbers to be exact at any size.
+    # The middle of each of `held` equal intervals, in integers to be exact at any size.
     out[by_class[(2 * np.arange(held) + 1) * len(labels) // (2 * max(held, 1))]] = True
     return torch.from_numpy(np.flatnonzero(~out)), torch.from_numpy(np.flatnonzero(out))
 
@@ -33,9 +34,13 @@ def hold_out(labels_N: Int64[Tensor, "rows"], held: int, *, seed: int) -> tuple[
 def split_rows(
     labels_N: Int64[Tensor, "rows"], *, test: float, validation: float, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Row numbers of the train, validation and test splits, stratified by label; regression passes equal labels.
+    """Return the row indices of the train, validation and test splits, stratified by label.
 
-    `test` and `validation` are shares of all rows; each takes one row at least.
+    Args:
+        labels_N: class of each row; equal labels for a regression.
+        test: the fraction of test rows; at least one row.
+        validation: the fraction of validation rows; at least one row.
+        seed: the seed of the shuffle.
 
     Raises:
         InputError: for fewer than 3 rows.
@@ -45,13 +50,13 @@ def split_rows(
         raise InputError(
             "splitting into train, validation and test needs at least 3 rows",
             got=f"{rows}",
-            fix="Bring more data",
+            fix="Provide more data",
         )
     rest, out = hold_out(labels_N, max(1, round(test * rows)), seed=seed)
     kept, held = hold_out(labels_N[rest], min(len(rest) - 1, max(1, round(validation * rows))), seed=seed)
     return rest[kept], rest[held], out
 
 
-def take(split: Split, rows_K: Int64[Tensor, "taken"]) -> Split:
-    """Those rows of the split."""
+def take_rows(split: Split, rows_K: Int64[Tensor, "taken"]) -> Split:
+    """Return these rows of the split."""
     return Split(inputs=split.inputs.index_select(0, rows_K), targets=split.targets.index_select(0, rows_K))

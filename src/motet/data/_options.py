@@ -1,4 +1,4 @@
-"""What the user may say about data of their own."""
+"""The user's options for reading their own data."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, final
@@ -12,24 +12,26 @@ class DataOptions:
     """How data is read; part of an experiment's record.
 
     Attributes:
-        target: the column of a table that is to be predicted.
-        task: classification, regression or counts; told from the column if None. Counts are never told: a column of
-            whole numbers may as well be years, prices or codes.
+        target: the column of a table to predict, or several columns separated by commas.
+        task: classification, multilabel (labels 0 and 1 in several columns), regression or counts; inferred from the
+            column if None. Counts are never inferred, because a column of integers may also contain years, prices or
+            codes.
         drop: columns of a table to leave out.
-        image_size: height and width that the images of a folder are brought to; None keeps them, if all are alike.
-        skip_bad: leave out images that cannot be read, instead of stopping at them.
-        stream: decode the images of a folder when they are needed; None does so where they would take more than
-            512 MiB as tensors.
-        validation_share: share of the training rows (of all rows, where the test rows are split off too) to hold out
-            for validation; None takes the data set's own.
-        split_seed: of the shuffle behind splits that the data does not come with.
+        image_size: height and width to which the images of a folder are resized; None keeps their size, if all have the
+            same.
+        skip_bad: leave out images that cannot be read, instead of raising an error.
+        stream: decode the images of a folder when they are needed; None does so if they would take more than 512 MiB as
+            tensors.
+        validation_share: the fraction of the training rows (of all rows, if the test rows are split off too) to hold
+            out for validation; None uses the data set's default.
+        split_seed: the seed of the shuffle for splits that are not part of the data.
 
     Raises:
-        InputError: on construction, for values that cannot be.
+        InputError: on construction, for invalid values.
     """
 
     target: str | None = None
-    task: Literal["classification", "regression", "counts"] | None = None
+    task: Literal["classification", "multilabel", "regression", "counts"] | None = None
     drop: tuple[str, ...] = ()
     image_size: int | None = None
     skip_bad: bool = False
@@ -38,11 +40,11 @@ class DataOptions:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in (None, "classification", "regression", "counts"):
+        if self.task not in (None, "classification", "multilabel", "regression", "counts"):
             raise InputError(
-                "task must be classification, regression or counts",
+                "task must be classification, multilabel, regression or counts",
                 got=repr(self.task),
-                fix="Leave it out to have it told",
+                fix="Leave it out to infer it",
             )
         if self.image_size is not None and self.image_size < 1:
             raise InputError(
@@ -60,12 +62,16 @@ class DataOptions:
             )
 
     def check_only(self, allowed: set[str], what: str) -> None:
-        """Raise `InputError` if anything but the options `allowed` was said of `what`."""
+        """Check that only the options `allowed` are set for `what`.
+
+        Raises:
+            InputError: if another option is set.
+        """
         for field in fields(self):
             if field.name not in allowed and getattr(self, field.name) != field.default:
                 name = field.name.replace("_", "-")
                 raise InputError(
-                    f"--{name} must be left out for {what}, which it says nothing about",
+                    f"--{name} must be left out for {what}, to which it does not apply",
                     got=f"{name}={getattr(self, field.name)!r}",
                     fix="Leave it out",
                 )

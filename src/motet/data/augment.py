@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of images on their device, from a seeded generator."""
+"""Augmentation of whole batches of images on their device, with a seeded generator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ from motet.data._spec import DataSpec
 from motet.errors import InputError, nearest
 
 Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From stored inputs and targets to inputs for the network and targets, row by row."""
+"""A function from stored inputs and targets to network inputs and targets, row by row."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How training images are changed, each row by its own draws. Everything is off by default.
+    """How training images are changed, each row with separate random numbers. Everything is off by default.
 
-    The order is the papers': random crop, flip, normalisation, cutout, mixup, CutMix. Mixup and CutMix take each row's
-    partner from the same batch and make its target class probabilities.
+    The order is the papers': random crop, flip, normalisation, cutout, mixup, CutMix. Mixup and CutMix combine each row
+    with another row of the batch and turn its target into class probabilities.
 
     Attributes:
         crop: pixels of padding on each side, before a random crop of the original size; 4 is usual on CIFAR, MIMO's
-            code takes 2.
-        padding: with what: ``"zeros"`` (black), or ``"reflect"`` the image at its border.
-        flip: whether half of the images are mirrored left to right.
-        resized_crop: for images that stay in their files: the smallest share of the area that a random part may have,
-            which is then brought to the full size; 0.08 is usual on ImageNet, 0 shows the middle.
-        cutout: side of a square that is blanked (with the mean) around a random pixel; parts of it may lie outside
-            (DeVries & Taylor, 2017). 16 is theirs on CIFAR-10.
-        mixup: alpha of ``Beta(alpha, alpha)``, a draw for each row (Zhang et al., 2018); 0 is off.
-        cutmix: the same for the area of a box that comes from the partner (Yun et al., 2019). With both, each batch
-            takes one of them by a fair coin.
-        mix_probability: of a batch being mixed at all.
+            code uses 2.
+        padding: the padding: ``"zeros"`` (black), or ``"reflect"`` for the image reflected at its border.
+        flip: whether images are mirrored left to right with probability 1/2.
+        resized_crop: for images in files: the smallest fraction of the area of a random part, which is then resized to
+            the full size; 0.08 is usual on ImageNet, 0 uses the middle.
+        cutout: side of a square that is blanked (with the mean) around a random pixel; parts of it may be outside the
+            image (DeVries & Taylor, 2017). 16 in the paper on CIFAR-10.
+        mixup: alpha of ``Beta(alpha, alpha)``, with a draw for each row (Zhang et al., 2018); 0 is off.
+        cutmix: the same for the area of a box from the other row (Yun et al., 2019). With both, each batch uses one of
+            them, with probability 1/2 each.
+        mix_probability: the probability that a batch is mixed.
     """
 
     crop: int = 0
@@ -70,21 +70,27 @@ class Augmentation:
                 raise InputError(
                     f"{name} must be finite and not negative",
                     got=f"{name}={getattr(self, name)}",
-                    fix="Pass 0 for none, 1 for equally likely shares",
+                    fix="Pass 0 for none, 1 for uniform ratios",
                 )
         for name in ("resized_crop", "mix_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
-                    f"{name} must lie in [0, 1]", got=f"{name}={getattr(self, name)}", fix="Pass a share from 0 to 1"
+                    f"{name} must lie in [0, 1]",
+                    got=f"{name}={getattr(self, name)}",
+                    fix="Pass a probability from 0 to 1",
                 )
 
     @property
     def active(self) -> bool:
-        """Whether anything is done to batches (random parts are taken when files are decoded)."""
+        """Whether batches are changed (random parts are taken when files are decoded)."""
         return bool(self.crop or self.flip or self.cutout or self.mixup or self.cutmix)
 
     def check(self, spec: DataSpec, *, streamed: bool) -> None:
-        """Raise `InputError` unless this can be done to the data."""
+        """Check that the data can be augmented in this way.
+
+        Raises:
+            InputError: if it cannot.
+        """
         shape = spec.input_shape
         if (self.active or self.resized_crop) and len(shape) != 3:
             raise InputError(
@@ -100,7 +106,9 @@ class Augmentation:
             )
         if (self.mixup or self.cutmix) and spec.task != "classification":
             raise InputError(
-                "mixup and cutmix need classes", got=f"{spec.name}, a regression", fix="Pass mixup=0 and cutmix=0"
+                "mixup and cutmix need classes",
+                got=f"{spec.name}, {spec.task_in_words}",
+                fix="Pass mixup=0 and cutmix=0",
             )
         if self.resized_crop and not streamed:
             raise InputError(
@@ -110,7 +118,9 @@ class Augmentation:
             )
 
     def bind(self, spec: DataSpec, generator: Generator) -> Augment:
-        """The augmentation of batches of this data, drawing from `generator`, which lives on their device."""
+        """Return the augmentation of batches of this data, with random numbers from `generator`, on the device of the
+        batches.
+        """
 
         def augment(x: Shaped[Tensor, "rows ..."], y: Shaped[Tensor, "rows ..."]) -> tuple[Tensor, Tensor]:
             if self.crop:
@@ -125,7 +135,7 @@ class Augmentation:
         return augment
 
     def _mixed(self, x: Tensor, y: Tensor, classes: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        # The coins of a step are tossed on the host, where looking at them waits for nothing.
+        # A step's choices are drawn on the host, where reading them needs no synchronisation.
         coins = np.random.Generator(np.random.Philox(key=generator.initial_seed())).random(2)
         targets = F.one_hot(y.long(), classes).to(x.dtype) if y.ndim == 1 else y
         if coins[0] >= self.mix_probability:
@@ -138,10 +148,17 @@ class Augmentation:
 def random_crop(
     x: Shaped[Tensor, "rows channels height width"], pixels: int, *, padding: str, generator: Generator
 ) -> Shaped[Tensor, "rows channels height width"]:
-    """Pad by `pixels` on each side, then cut each row's own window of the original size."""
+    """Pad by `pixels` on each side, then cut a random window of the original size from each row.
+
+    Args:
+        x: images.
+        pixels: the padding on each side.
+        padding: ``"zeros"`` or ``"reflect"``.
+        generator: random numbers.
+    """
     rows, _, height, width = x.shape
     if padding == "reflect":
-        # Bytes cannot be reflected by torch, floats can; but rows and columns can be picked.
+        # torch reflects floats but not bytes, so rows and columns are selected instead.
         x = x[:, :, _reflected(height, pixels, x.device)][:, :, :, _reflected(width, pixels, x.device)]
     else:
         x = F.pad(x, (pixels, pixels, pixels, pixels))
@@ -159,7 +176,13 @@ def random_flip(x: Shaped[Tensor, "rows channels height width"], generator: Gene
 def cutout(
     x: Float[Tensor, "rows channels height width"], side: int, generator: Generator
 ) -> Float[Tensor, "rows channels height width"]:
-    """Set a square around a random pixel of each row to 0; it may reach over the border."""
+    """Set a square around a random pixel of each row to 0; it may extend over the border.
+
+    Args:
+        x: normalised images.
+        side: the side of the square in pixels.
+        generator: random numbers.
+    """
     rows, _, height, width = x.shape
     y_B = torch.randint(height, (rows,), generator=generator, device=x.device)
     x_B = torch.randint(width, (rows,), generator=generator, device=x.device)
@@ -170,7 +193,14 @@ def cutout(
 def mixup(
     x: Float[Tensor, "rows ..."], targets: Float[Tensor, "rows classes"], alpha: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Each row times its share plus a partner times the rest, in inputs and targets alike."""
+    """Mix each row with another row, with a random ratio, in inputs and targets.
+
+    Args:
+        x: inputs.
+        targets: class probabilities.
+        alpha: the parameter of the Beta distribution of the ratio.
+        generator: random numbers.
+    """
     share_B = _beta(alpha, len(x), x, generator)
     partner_B = torch.randperm(len(x), generator=generator, device=x.device)
     wide = share_B.view(-1, *(1,) * (x.ndim - 1))
@@ -184,7 +214,14 @@ def cutmix(
     alpha: float,
     generator: Generator,
 ) -> tuple[Tensor, Tensor]:
-    """A box of a partner's pixels in each row; targets by the share of pixels that really came from either."""
+    """Copy a box of another row's pixels into each row; targets are weighted with the actual fractions of pixels.
+
+    Args:
+        x: images.
+        targets: class probabilities.
+        alpha: the parameter of the Beta distribution of the box's area.
+        generator: random numbers.
+    """
     rows, _, height, width = x.shape
     root_B = (1 - _beta(alpha, rows, x, generator)).clamp_min(0).sqrt()
     high_B, wide_B = (height * root_B).long(), (width * root_B).long()
@@ -197,7 +234,13 @@ def cutmix(
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
-    """The seed of one training step's generator: the same for a resumed run, and different for every step."""
+    """Return the seed of one training step's generator: the same in a resumed run, and different for every step.
+
+    Args:
+        seed: the seed of the run.
+        epoch: the epoch, from 0.
+        step: the step in the epoch, from 0.
+    """
     words = np.random.SeedSequence([seed, epoch, step]).generate_state(2, dtype=np.uint32)
     return (int(words[0]) << 31) ^ int(words[1])
 
@@ -205,7 +248,7 @@ def step_seed(seed: int, epoch: int, step: int) -> int:
 def _boxes(
     top_B: Tensor, left_B: Tensor, high: Tensor | int, wide: Tensor | int, *, height: int, width: int
 ) -> Shaped[Tensor, "rows one height width"]:
-    """Masks ``(B, 1, H, W)`` of boxes, cut off at the border."""
+    """Return masks ``(B, 1, H, W)`` of boxes, clipped at the border."""
     y, x = torch.arange(height, device=top_B.device), torch.arange(width, device=top_B.device)
     rows = (y >= top_B[:, None]) & (y < (top_B + high)[:, None])
     columns = (x >= left_B[:, None]) & (x < (left_B + wide)[:, None])
@@ -213,14 +256,14 @@ def _boxes(
 
 
 def _reflected(size: int, pixels: int, device: torch.device) -> Tensor:
-    """Row numbers with `pixels` more at either end, mirrored at the border without repeating it."""
+    """Return row indices with `pixels` more at either end, mirrored at the border without repeating it."""
     index = torch.arange(-pixels, size + pixels, device=device).abs()
     return torch.where(index >= size, 2 * (size - 1) - index, index)
 
 
 def _beta(alpha: float, rows: int, like: Tensor, generator: Generator) -> Tensor:
-    """Draws of ``Beta(alpha, alpha)``, one a row."""
+    """Return draws from ``Beta(alpha, alpha)``, one for each row."""
     alphas = torch.full((rows, 2), alpha, dtype=torch.float32, device=like.device)
-    # What torch.distributions.Dirichlet calls; that class takes no generator.
+    # torch.distributions.Dirichlet calls this too, but that class takes no generator.
     shares: Tensor = torch._sample_dirichlet(alphas, generator=generator)
     return shares[:, 0].to(like.dtype)

@@ -1,8 +1,8 @@
-"""What records say of a data set."""
+"""The description of a data set in records."""
 
 from typing import final
 
-from motet._internal.typed_records import Count, record
+from motet._internal.typed_records import Amount, Count, absent, record
 from motet.data._dataset import Dataset
 from motet.data._spec import Task
 
@@ -10,18 +10,20 @@ from motet.data._spec import Task
 @final
 @record
 class DataDescription:
-    """A data set, for records and reports. None where an older version of motet did not record it.
+    """A data set, for records and reports. A field is None if an older version of motet did not record it.
 
     Attributes:
-        name: of the dataset.
-        task: classification, regression or counts.
-        classes: how many outputs the task needs: classes, or targets.
-        class_names: names of the classes; empty for other tasks.
-        input_shape: of one example.
-        train, validation, test: how many rows each split has.
-        split: how it was split, in words; empty if that needs none.
-        notes: what the user should know about it.
-        fingerprint: of its files; empty where they cannot change.
+        name: the name of the data set.
+        task: classification, multilabel, regression or counts.
+        classes: the number of outputs that the task needs: classes, or targets.
+        class_names: names of the classes, or of several binary labels; empty for other tasks.
+        input_shape: shape of one example.
+        train, validation, test: the number of rows of each split.
+        split: how the splits were made, in words; empty if that is clear.
+        notes: notes for the user.
+        fingerprint: the fingerprint of its files; empty for data that cannot change.
+        target_names: names of the targets, if there are several.
+        target_std: the standard deviation of each target, if each was standardised separately.
     """
 
     name: str
@@ -35,11 +37,18 @@ class DataDescription:
     split: str | None
     notes: tuple[str, ...] | None
     fingerprint: str | None
+    target_names: tuple[str, ...] | None = absent()
+    target_std: tuple[Amount, ...] | None = absent()
+
+    @property
+    def in_standard_deviations(self) -> bool:
+        """Whether errors are in standard deviations of the targets, because these have different units."""
+        return bool(self.target_std)
 
 
 def describe(dataset: Dataset) -> DataDescription:
-    """A dataset's name, task, classes, sizes and fingerprint, for records and reports."""
-    spec = dataset.spec
+    """Return a data set's name, task, classes, sizes and fingerprint, for records and reports."""
+    spec, scale = dataset.spec, dataset.spec.target_scale
     return DataDescription(
         name=spec.name,
         task=spec.task,
@@ -52,4 +61,6 @@ def describe(dataset: Dataset) -> DataDescription:
         split=spec.split,
         notes=tuple(dataset.notes),
         fingerprint=dataset.fingerprint,
+        target_names=spec.target_names if len(spec.target_names) > 1 else None,
+        target_std=scale.std if scale is not None and scale.common is None else None,
     )

@@ -1,4 +1,4 @@
-"""The ranks of a run, laid out in a grid: members one way, rows of the batch the other."""
+"""The ranks of a run as a grid: one axis for members, the other for rows of the batch."""
 
 import hashlib
 import json
@@ -13,31 +13,39 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # torch lists no names there
 
-from motet.distributed.launch import Launch, launched
-from motet.distributed.watch import Watch
-from motet.distributed.wire import Wire
+from motet.distributed.communicator import Communicator
+from motet.distributed.failure_detector import FailureDetector
+from motet.distributed.launch import Launch, current_launch
 from motet.errors import InputError, LostRankError, RunInterrupted
 
 T = TypeVar("T")
-# An exchange may wait for so long: for a slow disk, or the first download. A rank that has died is noticed sooner.
+# An exchange may wait this long, for a slow disk or the first download. A failed rank is noticed sooner.
 _PATIENCE = timedelta(minutes=30)
-# And the first, for processes that start at different times.
+# The same for the first exchange, because processes start at different times.
 _GATHERING = timedelta(minutes=5)
 
 
 @final
 class Grid:
-    """Who holds which members, and who works on which rows. Made by `start`.
+    """The ranks of a run: which members each one holds, and which rows of a batch it works on. Made by `start`.
 
-    Rank r holds the members of column ``r // data_ranks`` and works on the rows of line ``r % data_ranks``: ranks that
-    share members, which exchange gradients, are neighbours.
+    Rank r holds the members of column ``r // data_ranks`` and works on the rows of line ``r % data_ranks``. Ranks that
+    hold the same members, which exchange gradients, have consecutive numbers.
 
-    As a context it ends this rank's part in the run: others that wait for it are told that it went.
+    As a context manager it ends this rank's part in the run, so that other ranks do not wait for it.
+
+    Args:
+        rank: the number of this process.
+        member_ranks: the number of ranks that the members are distributed over.
+        data_ranks: the number of ranks that the rows of a batch are distributed over.
+        local_rank, local_size: the number of this process on its machine, and the number of processes there.
+        failure_detector: finds out which rank failed; None for a single rank.
+        devices: device types whose tensors can be exchanged directly.
 
     Attributes:
-        rank, size: this process's number, and how many there are.
-        member_ranks: over how many ranks the members are shared out.
-        data_ranks: over how many ranks the rows of a batch are shared out.
+        rank, size: the number of this process, and the number of processes.
+        member_ranks: the number of ranks that the members are distributed over.
+        data_ranks: the number of ranks that the rows of a batch are distributed over.
         members: exchanges with the ranks that hold other members and work on the same rows.
         data: exchanges with the ranks that hold the same members and work on other rows.
         everyone: exchanges with all ranks.
@@ -52,50 +60,50 @@ class Grid:
         local_size: int = 1,
         member_ranks: int = 1,
         data_ranks: int = 1,
-        watch: Watch | None = None,
+        failure_detector: FailureDetector | None = None,
         devices: frozenset[str] = frozenset({"cpu"}),
     ) -> None:
         self.rank, self.local_rank, self.local_size = rank, local_rank, local_size
         self.member_ranks, self.data_ranks = member_ranks, data_ranks
-        self.watch = watch
+        self.failure_detector = failure_detector
         self.sent: dict[str, float] = {}
 
-        def wire(lines: list[list[int]]) -> Wire:
+        def communicator(lines: list[list[int]]) -> Communicator:
             group, size = None, 1
-            for ranks in lines:  # every rank takes part in making every group
+            for ranks in lines:  # every rank must take part in making every group
                 if len(ranks) > 1:
                     made = dist.group.WORLD if len(ranks) == self.size else dist.new_group(ranks, timeout=_PATIENCE)
                     if rank in ranks:
                         group, size = made, len(ranks)
-            return Wire(group, size=size, sent=self.sent, watch=watch, devices=devices)
+            return Communicator(group, size=size, sent=self.sent, failure_detector=failure_detector, devices=devices)
 
         columns = [[m * data_ranks + d for d in range(data_ranks)] for m in range(member_ranks)]
-        self.members = wire([list(line) for line in zip(*columns, strict=True)])
-        self.data = wire(columns)
-        self.everyone = wire([list(range(self.size))])
+        self.members = communicator([list(line) for line in zip(*columns, strict=True)])
+        self.data = communicator(columns)
+        self.everyone = communicator([list(range(self.size))])
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """The number of ranks."""
         return self.member_ranks * self.data_ranks
 
     @property
     def member_rank(self) -> int:
-        """This rank's place among those that hold other members."""
+        """The index of this rank among those that hold other members."""
         return self.rank // self.data_ranks
 
     @property
     def data_rank(self) -> int:
-        """This rank's place among those that work on other rows."""
+        """The index of this rank among those that work on other rows."""
         return self.rank % self.data_ranks
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which alone writes results and talks."""
+        """Whether this is rank 0, the only one that writes results and prints."""
         return self.rank == 0
 
     def rows(self, count: int) -> slice:
-        """This rank's part of a batch of so many rows: contiguous, as even as possible.
+        """Return this rank's part of a batch with `count` rows: contiguous, as even as possible.
 
         Raises:
             InputError: for fewer rows than ranks that share them.
@@ -104,12 +112,12 @@ class Grid:
             raise InputError(
                 f"a batch must have a row for each of the {self.data_ranks} ranks that share it",
                 got=f"{count} rows",
-                fix="Raise the batch size, or take fewer --data-ranks",
+                fix="Raise the batch size, or use fewer --data-ranks",
             )
         return _part(count, self.data_ranks, self.data_rank)
 
     def part_of(self, members: int) -> slice:
-        """The members that this rank holds: contiguous, as even as possible.
+        """Return the members that this rank holds: contiguous, as even as possible.
 
         Raises:
             InputError: for fewer members than ranks that share them.
@@ -118,15 +126,17 @@ class Grid:
             raise InputError(
                 f"an ensemble over {self.member_ranks} ranks must have {self.member_ranks} members or more",
                 got=f"members={members}",
-                fix="Start fewer processes, or let some share the rows of the batch: --member-ranks 1 --data-ranks "
-                f"{self.size}"
+                fix="Start fewer processes, or let some of them share the rows of the batch: --member-ranks 1 "
+                f"--data-ranks {self.size}"
                 if members == 1
-                else f"Start {members} processes, or let some share the rows of the batch with --data-ranks",
+                else f"Start {members} processes, or let some of them share the rows of the batch with --data-ranks",
             )
         return _part(members, self.member_ranks, self.member_rank)
 
     def first(self, compute: Callable[[], T]) -> T:
-        """What `compute` returns on rank 0, on every rank; where it raises an `InputError`, every rank raises it."""
+        """Run `compute` on rank 0 and return its result on every rank; if it raises an `InputError`, every rank
+        raises it.
+        """
         if self.size == 1:
             return compute()
         result: tuple[Any, InputError | None] = None, None
@@ -143,7 +153,7 @@ class Grid:
 
     @contextmanager
     def one_machine_at_a_time(self) -> Iterator[None]:
-        """The first rank of each machine does it before the others: it may fetch files that they then find."""
+        """Run the context on the first rank of each machine before the others, so that files are downloaded once."""
         if self.local_rank > 0:
             self.everyone.barrier()
         yield
@@ -151,10 +161,13 @@ class Grid:
             self.everyone.barrier()
 
     def agree(self, settings: Mapping[str, object]) -> None:
-        """Raise `InputError`, on every rank, unless all have the same settings.
+        """Check that all ranks have the same settings.
 
         Args:
-            settings: whatever the numbers of a run depend on; values that JSON knows, nested where that helps.
+            settings: everything that a run's numbers depend on, as JSON values, which may be nested.
+
+        Raises:
+            InputError: on every rank, if the settings differ.
         """
         if self.size == 1:
             return
@@ -165,15 +178,15 @@ class Grid:
                 here, there = everyone[0].get(key), theirs.get(key)
                 if here != there:
                     raise InputError(
-                        f"all ranks must have the same settings, {key} too",
+                        f"all ranks must have the same value of {key}",
                         got=f"{there} on rank {rank} and {here} on rank 0",
                         fix="Give every process the same command, the same files and the same versions",
                     )
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Add up the gradients of the ranks that hold the same members, each of its own rows.
+        """Add up the gradients of the ranks that hold the same members, each for its own rows.
 
-        Each rank's loss must be its rows' share of the batch's: the mean over its rows times its part of the rows.
+        Each rank's loss must be its part of the batch's loss: the mean over its rows times its fraction of the rows.
         """
         if self.data.size == 1:
             return
@@ -184,7 +197,7 @@ class Grid:
 
     @torch.no_grad()
     def same_weights(self, module: nn.Module) -> None:
-        """Give ranks that hold the same members the same weights: those of the first of them."""
+        """Copy the weights of the first rank to the other ranks that hold the same members."""
         if self.data.size == 1:
             return
         for tensor in module.state_dict().values():
@@ -196,9 +209,9 @@ class Grid:
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
     def leave(self, reason: str = "") -> None:
-        """End this rank's part in the run; the others are told why, if not because it is done."""
-        if self.watch is not None:
-            self.watch.leave(reason)
+        """End this rank's part in the run, and tell the others the reason if it has not finished."""
+        if self.failure_detector is not None:
+            self.failure_detector.leave(reason)
 
     def __enter__(self) -> "Grid":
         return self
@@ -208,30 +221,31 @@ class Grid:
     ) -> None:
         calm = error is None or isinstance(error, LostRankError | RunInterrupted)
         self.leave("" if calm else type(error).__name__)
-        if self.watch is not None and not isinstance(error, LostRankError) and calm:
+        if self.failure_detector is not None and not isinstance(error, LostRankError) and calm:
             dist.destroy_process_group()
 
     def __deepcopy__(self, memo: object) -> "Grid":
-        return self  # connections cannot be copied, and copies of an ensemble are on the same ranks
+        return self  # Connections cannot be copied, and copies of an ensemble are on the same ranks.
 
     def __repr__(self) -> str:
         return f"Grid(rank={self.rank}, member_ranks={self.member_ranks}, data_ranks={self.data_ranks})"
 
 
 def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> Grid:
-    """Join the other processes that ``torchrun`` started, and lay the ranks out in a grid.
+    """Join the other processes that ``torchrun`` started, and arrange the ranks in a grid.
 
-    Without ``torchrun`` the grid has one rank, and everything is as without a grid. It may be called when the process
-    group is there already, and then uses it.
+    Without ``torchrun`` the grid has one rank and changes nothing. If the process group exists already, it is used.
 
     Args:
-        member_ranks: over how many ranks members are shared out; all that `data_ranks` leaves if None.
-        data_ranks: over how many ranks the rows of a batch are shared out; 1 if None and `member_ranks` is too.
+        member_ranks: the number of ranks that members are distributed over; the processes divided by `data_ranks` if
+            None.
+        data_ranks: the number of ranks that the rows of a batch are distributed over; if None, 1, or what
+            `member_ranks` leaves.
 
     Raises:
         InputError: if the two do not multiply to the number of processes.
     """
-    launch = launched()
+    launch = current_launch()
     members, data = _layout(1 if launch is None else launch.size, member_ranks, data_ranks)
     if launch is None:
         return Grid()
@@ -249,9 +263,9 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
             )
         except RuntimeError as error:
             raise InputError(
-                f"all {launch.size} processes must meet at {launch.address}:{launch.port}",
+                f"all {launch.size} processes must connect to {launch.address}:{launch.port}",
                 got=str(error).partition("\n")[0],
-                fix="Check that all were started, with one address and a port that is free",
+                fix="Check that all processes were started, with the same address and a free port",
             ) from error
     grid = Grid(
         rank=launch.rank,
@@ -259,20 +273,24 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
         local_size=launch.local_size,
         member_ranks=members,
         data_ranks=data,
-        watch=_watch(launch),
+        failure_detector=_failure_detector(launch),
         devices=_devices(),
     )
-    grid.everyone.barrier()  # whoever fails from here on can be told from one that has not come yet
+    grid.everyone.barrier()  # from here on, a failed process can be told from one that has not started yet
     return grid
 
 
-def _watch(launch: Launch) -> Watch:
+def _failure_detector(launch: Launch) -> FailureDetector:
     store: Any = dist.distributed_c10d._get_default_store()
-    return Watch(PrefixStore("watch", store.clone()), rank=launch.rank, size=launch.size, command=launch.command)
+    return FailureDetector(
+        PrefixStore("watch", store.clone()), rank=launch.rank, size=launch.size, command=launch.command
+    )
 
 
 def _devices() -> frozenset[str]:
-    """The device types whose tensors the process group takes; gloo takes few exchanges of an accelerator's."""
+    """Return the device types whose tensors the process group accepts; gloo accepts few operations on an
+    accelerator's.
+    """
     pairs = [pair.split(":") for pair in dist.get_backend_config().split(",")]
     return frozenset(device for device, backend in pairs if device == "cpu" or backend != "gloo")
 

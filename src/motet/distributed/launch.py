@@ -1,4 +1,4 @@
-"""What ``torchrun`` tells each process that it starts."""
+"""The environment that ``torchrun`` gives to each process that it starts."""
 
 import hashlib
 import os
@@ -24,11 +24,11 @@ class Launch:
 
     Attributes:
         rank: the process's number, from 0.
-        size: how many processes there are.
-        local_rank: its number on its own machine.
-        local_size: how many processes its machine has.
-        address, port: where the processes find each other.
-        attempt: how often ``torchrun`` has started them again.
+        size: the number of processes.
+        local_rank: the process's number on its machine.
+        local_size: the number of processes on its machine.
+        address, port: where the processes connect.
+        attempt: how often ``torchrun`` has restarted them.
         keeps_store: whether ``torchrun`` itself keeps the store at that address; otherwise rank 0 does.
     """
 
@@ -42,10 +42,13 @@ class Launch:
     keeps_store: bool
 
     def open_store(self, *, seconds: float) -> Store:
-        """The store that all processes reach, with keys of this attempt's own.
+        """Return the store that all processes use, with keys for this attempt only.
+
+        Args:
+            seconds: how long to try.
 
         Raises:
-            RuntimeError: torch's own, where it cannot be reached within so many seconds.
+            RuntimeError: torch's own, if the store cannot be reached in this time.
         """
         store = TCPStore(
             self.address,
@@ -59,18 +62,18 @@ class Launch:
 
     @property
     def command(self) -> str:
-        """The command that started the processes, to type again."""
+        """The command that started the processes, in a form that can be typed again."""
         program = "-m motet" if Path(sys.argv[0]).name in ("motet", "__main__.py") else shlex.quote(sys.argv[0])
         words = " ".join(map(shlex.quote, sys.argv[1:]))
         machines = "" if self.local_size == self.size else f"--nnodes={-(-self.size // self.local_size)} "
         return f"torchrun {machines}--nproc-per-node={self.local_size} {program} {words}".rstrip()
 
 
-def launched() -> Launch | None:
-    """How this process was launched with others; None where it was started alone.
+def current_launch() -> Launch | None:
+    """Return how this process was launched with others; None if it was started by itself.
 
     Raises:
-        InputError: for numbers in the environment that make no sense.
+        InputError: if the numbers in the environment are invalid.
     """
     if os.environ.get("WORLD_SIZE", "1") in ("", "1") or any(name not in os.environ for name in _VARIABLES):
         return None
@@ -101,24 +104,25 @@ def _nonsense(got: str) -> InputError:
     )
 
 
-def mine_to_say(message: str) -> bool:
-    """Whether this process should print a message that others may have as well: only the first that asks should.
+def should_print_message(message: str) -> bool:
+    """Whether this process should print a message that other processes may want to print as well.
 
-    True where there are no others, or they cannot be asked.
+    True for the first process that asks, so that a message is printed once. Also true if there are no other processes,
+    or if they cannot be reached.
     """
     try:
-        launch = launched()
+        launch = current_launch()
         if launch is None or not (launch.keeps_store or torch.distributed.is_initialized()):
             return True
         if launch.keeps_store:
             store = launch.open_store(seconds=5)
         else:
             store = PrefixStore(f"motet/{launch.attempt}", torch.distributed.distributed_c10d._get_default_store())
-        return first_to_say(store, message)
+        return is_first_to_print(store, message)
     except (RuntimeError, ValueError):
         return True
 
 
-def first_to_say(store: Store, message: str) -> bool:
-    """Whether nobody has claimed the message in this store."""
+def is_first_to_print(store: Store, message: str) -> bool:
+    """Whether no other process has claimed the message in this store; claims it."""
     return store.add(f"said/{hashlib.sha256(message.encode()).hexdigest()}", 1) == 1

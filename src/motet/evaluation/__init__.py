@@ -1,4 +1,4 @@
-"""Everything that scores an ensemble or a run: on data as they are, under shift, and against other data sets."""
+"""Score an ensemble or a run: on the test data, under distribution shift, and against other data sets."""
 
 from motet.evaluation.aggregate import risks_at_shown, selective_comparison, side_by_side
 from motet.evaluation.cache import EvaluationCache

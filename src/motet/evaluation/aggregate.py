@@ -1,4 +1,4 @@
-"""What the evaluations of several methods found, side by side: means over the seeds of each method."""
+"""Combine the evaluations of several methods: means over the seeds of each method."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +25,17 @@ from motet.metrics import COVERAGES
 S = TypeVar("S")
 
 Group = tuple[str, str, Sequence[Evaluation | None]]
-"""A method's key, its label, and its runs' evaluations, one a seed; None for a run that was not evaluated."""
+"""A method's key, its label, and its runs' evaluations, one for each seed; None for a run that was not evaluated."""
 
 SHOWN = (0.5, 0.8, 0.9, 0.95, 1.0)
-"""The coverages of small tables."""
+"""The coverages in small tables."""
 
 
 def side_by_side(groups: Sequence[Group]) -> SideBySide:
-    """Means over the seeds of each method, side by side.
+    """Return means over the seeds of each method, for all methods.
 
-    A method of which some run was not evaluated is left out, and so is what was measured at other severities or on
-    other rows than the first method's, since it cannot be compared.
+    A method is left out if one of its runs was not evaluated. Results at other severities or on other rows than the
+    first method's are left out too, because they cannot be compared.
     """
     shifts, others = _named(groups, lambda each: each.shifts or {}), _named(groups, lambda each: each.ood or {})
     return SideBySide(
@@ -49,14 +49,14 @@ def side_by_side(groups: Sequence[Group]) -> SideBySide:
 def _named(
     groups: Sequence[Group], sections_of: Callable[[Evaluation], dict[str, S]]
 ) -> dict[str, list[tuple[str, str, list[S]]]]:
-    """By a section's name, the groups whose every run has that section, with these sections."""
+    """Return, by the name of a section, the groups for which every run has that section, with these sections."""
     held = [(key, label, [{} if run is None else sections_of(run) for run in runs]) for key, label, runs in groups]
     names = dict.fromkeys(name for _, _, runs in held for sections in runs for name in sections)
     return {name: _complete(name, held) for name in names}
 
 
 def _complete(name: str, held: Sequence[tuple[str, str, list[dict[str, S]]]]) -> list[tuple[str, str, list[S]]]:
-    """The groups whose every run has a section of that name."""
+    """Return the groups for which every run has a section of that name."""
     return [
         (key, label, [sections[name] for sections in runs])
         for key, label, runs in held
@@ -84,7 +84,7 @@ def _shift_comparison(name: str, complete: list[tuple[str, str, list[ShiftSectio
 
 
 def _measured(section: ShiftSection) -> object:
-    """What sections must share to be compared."""
+    """Return what sections must share to be comparable."""
     rows = [(row.corruption, row.severity, row.rows) for row in section.rows]
     return section.severities, section.averaged, set(section.clean.scores), rows
 
@@ -112,18 +112,18 @@ def _under_shift(key: str, label: str, sections: Sequence[ShiftSection]) -> Meth
 
 
 def _over_seeds(scores: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> dict[str, Measure]:
-    """Each metric over seeds, of each seed's scores."""
+    """Return each metric over seeds, from each seed's scores."""
     return {metric: mean_over_seeds([each[metric] for each in scores]) for metric in metrics}
 
 
 def _corruption_means(section: ShiftSection, name: str) -> dict[str, float]:
-    """Each metric's mean over severities under one corruption; NaN where one is not finite."""
+    """Return each metric's mean over severities under one corruption; NaN if one of them is not finite."""
     scores = [row.scores for row in section.rows if row.corruption == name]
     return {metric: measure.mean for metric, measure in _over_seeds(scores, list(scores[0])).items()}
 
 
 def _curve(section: ShiftSection, metrics: Sequence[str]) -> tuple[SeverityPoint, ...]:
-    """Severity 0, the data as they are, then the means over corruptions at each severity."""
+    """Return severity 0, the unshifted data, then the means over corruptions at each severity."""
     shifted = [
         SeverityPoint(severity=severity, **{metric: section.by_severity[metric][severity] for metric in metrics})
         for severity in section.severities
@@ -155,7 +155,7 @@ def _ood_comparison(name: str, complete: Sequence[tuple[str, str, Sequence[OODSe
 
 
 def _ood_means(sections: Sequence[OODSection]) -> dict[str, OODMeans]:
-    """Of the scores that every seed has."""
+    """Return means over seeds of the scores that every seed has."""
     common = [score for score in sections[0].scores if all(score in section.scores for section in sections)]
     return {
         score: OODMeans(
@@ -167,7 +167,8 @@ def _ood_means(sections: Sequence[OODSection]) -> dict[str, OODMeans]:
 
 
 def risks_at_shown(curves: Sequence[Sequence[float | None]]) -> dict[str, Measure]:
-    """Mean and standard error over `curves`, one a seed, at the coverages of small tables: ``{"0.5": ..., ...}``.
+    """Return mean and standard error over `curves`, one for each seed, at the coverages in small tables: ``{"0.5": ...,
+    ...}``.
 
     Args:
         curves: risks at `motet.metrics.COVERAGES`.
@@ -176,10 +177,10 @@ def risks_at_shown(curves: Sequence[Sequence[float | None]]) -> dict[str, Measur
 
 
 def selective_comparison(groups: Sequence[tuple[str, str, Sequence[Sequence[float]]]]) -> SelectiveComparison | None:
-    """The curves of methods side by side; None without any.
+    """Return the curves of all methods; None if there are none.
 
     Args:
-        groups: a method's key, its label, and its curves, one a seed.
+        groups: a method's key, its label, and its curves, one for each seed.
     """
     methods = tuple(
         MethodSelective(key=key, label=label, curves=tuple(map(tuple, curves)), at=risks_at_shown(curves))
@@ -189,7 +190,7 @@ def selective_comparison(groups: Sequence[tuple[str, str, Sequence[Sequence[floa
 
 
 def mean_over_seeds(values: Sequence[float | None]) -> Measure:
-    """Mean and standard error of `values`, one a seed; NaN where a value is missing or not finite.
+    """Return mean and standard error of `values`, one for each seed; NaN if a value is missing or not finite.
 
     >>> mean_over_seeds([1.0, 3.0])
     Measure(mean=2.0, standard_error=1.0)

@@ -1,4 +1,4 @@
-"""What a long evaluation has found so far, so that one that was stopped goes on where it was."""
+"""A cache of partial results, so that an interrupted evaluation can continue."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 
 CACHE_FOLDER = "evaluation-parts"
-"""The cache's folder in a run's, for as long as an evaluation of it is not finished."""
+"""The folder of the cache in a run's folder, until the evaluation is finished."""
 _AT_ONCE = 4096
 
 T = TypeVar("T")
@@ -28,33 +28,35 @@ T = TypeVar("T")
 
 @final
 class EvaluationCache:
-    """Results of an evaluation that is not finished yet: a file each in one folder, whole or absent.
+    """Results of an unfinished evaluation: one file each in one folder, each whole or absent.
 
-    A file is named by a hash of everything that its result depends on, and holds that too: what `depends_on` says, and
-    which result it is. What was found with anything else is never read; `clear` removes it.
+    The name of a file is a hash of everything that its result depends on, and the file also contains that:
+    `depends_on`, and which result it is. Results with other dependencies are never read; `clear` removes them.
 
     Args:
-        folder: the cache's own; made when it is needed. Use another one for each ensemble.
-        depends_on: what all results depend on, as plain data for JSON. See `for_ensemble`.
+        folder: the cache's folder, created when it is needed. Use another one for each ensemble.
+        depends_on: everything that all results depend on, as plain data for JSON. See `for_ensemble`.
     """
 
     def __init__(self, folder: Path, depends_on: Mapping[str, object]) -> None:
         self.folder = folder
-        self.depends_on: dict[str, Any] = json.loads(json.dumps(depends_on, default=to_plain))  # as it is read back
+        # as it will be read back
+        self.depends_on: dict[str, Any] = json.loads(json.dumps(depends_on, default=to_plain))
         self._own: list[Path] = []
 
     @classmethod
     def for_ensemble(
         cls, folder: str | Path, ensemble: Ensemble, dataset: Dataset, *, about: object
     ) -> "EvaluationCache":
-        """A cache whose results depend on the ensemble's weights, the data, the device, torch, and motet's own code.
+        """Return a cache whose results depend on the ensemble's weights, the data, the device, torch, and motet's own
+        code.
 
         Args:
             folder: see `EvaluationCache`.
-            ensemble: on the device on which it will be evaluated.
-            dataset: the data it will be evaluated on.
-            about: what else its predictions depend on and its weights do not show, as plain data for JSON: the method's
-                and the model's settings, for example.
+            ensemble: the ensemble, on the device on which it will be evaluated.
+            dataset: the data that it will be evaluated on.
+            about: everything else that its predictions depend on, as plain data for JSON: the settings of the method
+                and the model, for example.
         """
         return cls(
             Path(folder),
@@ -70,7 +72,9 @@ class EvaluationCache:
         )
 
     def find(self, kind: type[T], **result: object) -> T | None:
-        """The result of type `kind` that was kept under the same words; None if none was, or its file is damaged."""
+        """Return the result of type `kind` stored under the same keywords; None if there is none, or its file
+        is damaged.
+        """
         key, path = self._place(result)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -81,23 +85,23 @@ class EvaluationCache:
             return None
 
     def keep(self, found: object, **result: object) -> None:
-        """Keep a record under these words. Numbers come back as they are, NaN and infinities too.
+        """Store a record under these keywords. Numbers are restored exactly, including NaN and infinities.
 
         Raises:
             OSError: if the disk is full, or the folder cannot be written.
         """
         key, path = self._place(result)
         content = {"key": key, "found": _without_absent(asdict(cast(Any, found)))}
-        with suppress(FileNotFoundError):  # another evaluation of this run finished, and cleared its cache
+        with suppress(FileNotFoundError):  # another evaluation of this run has finished, and cleared its cache
             write_text(path, json.dumps(content) + "\n")
 
     def clear(self) -> None:
-        """Remove the results asked for or kept here, and all that can never be used: of other weights or code."""
+        """Remove the results read or stored here, and all that can never be used: those of other weights or code."""
         remove_leftovers(self.folder)
         for path in {*self._own, *self.folder.glob("*.json")}:
             if path in self._own or not self._usable(path):
                 path.unlink(missing_ok=True)
-        with suppress(OSError):  # results of another evaluation are left, or there is no folder
+        with suppress(OSError):  # another evaluation's results are left, or there is no folder
             self.folder.rmdir()
 
     def _place(self, result: Mapping[str, object]) -> tuple[dict[str, Any], Path]:
@@ -116,7 +120,7 @@ class EvaluationCache:
 
 
 def digest_of_weights(ensemble: Ensemble) -> str:
-    """Of every parameter and buffer, with its name, type and shape."""
+    """Return a hash of every parameter and buffer, with its name, type and shape."""
     found = hashlib.blake2b(digest_size=16)
     for name, value in ensemble.state_dict().items():
         if isinstance(value, Tensor):
@@ -128,7 +132,9 @@ def digest_of_weights(ensemble: Ensemble) -> str:
 
 
 def digest_of_data(dataset: Dataset) -> str:
-    """Of the specification and the test rows; of tables, whose shifts are measured in it, the training rows as well."""
+    """Return a hash of the specification and the test rows; for tables also the training rows, which set the scale of
+    shifts.
+    """
     rows = [digest_of_rows(dataset.test)]
     if len(dataset.spec.input_shape) == 1:
         rows.append(digest_of_rows(dataset.train))
@@ -136,20 +142,22 @@ def digest_of_data(dataset: Dataset) -> str:
 
 
 def digest_of_rows(split: Split) -> str:
-    """Of every value and target; of images that stay in their files the files' paths, sizes and times."""
+    """Return a hash of every value and target; for images in files, of the files' paths, sizes and times."""
     found = hashlib.blake2b(_bytes_of(split.targets), digest_size=16)
     inputs = split.inputs
     found.update(repr((tuple(inputs.shape), inputs.dtype)).encode())
     if isinstance(inputs, ImageFiles):
-        found.update("\n".join(map(stamp, inputs.paths)).encode())
+        found.update("\n".join(map(file_stamp, inputs.paths)).encode())
     else:
         for part in inputs.split(_AT_ONCE):
             found.update(_bytes_of(part))
     return found.hexdigest()
 
 
-def stamp(path: Path) -> str:
-    """A file's place, size, and times of its last changes: another one as soon as somebody writes to it."""
+def file_stamp(path: Path) -> str:
+    """Return a file's path, size, and times of its last changes, as a text that differs after the file is
+    written to.
+    """
     state = path.stat()
     return f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
 
@@ -164,7 +172,7 @@ def _bytes_of(values: Tensor) -> memoryview:
 
 
 def _without_absent(value: object) -> object:
-    """Plain data without what is None: absent fields are left out of records."""
+    """Return plain data without None, because absent fields are left out of records."""
     if isinstance(value, dict):
         return {key: _without_absent(item) for key, item in value.items() if item is not None}
     return value
@@ -172,7 +180,7 @@ def _without_absent(value: object) -> object:
 
 @cache
 def _code() -> str:
-    """Of motet's own source: a version number does not change with every commit."""
+    """Return a hash of motet's own source, because the version number does not change with every commit."""
     root = Path(__file__).resolve().parents[1]
     found = hashlib.blake2b(digest_size=16)
     for file in sorted(root.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""What evaluations found of several methods, side by side, as records: what report and command line show."""
+"""Records of the evaluations of several methods; the report and the command line show them."""
 
 import math
 from typing import Annotated, Literal, final
@@ -15,8 +15,8 @@ class Measure:
     """A number over seeds.
 
     Attributes:
-        mean: its mean; NaN where it is missing for some seed.
-        standard_error: of that mean; NaN with one seed.
+        mean: the mean; NaN if the number is missing for a seed.
+        standard_error: the standard error of the mean; NaN with one seed.
     """
 
     mean: Number
@@ -36,7 +36,9 @@ class Measure:
 @final
 @record
 class SelectiveCurves:
-    """Risk-coverage curves of one method, one a seed, and their mean `at` the coverages of small tables ("0.5")."""
+    """Risk-coverage curves of one method, one for each seed, and their mean `at` the coverages in small tables
+    ("0.5").
+    """
 
     curves: tuple[Risks, ...]
     at: dict[str, Measure]
@@ -54,14 +56,14 @@ class MethodSelective:
 
     @property
     def risks(self) -> SelectiveCurves:
-        """Without the method's name."""
+        """The curves without the method's name."""
         return SelectiveCurves(curves=self.curves, at=self.at)
 
 
 @final
 @record
 class SelectiveComparison:
-    """A comparison's methods on the test data as they are: risks at each of `coverage`."""
+    """The methods of a comparison on the unshifted test data: risks at each `coverage`."""
 
     coverage: Coverages
     methods: tuple[MethodSelective, ...]
@@ -70,7 +72,7 @@ class SelectiveComparison:
 @final
 @record
 class ShiftSelective:
-    """Risk-coverage curves on the data as they are, and the means under shift."""
+    """Risk-coverage curves on unshifted data, and their means under shift."""
 
     clean: SelectiveCurves
     mean: SelectiveCurves
@@ -82,13 +84,13 @@ class MethodUnderShift:
     """One method under one shift.
 
     Attributes:
-        key, label: the method's in its comparison.
-        clean: scores on the data as they are.
-        mean: their means under shift; with ``mce`` where there is one reference.
-        reference: folder of the run whose errors count as 100; None without one.
+        key, label: the method's key and label in its comparison.
+        clean: scores on unshifted data.
+        mean: means of the scores under shift; with ``mce`` if there is a reference.
+        reference: folder of the run whose errors count as 100; None if there is none.
         corruptions: means over severities, by corruption.
         curves: each seed's scores over severity.
-        selective: where there are classes.
+        selective: risk-coverage curves, for classes.
     """
 
     key: str
@@ -104,7 +106,9 @@ class MethodUnderShift:
 @final
 @record
 class ShiftComparison:
-    """Methods under one shift: `rows` each at `severities` of `corruptions`, means over those that are `averaged`."""
+    """Methods under one shift: `rows` at the same `severities` of the same `corruptions`; means are over the `averaged`
+    ones.
+    """
 
     name: str
     kind: Literal["images", "table", "files"]
@@ -128,7 +132,7 @@ class OODMeans:
 @final
 @record
 class MethodOOD:
-    """One method asked about another data set: `OODMeans` by uncertainty score."""
+    """One method against another data set: `OODMeans` by uncertainty score."""
 
     key: str
     label: str
@@ -138,7 +142,7 @@ class MethodOOD:
 @final
 @record
 class OODComparison:
-    """Methods asked about another data set, of which `dropped` rows overlapped."""
+    """Methods against another data set, of which `dropped` rows overlapped with the run's data."""
 
     dataset: str
     rows: Size
@@ -149,7 +153,7 @@ class OODComparison:
 @final
 @record
 class SideBySide:
-    """Methods side by side: under each shift, against each other data set, and on the data as they are."""
+    """Results of several methods: under each shift, against each other data set, and on unshifted data."""
 
     shifts: tuple[ShiftComparison, ...] = ()
     ood: tuple[OODComparison, ...] = ()

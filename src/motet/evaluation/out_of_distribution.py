@@ -1,4 +1,6 @@
-"""Other data sets: brought to the form of a run's own data, and told from it by the ensemble's uncertainty."""
+"""Out-of-distribution detection: other data sets, converted to the form of a run's data, and told from it by
+uncertainty.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +30,11 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode "L"
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OODSplit:
-    """Rows out of distribution.
+    """Rows that are out of distribution.
 
     Attributes:
-        split: the rows, without those that also stand in the run's data.
-        dropped: how many those were.
+        split: the rows, without those that also occur in the run's data.
+        dropped: the number of rows that were removed.
     """
 
     split: Split
@@ -40,17 +42,17 @@ class OODSplit:
 
     @classmethod
     def of(cls, rows: Split, dataset: Dataset) -> "OODSplit":
-        """The rows that stand in no split of `dataset`.
+        """Return the rows that occur in no split of `dataset`.
 
         Raises:
-            InputError: for rows of another shape or scale, or where all of them stand in the data set.
+            InputError: for rows of another shape or scale, or if all of them occur in the data set.
         """
         kept, dropped = without_overlap(rows, dataset.train, dataset.validation, dataset.test)
         return cls(split=kept, dropped=dropped)
 
     @cached_property
     def digest(self) -> str:
-        """Of the rows."""
+        """A hash of the rows."""
         return digest_of_rows(self.split)
 
 
@@ -62,24 +64,26 @@ def evaluate_ood(
     batch_size: int = 512,
     cache: EvaluationCache | None = None,
 ) -> list[Row]:
-    """How well the ensemble's uncertainty tells the test rows from other data sets.
+    """Measure how well the ensemble's uncertainty distinguishes the test rows from other data sets.
 
-    Rows of the others that stand in the data set itself (any split) are dropped first.
+    Rows of the other data sets that occur in the data set itself (in any split) are removed first.
 
     Args:
         ensemble: a classifier, on any device; batches are moved to it.
-        dataset: what the ensemble was trained on; its test rows are the known ones. It normalises all inputs.
-        others: other data sets' rows, by name, of the data set's input shape and on its scale (both uint8 or both not).
+        dataset: the data set that the ensemble was trained on; its test rows are in distribution. It normalises all
+            inputs.
+        others: other data sets' rows, by name, with the data set's input shape and scale (both uint8 or both not).
         batch_size: rows per forward pass.
-        cache: keeps each other set's scores as soon as they are there, and finds those of an earlier call that was
-            stopped; None keeps nothing.
+        cache: stores each other set's scores when they are computed, and finds those of an earlier, interrupted call;
+            None stores nothing.
 
     Returns:
         A row for each other set and score: ``{"dataset": ..., "score": "entropy", "auroc": ..., "fpr95": ..., "rows":
         ..., "dropped": ...}``.
 
     Raises:
-        InputError: for regression, for rows of another shape or scale, or a set whose rows all stand in the data set.
+        InputError: for regression, for rows of another shape or scale, and for a set whose rows all occur in the data
+            set.
     """
     splits = {name: OODSplit.of(other, dataset) for name, other in others.items()}
     sections = ood_sections(Subject(ensemble=ensemble, cache=cache), dataset, splits, batch_size=batch_size)
@@ -94,7 +98,14 @@ def evaluate_ood(
 def ood_sections(
     subject: Subject, dataset: Dataset, others: Mapping[str, OODSplit], *, batch_size: int = 512
 ) -> dict[str, OODSection]:
-    """AUROC and FPR95 of every uncertainty score against each of `others`. See `evaluate_ood`."""
+    """Return AUROC and FPR95 of every uncertainty score against each of `others`. See `evaluate_ood`.
+
+    Args:
+        subject: the ensemble and its cache.
+        dataset: see `evaluate_ood`.
+        others: see `evaluate_ood`.
+        batch_size: see `evaluate_ood`.
+    """
     known: dict[str, Tensor] | None = None
     sections = {}
     for name, other in others.items():
@@ -114,14 +125,30 @@ def ood_sections(
 def uncertainty_scores(
     ensemble: Ensemble, dataset: Dataset, split: Split, *, batch_size: int = 512
 ) -> dict[str, Tensor]:
-    """`motet.metrics.uncertainties` of every row of `split`, ``(N,)`` each, on the CPU."""
+    """Return `motet.metrics.uncertainties` of every row of `split`, ``(N,)`` each, on the CPU.
+
+    Args:
+        ensemble: a classifier, on any device; batches are moved to it.
+        dataset: normalises the inputs.
+        split: the rows.
+        batch_size: rows per forward pass.
+    """
     device = next(ensemble.parameters()).device
     parts = [uncertainties(ensemble.predict(dataset.prepare(x.to(device)))) for x, _ in in_order(split, batch_size)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 
 def load_ood_split(name: str, dataset: Dataset, *, data_dir: Path | None = None) -> OODSplit:
-    """`load_ood` without what overlaps. Raises `InputError` also where nothing is left, or for an empty name."""
+    """Return the result of `load_ood` without overlapping rows.
+
+    Args:
+        name: see `load_ood`.
+        dataset: see `load_ood`.
+        data_dir: see `load_ood`.
+
+    Raises:
+        InputError: see `load_ood`; also if no rows are left, and for an empty name.
+    """
     if not name.strip():
         raise InputError(
             "--ood needs the names or folders of data sets", got=repr(name), fix="Pass --ood cifar100, for example"
@@ -130,22 +157,25 @@ def load_ood_split(name: str, dataset: Dataset, *, data_dir: Path | None = None)
     try:
         return OODSplit.of(rows, dataset)
     except InputError as error:
-        raise InputError(f"against {name}, {error.requirement}", got=error.got, fix=error.fix) from error
+        raise InputError(
+            f"{name} cannot be compared with the run's data: {error.requirement}", got=error.got, fix=error.fix
+        ) from error
 
 
 def load_ood(data: str, dataset: Dataset, *, data_dir: Path | None = None) -> Split:
-    """The test rows of another data set of images, in the form of `dataset`'s inputs.
+    """Return the test rows of another data set of images, in the form of `dataset`'s inputs.
 
-    Images of another size are resized (bilinear, antialiased), grey ones repeated over three channels, coloured ones
-    turned grey where the run's are (ITU-R BT.601), and floats brought to the run's scale by `DataSpec.full_scale`.
+    Images of another size are resized (bilinear, antialiased). Grey images are repeated over three channels, and
+    coloured ones are converted to grey if the run's are grey (ITU-R BT.601). Floats are scaled to the run's scale by
+    `DataSpec.full_scale`.
 
     Args:
         data: a name that `motet.data.load` knows, or a folder of class folders.
-        dataset: the run's data, of images.
-        data_dir: where files are looked for first.
+        dataset: the run's data set of images.
+        data_dir: the folder that is searched for files first.
 
     Raises:
-        InputError: for unknown data (with the nearest name), data that is no images, and a run's that is not.
+        InputError: for unknown data (with the nearest name), and if either data set does not have images.
     """
     check_ood(dataset)
     kind = kind_of(data)
@@ -163,17 +193,21 @@ def load_ood(data: str, dataset: Dataset, *, data_dir: Path | None = None) -> Sp
 
 
 def check_ood(dataset: Dataset) -> None:
-    """Raise `InputError` unless the run is a classification of images."""
+    """Check that out-of-distribution detection applies to a run's data.
+
+    Raises:
+        InputError: unless it is a classification of images.
+    """
     spec = dataset.spec
     if spec.task != "classification":
         raise InputError(
-            "detection of data out of distribution needs class probabilities",
-            got=f"a run of {spec.name}, {'a regression' if spec.task == 'regression' else 'counts'}",
+            "out-of-distribution detection needs class probabilities",
+            got=f"a run of {spec.name}, {spec.task_in_words}",
             fix="Leave --ood out",
         )
     if len(spec.input_shape) != 3 or spec.input_shape[0] not in {1, 3}:
         raise InputError(
-            "data out of distribution is asked for runs on images",
+            "out-of-distribution detection needs a run on images",
             got=f"{spec.name} with inputs of shape {spec.input_shape}",
             fix="Leave --ood out; in Python motet.evaluation.evaluate_ood takes any rows of the run's shape",
         )

@@ -1,4 +1,4 @@
-"""What evaluations of a run find, as one record: the content of its ``evaluation.json``."""
+"""The record of all evaluations of a run: the content of its ``evaluation.json``."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any, final
 
 from pydantic import Field
 
-from motet._internal.typed_records import Count, Share, absent, from_plain, read_plain, record, write_record
+from motet._internal.typed_records import Count, Number, Share, absent, from_plain, read_plain, record, write_record
 from motet.data import DataDescription
 from motet.errors import InputError
 from motet.evaluation.shift_records import Coverages, Risks, Scores, ShiftSection, Size
@@ -25,21 +25,23 @@ class RiskCurve:
 @final
 @record
 class CleanScores:
-    """Scores of the test split as it is, and the floating-point operations that one example takes.
+    """Scores on the unshifted test split, and the floating-point operations for one example.
 
-    `seed` decides which examples are predicted together in throughput use; absent in ensemble use.
+    `seed` decides which examples are predicted together in throughput use; it is absent in ensemble use. `targets` are
+    the scores of each target by the name of the metric, if there are several targets.
     """
 
     scores: Scores
     risk_coverage: RiskCurve | None = absent()
     flops: Count
     seed: int | None = absent()
+    targets: dict[str, tuple[Number, ...]] | None = absent()
 
 
 @final
 @record
 class PartScores:
-    """`CleanScores` of some members, those with these indices."""
+    """`CleanScores` of the members with these indices."""
 
     members: Annotated[tuple[Count, ...], Field(min_length=1)]
     scores: Scores
@@ -49,7 +51,7 @@ class PartScores:
 @final
 @record
 class OODScores:
-    """How well one uncertainty score tells known rows from others."""
+    """How well one uncertainty score distinguishes in-distribution rows from others."""
 
     auroc: Share
     fpr95: Share
@@ -66,7 +68,7 @@ class OODResult:
 @final
 @record
 class OODSection:
-    """A run asked about another data set: its rows, those that were dropped as overlapping, and the scores."""
+    """A run against another data set: the number of rows, of rows removed as overlapping, and the scores."""
 
     rows: Size
     dropped: Count
@@ -76,18 +78,18 @@ class OODSection:
 @final
 @record
 class Evaluation:
-    """All that evaluations of a run have found: ``evaluation.json``. What was not evaluated is absent.
+    """The results of all evaluations of a run: ``evaluation.json``. What was not evaluated is absent.
 
     Attributes:
         method: the method with its settings.
-        members: how many it has.
+        members: the number of members.
         data: the run's data.
-        motet: version that evaluated last.
+        motet: the version of motet that made the last evaluation.
         ensemble: the test split in ensemble use, all members on each example.
         distinct: the test split in throughput use, each member on another example.
-        part: the test split by some members.
-        shifts: by the shift's name.
-        ood: by the name of the other data set.
+        part: the test split, predicted by some members.
+        shifts: results by the name of the shift.
+        ood: results by the name of the other data set.
     """
 
     method: str
@@ -102,7 +104,7 @@ class Evaluation:
 
 
 def read_evaluation(path: Path) -> Evaluation | None:
-    """The record at `path`; None if there is no file, or a damaged one that the next evaluation replaces.
+    """Read the record at `path`; None if there is no file, or a damaged one that the next evaluation replaces.
 
     Raises:
         InputError: for a JSON file with other content, naming the file and the field.
@@ -115,11 +117,11 @@ def read_evaluation(path: Path) -> Evaluation | None:
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write the record, whole or not at all."""
+    """Write the record; the file is whole or absent."""
     write_record(path, evaluation)
 
 
 def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
-    """Records of before there was a schema version: the first ones say less of the data, the rest is as today."""
+    """Convert records without a schema version: the first ones say less about the data, the rest is unchanged."""
     known = dict.fromkeys(item.name for item in fields(DataDescription)) | {"class_names": []}
     return old | {"data": known | dict(old["data"])}

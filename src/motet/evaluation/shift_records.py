@@ -1,4 +1,4 @@
-"""What evaluations under shift find, as records, and the types of fields that all evaluations' records share."""
+"""Records of evaluations under shift, and the types of fields that all evaluations' records share."""
 
 import math
 from itertools import product
@@ -20,7 +20,7 @@ def _in_range(scores: dict[str, float]) -> dict[str, float]:
     for name, value in scores.items():
         if name in _NOT_NEGATIVE and value < 0:
             raise ValueError(f"scores with {name} at least 0")
-        if name in _SHARES and value > 1 + 1e-4:  # a mean of float32 ones may be a little more
+        if name in _SHARES and value > 1 + 1e-4:  # a mean of float32 values may be slightly larger
             raise ValueError(f"scores with {name} at most 1")
     return scores
 
@@ -57,7 +57,7 @@ BySeverity = Annotated[dict[str, dict[Severity, Number]], AfterValidator(_each_i
 Coverages = Annotated[tuple[float, ...], AfterValidator(_is_coverages)]
 Risks = Annotated[tuple[Share, ...], AfterValidator(_one_a_coverage)]
 """Error rates at `motet.metrics.COVERAGES`."""
-# Absent where the metric does not apply; null, read as NaN, where it has no finite value.
+# Absent if the metric does not apply; null, read as NaN, if it has no finite value.
 OptionalNumber = Annotated[Number | None, BeforeValidator(_null_is_nan)]
 OptionalAmount = Annotated[Amount | None, BeforeValidator(_null_is_nan)]
 OptionalShare = Annotated[Share | None, BeforeValidator(_null_is_nan)]
@@ -69,9 +69,9 @@ _METRICS = ("accuracy", "rmse", "nll", "crps", "ece", "brier", "aurc")
 @final
 @record
 class ShiftRow:
-    """Scores under one corruption at one severity; ``"none"`` and 0 for the data as they are.
+    """Scores under one corruption at one severity; ``"none"`` and 0 for unshifted data.
 
-    Metrics of another task than the run's are absent.
+    Metrics of other tasks than the run's are absent.
     """
 
     corruption: str
@@ -87,18 +87,18 @@ class ShiftRow:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics that there are, by name."""
+        """The metrics that are present, by name."""
         return present_metrics(self)
 
     def to_row(self) -> Row:
-        """As a dictionary."""
+        """Return the row as a dictionary."""
         return {"corruption": self.corruption, "severity": self.severity, "rows": self.rows, **self.scores}
 
 
 @final
 @record
 class SeverityPoint:
-    """Means over corruptions at one severity; 0 is the data as they are. Metrics as in `ShiftRow`."""
+    """Means over corruptions at one severity; 0 is unshifted data. Metrics as in `ShiftRow`."""
 
     severity: Annotated[int, Field(ge=0, le=5)]
     accuracy: OptionalShare = absent()
@@ -111,12 +111,12 @@ class SeverityPoint:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics that there are, by name."""
+        """The metrics that are present, by name."""
         return present_metrics(self)
 
 
 def present_metrics(found: ShiftRow | SeverityPoint) -> dict[str, float]:
-    """The metrics that are not absent, by name."""
+    """Return the metrics that are not absent, by name."""
     every = {name: getattr(found, name) for name in _METRICS}
     return {name: value for name, value in every.items() if value is not None}
 
@@ -124,7 +124,7 @@ def present_metrics(found: ShiftRow | SeverityPoint) -> dict[str, float]:
 @final
 @record
 class ShiftRisks:
-    """Risk-coverage curves: of the data as they are, each corruption's mean over severities, and the mean of those."""
+    """Risk-coverage curves: on unshifted data, each corruption's mean over severities, and the mean of those."""
 
     coverage: Coverages
     clean: Risks
@@ -138,17 +138,17 @@ class ShiftSection:
     """A run under one shift.
 
     Attributes:
-        kind: where the shifted rows come from: corrupted images, a shifted table, or official files.
-        seed: of the corruptions; None for files.
-        clean: scores of the data as they are.
-        rows: for each corruption and severity, its scores.
+        kind: the source of the shifted rows: corrupted images, a shifted table, or official files.
+        seed: the seed of the corruptions; None for files.
+        clean: scores on unshifted data.
+        rows: the scores for each corruption and severity.
         averaged: the corruptions that means are taken over.
         mean: each metric's mean over corruptions, then over severities.
         by_severity: each metric's mean over corruptions at each severity.
-        severities: those measured.
-        risk_coverage: where there are classes.
+        severities: the severities that were measured.
+        risk_coverage: risk-coverage curves, for classes.
         reference: folder of the run whose errors count as 100.
-        mce: mean corruption error relative to it; NaN where it makes no errors.
+        mce: mean corruption error relative to the reference; NaN if the reference makes no errors.
     """
 
     kind: Literal["images", "table", "files"]
@@ -165,7 +165,7 @@ class ShiftSection:
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """Those measured, in their order."""
+        """The corruptions that were measured, in order."""
         return tuple(dict.fromkeys(row.corruption for row in self.rows))
 
     @property
@@ -174,7 +174,7 @@ class ShiftSection:
         return tuple(row for row in self.rows if row.corruption in self.averaged)
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together, as a ValueError that pydantic turns into its own."""
+        """Check that the parts are consistent; pydantic converts the ValueError into its own."""
         self._check_rows()
         self._check_means()
         if self.risk_coverage is not None and set(self.risk_coverage.corruptions) != set(self.corruptions):
@@ -200,7 +200,7 @@ class ShiftSection:
 @final
 @record
 class ShiftResult:
-    """What was found under one corruption at one severity; `risk` is absent where there are no classes."""
+    """Scores under one corruption at one severity; `risk` is absent if there are no classes."""
 
     row: ShiftRow
     risk: Risks | None = absent()

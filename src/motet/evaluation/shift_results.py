@@ -1,4 +1,4 @@
-"""The one way in which ensembles are scored under shift, with or without a cache."""
+"""Score ensembles under shift, with or without a cache. Every evaluation under shift uses this module."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from motet.data import Dataset
 from motet.data.batches import in_order
 from motet.ensemble import Ensemble
 from motet.evaluation.cache import EvaluationCache
+from motet.evaluation.predict import prediction_of
 from motet.evaluation.shift_records import ShiftResult, ShiftRow
 from motet.evaluation.shift_source import ShiftSettings, ShiftSource
 from motet.evaluation.shifted_rows import Batches, Shifted
@@ -19,17 +20,17 @@ T = TypeVar("T")
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """An ensemble that is evaluated, and where its results are kept until all are there, if anywhere."""
+    """An ensemble that is evaluated, and the cache for its results, if there is one."""
 
     ensemble: Ensemble
     cache: EvaluationCache | None = None
 
     def find(self, kind: type[T], key: Mapping[str, object] | None) -> T | None:
-        """The result that is in the cache under `key`; None if there is none, no cache, or no key."""
+        """Return the cached result for `key`; None if there is no result, no cache, or no key."""
         return None if self.cache is None or key is None else self.cache.find(kind, **key)
 
     def keep(self, found: object, key: Mapping[str, object] | None) -> None:
-        """Keep a result in the cache under `key`, if there are both."""
+        """Store a result in the cache under `key`, if there are both."""
         if self.cache is not None and key is not None:
             self.cache.keep(found, **key)
 
@@ -37,14 +38,14 @@ class Subject:
 def shift_results(
     subjects: Sequence[Subject], dataset: Dataset, source: ShiftSource, settings: ShiftSettings
 ) -> Iterator[list[ShiftResult]]:
-    """For each corruption and severity, the result of each ensemble.
+    """Yield, for each corruption and severity, the result of each ensemble.
 
-    Shifted rows are made once for all ensembles, and only for those whose cache does not have their result.
+    Shifted rows are made once for all ensembles, and only if a result is not in a cache.
 
     Args:
         subjects: ensembles of the same data on one device.
         dataset: normalises the inputs.
-        source: where shifted rows come from.
+        source: the source of the shifted rows.
         settings: how they are shifted.
     """
     cached = any(subject.cache is not None for subject in subjects)
@@ -55,7 +56,13 @@ def shift_results(
 
 
 def clean_results(subjects: Sequence[Subject], dataset: Dataset, settings: ShiftSettings) -> list[ShiftResult]:
-    """The result of each ensemble on the data as they are. Arguments as of `shift_results`."""
+    """Return the result of each ensemble on unshifted data.
+
+    Args:
+        subjects: see `shift_results`.
+        dataset: see `shift_results`.
+        settings: see `shift_results`.
+    """
     cached = any(subject.cache is not None for subject in subjects)
     batches = in_order(settings.split or dataset.test, settings.batch_size)
     key = {"shift": None, **settings.key, "seed": None, "constants": None} if cached else None
@@ -65,7 +72,14 @@ def clean_results(subjects: Sequence[Subject], dataset: Dataset, settings: Shift
 def score_shifted(
     subjects: Sequence[Subject], dataset: Dataset, shifted: Shifted, key: Mapping[str, object] | None
 ) -> list[ShiftResult]:
-    """The result of each ensemble on some rows: found in its cache under `key`, or scored and kept there."""
+    """Return the result of each ensemble on some rows, from its cache or computed and stored there.
+
+    Args:
+        subjects: see `shift_results`.
+        dataset: see `shift_results`.
+        shifted: the corruption, the severity, and the rows.
+        key: the key in the caches; None to use no cache.
+    """
     name, severity, batches = shifted
     results = [subject.find(ShiftResult, key) for subject in subjects]
     missing = [index for index, result in enumerate(results) if result is None]
@@ -78,10 +92,10 @@ def score_shifted(
 
 
 def score_batches(ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batches) -> list[RunningScores]:
-    """The scores of several ensembles of the same data on the same rows, which are made once for all of them.
+    """Return the scores of several ensembles of the same data on the same rows, which are made once for all of them.
 
     Args:
-        ensembles: on one device.
+        ensembles: ensembles on one device.
         dataset: normalises the inputs.
         batches: inputs as the data set stores them, and their targets.
     """
@@ -90,12 +104,18 @@ def score_batches(ensembles: Sequence[Ensemble], dataset: Dataset, batches: Batc
     for x, y in batches:
         inputs, targets = dataset.prepare(x.to(device)), y.to(device)
         for ensemble, each in zip(ensembles, scores, strict=True):
-            each.add(ensemble.predict(inputs, targets=targets))
+            each.add(prediction_of(ensemble, dataset, ensemble.predict(inputs).outputs_BMC, targets))
     return scores
 
 
 def result_of(name: str, severity: int, scores: RunningScores) -> ShiftResult:
-    """What was found for a corruption at a severity."""
+    """Return the result for a corruption at a severity.
+
+    Args:
+        name: the corruption.
+        severity: the severity.
+        scores: the scores of all batches.
+    """
     curve = scores.risk_coverage()
     return ShiftResult(
         row=ShiftRow(corruption=name, severity=severity, rows=scores.rows, **scores.result()),

@@ -1,13 +1,13 @@
-"""A run's section under one shift: rows, their means, risk-coverage curves, and the mean corruption error."""
+"""The sections of a run's record: rows under one shift, their means, risk-coverage curves, mean corruption error."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
-from motet.data import Dataset, DataSpec
+from motet.data import Dataset
 from motet.errors import InputError
-from motet.evaluation.shift_records import ShiftResult, ShiftRisks, ShiftRow, ShiftSection
+from motet.evaluation.shift_records import ShiftResult, ShiftRisks, ShiftSection
 from motet.evaluation.shift_results import Subject, clean_results, shift_results
 from motet.evaluation.shift_source import ShiftSettings, ShiftSource
 from motet.evaluation.shifted import mce_of, means_of
@@ -22,11 +22,11 @@ def shift_sections(
     *,
     say: Callable[[str], None],
 ) -> list[ShiftSection]:
-    """Each ensemble's section under one shift; regression scores are in the targets' own unit.
+    """Return each ensemble's section under one shift; regression scores are in the original unit of the targets.
 
     Args:
         subjects, dataset, source, settings: see `motet.evaluation.shift_results.shift_results`.
-        say: told when a corruption begins, a line at a time.
+        say: called with one line when a corruption begins.
     """
     clean = clean_results(subjects, dataset, settings)
     found: list[list[ShiftResult]] = [[] for _ in subjects]
@@ -37,10 +37,7 @@ def shift_sections(
             say(f"[{1 + source.names.index(name)}/{len(source.names)}] {name}")
         for kept, result in zip(found, next(results), strict=True):
             kept.append(result)
-    return [
-        shift_section(source, settings, unshifted, of_one, dataset.spec)
-        for unshifted, of_one in zip(clean, found, strict=True)
-    ]
+    return [shift_section(source, settings, unshifted, of_one) for unshifted, of_one in zip(clean, found, strict=True)]
 
 
 def shift_section(
@@ -48,10 +45,15 @@ def shift_section(
     settings: ShiftSettings,
     clean: ShiftResult,
     results: Sequence[ShiftResult],
-    spec: DataSpec,
 ) -> ShiftSection:
-    """One ensemble's section, of its results on the data as they are and under each corruption at each severity."""
-    clean, results = _in_own_units(clean, spec), [_in_own_units(result, spec) for result in results]
+    """Return one ensemble's section from its results.
+
+    Args:
+        source: the source of the shifted rows.
+        settings: how they are shifted.
+        clean: the result on unshifted data.
+        results: the results for each corruption and severity.
+    """
     averaged = [result.row.to_row() for result in results if result.row.corruption in source.averaged]
     mean, by_severity = means_of(averaged)
     return ShiftSection(
@@ -67,16 +69,16 @@ def shift_section(
     )
 
 
-def relate(
+def with_mean_corruption_errors(
     sections: Sequence[ShiftSection], reference: int, name: str, *, say: Callable[[str], None]
 ) -> list[ShiftSection]:
-    """The sections with their mean corruption error, NaN where the reference makes no error at all.
+    """Return the sections with their mean corruption error, which is NaN if the reference makes no errors.
 
     Args:
-        sections: of several runs under one shift.
+        sections: sections of several runs under one shift.
         reference: index of the section whose errors count as 100.
         name: the reference's name in the record.
-        say: told why there is no mean corruption error.
+        say: called with the reason if there is no mean corruption error.
     """
     against = [row.to_row() for row in sections[reference].averaged_rows]
     related = []
@@ -89,12 +91,6 @@ def relate(
                 say(f"note: no mCE: {reason.requirement}, but got {reason.got}")
         related.append(replace(section, reference=name, mce=error))
     return related
-
-
-def _in_own_units(result: ShiftResult, spec: DataSpec) -> ShiftResult:
-    row, scores = result.row, spec.in_own_units(result.row.scores)
-    row = ShiftRow(corruption=row.corruption, severity=row.severity, rows=row.rows, **scores)
-    return ShiftResult(row=row, risk=result.risk)
 
 
 def _risks(source: ShiftSource, clean: ShiftResult, results: Sequence[ShiftResult]) -> ShiftRisks | None:
@@ -113,5 +109,5 @@ def _risks(source: ShiftSource, clean: ShiftResult, results: Sequence[ShiftResul
 
 
 def _mean(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The mean at each coverage."""
+    """Return the mean at each coverage."""
     return tuple(torch.tensor(curves, dtype=torch.float64).mean(dim=0).tolist())

@@ -1,4 +1,6 @@
-"""What a user may name as a shift: a set of corruptions, one of them, shifts of tables, a folder of official files."""
+"""The shifts that a user can name: sets of corruptions, single corruptions, shifts of tables, folders of
+official files.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ import torch
 
 from motet.data import Dataset, DataSpec, Split
 from motet.errors import InputError, nearest
-from motet.evaluation.cache import digest, digest_of_rows, stamp
+from motet.evaluation.cache import digest, digest_of_rows, file_stamp
 from motet.evaluation.shifted_rows import Shifted, shifted_files, shifted_images, shifted_table
 from motet.shifts import (
     CORRUPTIONS,
@@ -25,7 +27,7 @@ from motet.shifts import (
 )
 
 TABLES = "tables"
-"""All shifts of tables."""
+"""The name of all shifts of tables."""
 
 
 @final
@@ -41,7 +43,7 @@ class ShiftSettings:
 
     @cached_property
     def key(self) -> dict[str, object]:
-        """What a result under one corruption at one severity depends on, as plain data."""
+        """Return everything that a result under one corruption at one severity depends on, as plain data."""
         rows = None if self.split is None else digest_of_rows(self.split)
         return {"rows": rows, "seed": self.seed, "batch_size": self.batch_size, "constants": self.constants}
 
@@ -49,14 +51,14 @@ class ShiftSettings:
 @final
 @dataclass(frozen=True, kw_only=True)
 class ShiftSource:
-    """Where shifted rows come from.
+    """The source of shifted rows.
 
     Attributes:
-        name: what records call it.
+        name: the name in records.
         kind: whether images are corrupted, a table is shifted, or files are read.
         names: the corruptions.
         files: an official set.
-        corruptions: of images, those of `names`; the caller's own among them.
+        corruptions: the functions for `names`, including the caller's own.
     """
 
     name: str
@@ -67,7 +69,7 @@ class ShiftSource:
 
     @classmethod
     def of_images(cls, shifts: str | Sequence[str | Corruption]) -> "ShiftSource":
-        """A set of corruptions, a corruption's name, or several corruptions.
+        """Return the source for a set of corruptions, a corruption's name, or several corruptions.
 
         Raises:
             InputError: for an unknown name, with the nearest.
@@ -80,54 +82,66 @@ class ShiftSource:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """The corruptions that means are taken over: of CIFAR-C's and ImageNet-C's 19 the official 15."""
+        """The corruptions that means are taken over: the official 15 of the 19 in CIFAR-C and ImageNet-C."""
         official = tuple(name for name in self.names if name in SETS["cifar-c"])
         return official or self.names
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know: official corruptions that means are usually taken over, and that are not here."""
+        """Return notes for the user: official corruptions that means usually include, and that are missing here."""
         missing = [name for name in SETS["cifar-c"] if name not in self.names]
         if self.files is None or not missing:
             return ()
         return (
-            f"{self.files.folder} has {15 - len(missing)} of the 15 corruptions that means are taken over elsewhere; "
-            f"not {', '.join(missing)}",
+            f"{self.files.folder} has {15 - len(missing)} of the 15 corruptions that means usually include; "
+            f"it lacks {', '.join(missing)}",
         )
 
     def key(self, name: str, severity: int, settings: ShiftSettings) -> dict[str, object] | None:
-        """What a result under a corruption at a severity is kept under in a cache; None if it cannot be.
+        """Return the cache key of a result; None if it cannot be cached.
 
-        Results of files depend on the files, which get another key as soon as one of them was written to, and on how
-        their classes are numbered. What a corruption that motet does not have does is not known.
+        Results of files depend on the files (the key changes when one of them is written to) and on the numbering of
+        their classes. Results under a corruption that motet does not have cannot be cached, because its code is
+        unknown.
+
+        Args:
+            name: the corruption.
+            severity: the severity.
+            settings: how rows are shifted.
         """
         if any(each.name == name and CORRUPTIONS.get(name) is not each for each in self.corruptions):
             return None
         key: dict[str, object] = {"shift": self.kind, "corruption": name, "severity": severity}
         if self.files is not None:
-            stamps = digest("\n".join(map(stamp, self.files.files(name, severity))).encode())
+            stamps = digest("\n".join(map(file_stamp, self.files.files(name, severity))).encode())
             return key | {"files": stamps, "classes": self.files.classes, "batch_size": settings.batch_size}
         return key | settings.key
 
     def for_data(self, dataset: Dataset) -> "ShiftSource":
-        """The same with an ImageNet-C folder's classes numbered as the data set's, where those have such names."""
+        """Return the source with an ImageNet-C folder's classes numbered as in the data set, if its classes have such
+        names.
+        """
         names = dataset.spec.class_names
         if isinstance(self.files, ImageNetC) and set(self.files.classes) <= set(names):
             return replace(self, files=ImageNetC(self.files.folder, classes=names))
         return self
 
     def check(self, dataset: Dataset) -> None:
-        """Raise `InputError` unless this shift fits the data: images where images are corrupted, tables elsewhere."""
+        """Check that this shift fits the data: images for corruptions, tables for shifts of tables.
+
+        Raises:
+            InputError: if it does not.
+        """
         spec, axes = dataset.spec, len(dataset.spec.input_shape)
         if self.kind == "table" and axes != 1:
             raise InputError(
-                f"{self.name} shifts tables, and needs a run on a table",
+                f"{self.name} is a shift of tables, and needs a run on a table",
                 got=f"{spec.name} with inputs of shape {spec.input_shape}",
                 fix=f"Choose a shift of images: {', '.join(SETS)}, or one corruption",
             )
         if self.kind != "table" and (axes != 3 or spec.input_shape[0] not in {1, 3}):
             raise InputError(
-                f"{self.name} shifts images, and needs a run on images",
+                f"{self.name} is a shift of images, and needs a run on images",
                 got=f"{spec.name} with inputs of shape {spec.input_shape}",
                 fix=f"Choose a shift of tables: {', '.join([TABLES, *TABLE_SHIFTS])}",
             )
@@ -146,8 +160,8 @@ class ShiftSource:
     def _check_classes(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
         if spec.task != "classification":
             raise InputError(
-                "official corrupted sets hold classes, and need a run that classifies",
-                got=f"a regression of {spec.name}",
+                "official corrupted images have class labels, and need a run on a classification",
+                got=f"{spec.task_in_words} of {spec.name}",
                 fix="Choose a generated shift",
             )
         if isinstance(files, ImageNetC) and len(files.classes) != spec.outputs:
@@ -158,12 +172,12 @@ class ShiftSource:
             )
 
     def _check_files(self, files: CifarC | ImageNetC, spec: DataSpec) -> None:
-        """Every file that can be, before the first is evaluated."""
+        """Check all files that can be checked before the first is evaluated."""
         for name in self.names:
             shape = files.image_shape(name)
             if shape != spec.input_shape:
                 raise InputError(
-                    f"images of {name} in {files.folder} must end in the axes {spec.input_shape}, as those of the run",
+                    f"images of {name} in {files.folder} must have shape {spec.input_shape}, like those of the run",
                     got=f"images of shape {shape}",
                     fix=f"Pass the set that was made from {spec.name}",
                 )
@@ -175,7 +189,13 @@ class ShiftSource:
             )
 
     def rows(self, dataset: Dataset, settings: ShiftSettings, device: torch.device | str = "cpu") -> Iterator[Shifted]:
-        """Rows of the data set, or of the files, under each corruption at each severity; corrupted on `device`."""
+        """Yield rows of the data set, or of the files, under each corruption at each severity.
+
+        Args:
+            dataset: the data set.
+            settings: how rows are shifted.
+            device: the device on which images are corrupted.
+        """
         severities, batch_size = settings.severities, settings.batch_size
         if self.files is not None:
             return shifted_files(dataset, self.files, self.names, severities=severities, batch_size=batch_size)
@@ -197,10 +217,10 @@ class ShiftSource:
 
 
 def find_shift(text: str) -> ShiftSource:
-    """The shift of that name, or in that folder. A name comes before a folder that is called like it.
+    """Return the shift with this name, or in this folder. A name has priority over a folder with the same name.
 
     Raises:
-        InputError: if there is neither, with the nearest name; or a folder that holds no official set.
+        InputError: if there is neither, with the nearest name; or for a folder without an official set.
     """
     if not text.strip():
         raise InputError("a shift must have a name", got=repr(text), fix=f"Pass one of {', '.join([*SETS, TABLES])}")
@@ -211,12 +231,12 @@ def find_shift(text: str) -> ShiftSource:
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise InputError(
-            "a shift must be one that motet knows, or a folder with the files of CIFAR-C or ImageNet-C",
+            "a shift must be one of motet's, or a folder with the files of CIFAR-C or ImageNet-C",
             got=repr(text),
             fix=nearest(text, [*SETS, TABLES, *TABLE_SHIFTS, *CORRUPTIONS]),
         )
     files = _official_files(folder)
-    # Names in the papers' order, others behind them.
+    # Names in the papers' order, other names after them.
     names = [*(name for name in CORRUPTIONS if name in files.names), *(n for n in files.names if n not in CORRUPTIONS)]
     return ShiftSource(name=f"{folder.resolve().name} (files)", kind="files", names=tuple(names), files=files)
 
@@ -229,6 +249,6 @@ def _official_files(folder: Path) -> CifarC | ImageNetC:
     raise InputError(
         "a folder of shifted images must hold those of CIFAR-C (<corruption>.npy, labels.npy) or of ImageNet-C "
         "(<corruption>/<severity>/<class>)",
-        got=f"{folder} with neither",
+        got=f"{folder}, which holds neither",
         fix="Unpack the official archive (zenodo.org/records/2535967, 3555552 or 2235448) and pass its folder",
     )

@@ -1,7 +1,7 @@
-"""How an ensemble holds when the data shifts: corruptions, official sets, shifted tables.
+"""Evaluate an ensemble under distribution shift: corruptions, official corrupted sets, shifted tables.
 
-Results are rows of plain numbers and names, one for each corruption and severity; `summarise_shifts` draws their means.
-Images are corrupted on the ensemble's device, a batch at a time, so that memory does not grow with the data.
+Results are rows of plain numbers and names, one for each corruption and severity; `summarise_shifts` computes their
+means. Images are corrupted on the ensemble's device, one batch at a time, so that memory does not grow with the data.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ def evaluate_clean(
     batch_size: int = 512,
     cache: EvaluationCache | None = None,
 ) -> Row:
-    """The row of the data as they are: corruption "none", severity 0.
+    """Return the row of unshifted data: corruption "none", severity 0.
 
     Args:
-        ensemble: on any device; batches are moved to it.
+        ensemble: an ensemble on any device; batches are moved to it.
         dataset: normalises the inputs.
-        split: rows to evaluate, the data set's test rows by default.
+        split: the rows; the data set's test rows by default.
         batch_size: rows per forward pass.
-        cache: keeps the result, so that a later call finds it; None keeps nothing.
+        cache: stores the result, so that a later call finds it; None stores nothing.
     """
     settings = ShiftSettings(split=split, batch_size=batch_size)
     (result,) = clean_results([Subject(ensemble=ensemble, cache=cache)], dataset, settings)
@@ -52,27 +52,27 @@ def evaluate_shift(
     constants: Constants | None = None,
     cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
-    """Evaluate under each corruption at each severity, one row after the other.
+    """Evaluate under each corruption at each severity.
 
     Args:
-        ensemble: on any device; batches are moved to it.
-        dataset: its test rows must be images, in uint8 or with a known `DataSpec.full_scale`; it normalises them after
-            they were corrupted.
+        ensemble: an ensemble on any device; batches are moved to it.
+        dataset: its test rows must be images, in uint8 or with a known `DataSpec.full_scale`; they are normalised after
+            the corruption.
         shifts: a set ("cifar-c", "cifar-c-19", "mimmo"), a corruption's name, or several corruptions.
-        split: rows to evaluate, the data set's test rows by default.
-        severities: from 1 to 5.
-        seed: of the corruptions. Runs that are compared should have the same.
+        split: the rows; the data set's test rows by default.
+        severities: severities from 1 to 5.
+        seed: the seed of the corruptions. Use the same seed for runs that are compared.
         batch_size: rows per forward pass. The result does not depend on it.
         constants: CIFAR's or ImageNet's; see `motet.shifts.corrupt`.
-        cache: keeps each row as soon as it is there, and finds those of an earlier call that was stopped; None keeps
-            nothing. Corruptions that motet does not have are not kept.
+        cache: stores each row when it is computed, and finds those of an earlier, interrupted call; None stores
+            nothing. Results under corruptions that motet does not have are not stored.
 
     Yields:
-        a row for each corruption and severity: accuracy, nll, ece, brier and aurc.
+        A row for each corruption and severity: accuracy, nll, ece, brier and aurc.
 
     Raises:
-        InputError: at the first row, for an unknown shift (with the nearest), a severity outside 1..5, or inputs that
-            are not such images.
+        InputError: at the first row, for an unknown shift (with the nearest name), a severity outside 1..5, and inputs
+            that are not such images.
     """
     settings = ShiftSettings(split=split, severities=severities, seed=seed, batch_size=batch_size, constants=constants)
     source = ShiftSource.of_images(shifts)
@@ -89,19 +89,20 @@ def evaluate_official(
     batch_size: int = 512,
     cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
-    """`evaluate_shift` on the files of an official corrupted test set.
+    """Evaluate on the files of an official corrupted test set, like `evaluate_shift`.
 
     Args:
-        ensemble: on any device; batches are moved to it.
-        dataset: what the ensemble was trained on: it normalises the images.
+        ensemble: an ensemble on any device; batches are moved to it.
+        dataset: the data set that the ensemble was trained on; it normalises the images.
         source: the files.
-        names: which corruptions, by default all that are there. CIFAR-C's means are over 15 (`motet.shifts.SETS`).
-        severities: from 1 to 5.
+        names: the corruptions; by default all that the files contain. CIFAR-C's means are over 15
+            (`motet.shifts.SETS`).
+        severities: severities from 1 to 5.
         batch_size: rows per forward pass.
         cache: see `evaluate_shift`.
 
     Raises:
-        InputError: at the first row that needs it, for a corruption that is not there, or images of another shape than
+        InputError: at the first row that needs it, for a corruption that is missing, and images of another shape than
             the data set's.
     """
     chosen = source.names if names is None else tuple(names)
@@ -121,12 +122,17 @@ def evaluate_table_shift(
     batch_size: int = 512,
     cache: EvaluationCache | None = None,
 ) -> Iterator[Row]:
-    """`evaluate_shift` for tables ``(N, D)``, with means and deviations of the training rows.
+    """Evaluate on shifted tables ``(N, D)``, like `evaluate_shift`; shifts use means and deviations of the training
+    rows.
 
-    Scores are in the unit in which the data set stores its targets; `DataSpec.in_own_units` brings them to their own.
+    Scores of a regression are in the targets' own units; of several targets see `motet.metrics.score`.
+
+    Args:
+        ensemble, dataset, split, severities, seed, batch_size, cache: see `evaluate_shift`.
+        names: names of shifts; all by default.
 
     Raises:
-        InputError: at the first row, for an unknown shift, a severity outside 1..5, or inputs that are no table.
+        InputError: at the first row, for an unknown shift, a severity outside 1..5, and inputs that are not a table.
     """
     settings = ShiftSettings(split=split, severities=severities, seed=seed, batch_size=batch_size)
     source = ShiftSource(name="tables", kind="table", names=tuple(names))
@@ -139,12 +145,12 @@ def evaluate_shifted(
     """Evaluate several ensembles of the same data on the same shifted rows, which are made once for all of them.
 
     Args:
-        ensembles: on one device.
+        ensembles: ensembles on one device.
         dataset: normalises the inputs.
-        parts: corruptions, severities and batches, of `motet.evaluation.shifted_rows`.
+        parts: corruptions, severities and batches, from `motet.evaluation.shifted_rows`.
 
     Yields:
-        for each corruption and severity, a row for each ensemble.
+        For each corruption and severity, a row for each ensemble.
     """
     subjects = [Subject(ensemble=ensemble) for ensemble in ensembles]
     for shifted in parts:
@@ -156,19 +162,19 @@ def summarise_shifts(
     *,
     reference: Iterable[Mapping[str, str | int | float]] | Mapping[str, float] | None = None,
 ) -> dict[str, object]:
-    """Means over corruptions and severities.
+    """Return means over corruptions and severities.
 
     Args:
-        rows: of `evaluate_shift` or its likes, for one ensemble.
-        reference: the same for a reference run, or its mean errors by corruption (`motet.metrics.ALEXNET_ERRORS`), for
+        rows: rows of `evaluate_shift` or one of the similar functions, for one ensemble.
+        reference: the rows of a reference run, or its mean errors by corruption (`motet.metrics.ALEXNET_ERRORS`), for
             the mean corruption error.
 
     Returns:
-        "mean": each metric's mean over corruptions at each severity, then over severities; "by_severity": the former,
-        by metric and severity; "mce": where there is a reference.
+        "mean": each metric's mean over corruptions at each severity, then over severities; "by_severity": the means at
+        each severity, by metric and severity; "mce": the mean corruption error, if there is a reference.
 
     Raises:
-        InputError: no rows, corruptions at different severities, or a reference that does not fit.
+        InputError: for no rows, corruptions at different severities, and a reference that does not fit.
     """
     table = list(rows)
     mean, by_severity = means_of(table)
@@ -179,7 +185,11 @@ def summarise_shifts(
 def means_of(
     rows: Sequence[Mapping[str, str | int | float]],
 ) -> tuple[dict[str, float], dict[str, dict[int, float]]]:
-    """Each metric's mean over corruptions and severities, and at each severity. See `summarise_shifts`."""
+    """Return each metric's mean over corruptions and severities, and at each severity. See `summarise_shifts`.
+
+    Raises:
+        InputError: if there are no rows with a metric.
+    """
     metrics = [name for name in (rows[0] if rows else {}) if name not in ("corruption", "severity", "rows")]
     if not metrics:
         raise InputError("means need at least one row with a metric", got="none", fix="Pass the rows of a run")
@@ -194,7 +204,7 @@ def mce_of(
     rows: Iterable[Mapping[str, str | int | float]],
     reference: Iterable[Mapping[str, str | int | float]] | Mapping[str, float],
 ) -> float:
-    """Mean corruption error of one run's rows relative to another's. See `summarise_shifts`."""
+    """Return the mean corruption error of one run's rows relative to another's. See `summarise_shifts`."""
     against = reference if isinstance(reference, Mapping) else _errors(by_corruption(reference, "accuracy"))
     return mce(_errors(by_corruption(rows, "accuracy")), against)
 

@@ -1,4 +1,4 @@
-"""Test rows under shift, a batch at a time: one corruption at one severity after the other."""
+"""Test rows under shift, in batches: one corruption at one severity after the other."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -37,9 +37,13 @@ def shifted_images(
     constants: Constants | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[Shifted]:
-    """The arguments of `motet.evaluation.evaluate_shift`; corrupted on `device`.
+    """Yield corrupted images.
 
-    Images that are stored as floats are brought to uint8 by `DataSpec.to_bytes`, corrupted, and brought back.
+    Images stored as floats are converted to uint8 by `DataSpec.to_bytes`, corrupted, and converted back.
+
+    Args:
+        dataset, shifts, split, severities, seed, batch_size, constants: see `motet.evaluation.evaluate_shift`.
+        device: the device on which images are corrupted.
     """
     chosen = [each for item in ([shifts] if isinstance(shifts, str) else shifts) for each in _corruptions(item)]
     rows, spec = split or dataset.test, dataset.spec
@@ -67,10 +71,14 @@ def shifted_files(
     severities: Sequence[int] = SEVERITIES,
     batch_size: int = 512,
 ) -> Iterator[Shifted]:
-    """The arguments of `motet.evaluation.evaluate_official`; on the scale on which `dataset` stores its images."""
+    """Yield the images of an official corrupted set, on the scale on which `dataset` stores its images.
+
+    Args:
+        dataset, source, names, severities, batch_size: see `motet.evaluation.evaluate_official`.
+    """
     spec, as_bytes = dataset.spec, dataset.train.inputs.dtype == torch.uint8
     if not as_bytes:
-        spec.to_bytes(dataset.train.inputs[:1])  # refuses floats of unknown scale
+        spec.to_bytes(dataset.train.inputs[:1])  # raises for floats of unknown scale
     for name in source.names if names is None else names:
         for severity in severities:
             batches = source.batches(name, severity, batch_size=batch_size)
@@ -86,11 +94,18 @@ def shifted_table(
     seed: int = 0,
     batch_size: int = 512,
 ) -> Iterator[Shifted]:
-    """The arguments of `motet.evaluation.evaluate_table_shift`."""
+    """Yield shifted rows of a table.
+
+    Args:
+        dataset, names, split, severities, seed, batch_size: see `motet.evaluation.evaluate_table_shift`.
+
+    Raises:
+        InputError: if the inputs are not a table of floats.
+    """
     rows, train = split or dataset.test, dataset.train.inputs
     if not isinstance(train, Tensor) or train.ndim != 2 or not train.is_floating_point():
         raise InputError(
-            "shifts of tables need inputs of shape (rows, features), floating",
+            "shifts of tables need floating-point inputs of shape (rows, features)",
             got=f"{str(train.dtype).removeprefix('torch.')} of shape {tuple(train.shape)}",
             fix="Use evaluate_shift for images",
         )

@@ -1,4 +1,4 @@
-"""Scores of the test split in throughput use: a different example for each member, M in one pass."""
+"""Scores of the test split in throughput use: a different example for each member, M examples in one pass."""
 
 from typing import final
 
@@ -15,37 +15,37 @@ from motet.metrics import flops
 
 
 def score_distinct(ensemble: Ensemble, dataset: Dataset, *, seed: int = 0) -> CleanScores:
-    """`motet.evaluation.clean.score_clean` where each example is predicted by one member.
+    """Return `motet.evaluation.clean.score_clean` with each example predicted by one member.
 
     Args:
-        ensemble: whose members have inputs of their own; on any device.
-        dataset: on the same device; its test split is scored.
-        seed: of which examples are predicted together.
+        ensemble: an ensemble whose members have separate inputs, on any device.
+        dataset: a data set on the same device; its test split is scored.
+        seed: decides which examples are predicted together.
 
     Raises:
-        InputError: where members have no inputs of their own.
+        InputError: if members do not have separate inputs.
     """
     prediction = predict_split_distinct(ensemble, dataset, dataset.test, seed=seed)
     example = dataset.prepare(dataset.test.inputs[:1])
-    return clean_scores(prediction, dataset, flops=distinct_flops(ensemble, example), seed=seed)
+    return clean_scores(prediction, flops=distinct_flops(ensemble, example), seed=seed)
 
 
 def distinct_flops(ensemble: Ensemble, example: Shaped[Tensor, "batch ..."]) -> int:
-    """Floating-point operations for one example where each member predicts another, as `motet.metrics.flops`."""
+    """Return the floating-point operations for one example in throughput use, counted like `motet.metrics.flops`."""
     x_BM = example[:1].unsqueeze(1).repeat_interleave(ensemble.members, dim=1)
     return -(-flops(_ForwardDistinct(ensemble), x_BM) // ensemble.members)
 
 
 def throughput_in_words(evaluation: Evaluation) -> str:
-    """What throughput use saves and what it costs, in one sentence.
+    """Return one sentence about what throughput use saves and costs.
 
     Raises:
-        InputError: where ensemble use or throughput use was not evaluated.
+        InputError: unless both ensemble use and throughput use were evaluated.
     """
     before, after = evaluation.ensemble, evaluation.distinct
     if before is None or after is None:
         raise InputError(
-            "the two uses can be compared where both were evaluated",
+            "throughput use can be compared with ensemble use only if both were evaluated",
             got="an evaluation without one of them",
             fix="Evaluate the run with distinct=True",
         )
@@ -60,14 +60,14 @@ def throughput_in_words(evaluation: Evaluation) -> str:
         what = f"the RMSE is {new:.4g} instead of {old:.4g}"
         change = f"{abs(new / old - 1):.1%} {'higher' if new > old else 'lower'}" if new != old else "no higher"
     return (
-        f"Throughput use: {evaluation.members} examples a pass, each by one member, take {times} the operations of "
-        f"ensemble use per example; {what}, {change}."
+        f"Throughput use: {evaluation.members} examples per pass, each by one member, take {times} the "
+        f"operations of ensemble use per example; {what}, {change}."
     )
 
 
 @final
 class _ForwardDistinct(nn.Module):
-    """An ensemble as a module of M different examples, for `flops`."""
+    """An ensemble as a module on M different examples, for `flops`."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()

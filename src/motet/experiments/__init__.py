@@ -1,4 +1,4 @@
-"""Experiments: what a run is, running it, and comparing many."""
+"""Experiments: describe a run, run it, and compare many runs."""
 
 from motet._internal.moved import moved_names
 from motet.experiments.compare import compare, default_folder

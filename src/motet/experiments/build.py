@@ -1,4 +1,4 @@
-"""From an experiment and its data to an ensemble with initial weights."""
+"""Build an ensemble with initial weights from an experiment and its data."""
 
 import json
 from typing import final
@@ -24,12 +24,13 @@ from motet.objectives import ExitObjective
 class Builder:
     """Builds the ensembles of experiments on one data set, each of them once.
 
-    A comparison builds every row's ensemble before anything is trained, to find out whether it can be built. It is kept
-    until its run takes it. Building depends on everything in an experiment but its training settings.
+    A comparison builds every row's ensemble before it trains anything, to find out whether it can be built. The
+    ensemble is kept until its run takes it. Building depends on everything in an experiment except its training
+    settings.
 
     Args:
         dataset: the data of all experiments.
-        keep_bytes: how much memory kept ensembles may take. An ensemble that would take more is built again when it is
+        keep_bytes: the memory that kept ensembles may use. An ensemble that exceeds it is built again when it is
             needed.
     """
 
@@ -40,7 +41,7 @@ class Builder:
         self._single_flops: dict[str, int] = {}
 
     def try_out(self, experiment: Experiment) -> None:
-        """Build the experiment's ensemble, and keep it for `take`. Raises what `build` raises."""
+        """Build the experiment's ensemble, and keep it for `take`. Raises the errors of `build`."""
         if _key(experiment) in self._kept:
             return
         ensemble = build(experiment, self.dataset)
@@ -50,17 +51,17 @@ class Builder:
             self._kept[_key(experiment)] = ensemble, torch.get_rng_state()
 
     def take(self, experiment: Experiment, *, grid: Grid | None = None) -> Ensemble:
-        """What `build` returns: the ensemble that was kept, or a new one. Torch's seed is as `build` leaves it."""
+        """Return the result of `build`: the kept ensemble, or a new one. Torch's seed is set as by `build`."""
         if (grid is not None and grid.size > 1) or _key(experiment) not in self._kept:
             return build(experiment, self.dataset, grid=grid)
         ensemble, random_state = self._kept.pop(_key(experiment))
         self._free += sum(tensor.nbytes for tensor in (*ensemble.parameters(), *ensemble.buffers()))
-        torch.manual_seed(experiment.seed)  # of all devices
+        torch.manual_seed(experiment.seed)  # on all devices
         torch.set_rng_state(random_state)
         return ensemble
 
     def single_flops(self, experiment: Experiment) -> int:
-        """Floating-point operations of the single network with the experiment's model, for one example."""
+        """Return the floating-point operations of the single network with the experiment's model, for one example."""
         single = single_network_of(experiment)
         key = _key(single)
         if key not in self._single_flops:
@@ -71,7 +72,7 @@ class Builder:
 
 
 def single_network_of(experiment: Experiment, *, model: ModelSettings | None = None) -> Experiment:
-    """The experiment's model, or another, by itself: what methods and numbers of threads are measured against."""
+    """Return the experiment for the single network with this or another model: the baseline of costs and threads."""
     return Experiment(
         data=experiment.data,
         model=experiment.model if model is None else model,
@@ -89,7 +90,12 @@ def _key(experiment: Experiment) -> str:
 
 
 def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None) -> Ensemble:
-    """The experiment's ensemble with its initial weights, or this process's members of it; sets torch's seed.
+    """Return the experiment's ensemble with initial weights, or this process's members of it; sets torch's seed.
+
+    Args:
+        experiment: the experiment.
+        dataset: its data.
+        grid: the processes that share the ensemble; None for one process.
 
     Raises:
         InputError: if the parts do not fit, and for any error in a class outside motet, with its file and line.
@@ -103,7 +109,7 @@ def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None)
         raise InputError(
             f"{name_in_record(own[0])} must work with the model and the data",
             got=describe_error(error),
-            fix="Mend the class; motet.testing.check_method tells more of a method",
+            fix="Correct the class; motet.testing.check_method gives more details about a method",
         ) from error
 
 
@@ -111,7 +117,7 @@ def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> En
     spec = dataset.spec
     likelihood = likelihood_for(experiment.likelihood, spec)
     needed = outputs_for(likelihood, spec)
-    # On the CPU, as the models are made there; the data may be on another device already.
+    # On the CPU, where models are made; the data may already be on another device.
     example = dataset.prepare(dataset.train.inputs[:2]).cpu()
     torch.manual_seed(experiment.seed)
     ensemble = experiment.method.wrap(
@@ -131,15 +137,17 @@ def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> En
             got=f"a model with {outputs}",
             fix="Give its last layer one output per class or target"
             if needed == spec.outputs
-            else f"Give its last layer {needed}, as {likelihood} needs them",
+            else f"Give its last layer {needed} outputs, as {likelihood} needs",
         )
     _try_objective(ensemble, outputs)
     return ensemble
 
 
 def _try_objective(ensemble: Ensemble, outputs: int) -> None:
-    """Raise now, and not in the first training step, the `InputError` of an objective that refuses the likelihood."""
-    # A generator of its own: the default one's draws belong to the run.
+    """Raise the `InputError` of an objective that does not fit the likelihood now, and not in the first
+    training step.
+    """
+    # A separate generator, because the default one's random numbers belong to the run.
     generator = torch.Generator().manual_seed(0)
     members, likelihood, objective = ensemble.members_in_training, ensemble.likelihood, ensemble.objective
     outputs_BMC = torch.zeros(2, members, outputs)
@@ -158,5 +166,5 @@ def _build_model(model: ModelSettings, dataset: Dataset, outputs: int) -> nn.Mod
         if isinstance(error, InputError) or not isinstance(model, CustomModel):
             raise
         raise InputError(
-            f"{model.function} must build a model", got=describe_error(error), fix="Mend the function"
+            f"{model.function} must build a model", got=describe_error(error), fix="Correct the function"
         ) from error

@@ -1,6 +1,7 @@
-"""Train several methods side by side under one protocol, and put what came out in one record."""
+"""Train several methods under the same protocol, and combine the results in one record."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -15,19 +16,19 @@ from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import Builder
+from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out
 from motet.experiments.entry import Entry
-from motet.experiments.fitting import alone, check_left_out, fitting
 from motet.experiments.folder import COMPARISON, RUN, abandon, claim_folder, free_folder
 from motet.experiments.likelihood import likelihood_name
 from motet.experiments.plan import Plan
 from motet.experiments.provenance import provenance, source_of
 from motet.experiments.records import Comparison, ComparisonRow, LeftOut, StartedComparison, read_comparison
-from motet.experiments.run import SCORES, Run, load_ensemble, run_experiment
+from motet.experiments.run import SCORES, Run, load_ensemble, run_experiment, say_notes, with_notes
 from motet.experiments.summary import summarise
 from motet.experiments.threads import run_threads
 from motet.methods import Single
 from motet.metrics import Latency, latency_ratios
-from motet.training import newest_checkpoint, resolve_device, resolve_precision
+from motet.training import newest_checkpoint, resolve_device, resolve_precision, settings_for
 
 LATENCY_BATCH = 32
 RECORD = COMPARISON
@@ -36,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def default_folder(plan: Plan, data_dir: Path | None = None) -> Path:
-    """Where a comparison is kept that was given no folder: ``runs/compare-DATA``, or that with a number behind it."""
+    """Return the default folder, ``runs/compare-DATA``; with a number appended if another comparison is in it."""
     name = plan.data if plan.data in DATASETS else Path(plan.data).expanduser().resolve().stem
     base = Path("runs") / f"compare-{name}"
     return free_folder(
@@ -60,11 +61,20 @@ def compare(
 ) -> Comparison:
     """Run every experiment of the plan in its own folder below `folder`, and return the comparison's record.
 
-    The record also stands in ``compare.json``. Called again, it goes on where it was stopped: finished runs are
-    kept, and a finished comparison is read back.
+    The record is also written to ``compare.json``. Called again, it continues where it was stopped: finished runs are
+    kept, and a finished comparison is read from its record.
+
+    Args:
+        plan: what to compare.
+        folder: the folder of the comparison; created if it does not exist.
+        command: the command line, for the record.
+        data_dir: the folder that is searched for data files first.
+        device: see `motet.training.fit`.
+        progress: whether to show progress bars if standard error is a terminal.
+        say: called with one line about each step.
 
     Raises:
-        InputError: for bad settings, data, model or folder; found before anything is trained or written.
+        InputError: for invalid settings, data, model or folder, before anything is trained or written.
         TrainingDivergedError: if the loss of a method becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
@@ -75,23 +85,27 @@ def compare(
     if isinstance(held, Comparison):
         claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
         check_left_out(plan, held)
-        say(f"{folder} is finished already; nothing to train")
+        say(f"{folder} is already finished; nothing to train")
         return held
     place = resolve_device(device)
     resolve_precision(plan.training, place)
-    dataset = _load(plan, data_dir, say)
+    dataset = with_notes(plan.training, load(plan.data, data_dir, options=plan.data_options, say=say))
+    say_notes(dataset, say)
+    training, _ = settings_for(plan.training, dataset)
     known = dataset.fingerprint
     claim(data=lambda: known)
-    steps_per_epoch(dataset.train, plan.training.batch_size)
+    assert training.batch_size is not None
+    steps_per_epoch(dataset.train, training.batch_size)
     builder = Builder(dataset)
-    entries, left_out = fitting(plan, builder)
+    entries, left_out = buildable_entries(plan, builder)
     for refused in left_out:
         say(f"{refused.label} is left out: {refused.reason}")
     started = StartedComparison(settings=settings, source=source, data=describe(dataset))
     write_record(folder / RECORD, started)
-    # Latency is measured with the threads of the widest model's runs; each run takes its own number again.
+    # Latency is measured with the number of threads of the widest model's runs; each run sets its own number again.
     widest = max(entries, key=lambda entry: entry.width)
-    with run_threads(plan.experiment(widest, seed=plan.seeds[0]), builder, place):
+    fitted = replace(plan, training=training)
+    with run_threads(fitted.experiment(widest, seed=plan.seeds[0]), builder, place):
         run = partial(
             run_experiment, data_dir=data_dir, device=device, progress=progress, dataset=dataset, builder=builder
         )
@@ -102,18 +116,11 @@ def compare(
             summarise(entry, runs[entry.key], latencies[entry.key], model=str(entry.model(plan.model)))
             for entry in entries
         ]
-        record = _finished(started, plan, dataset, place, command=command, rows=rows, left_out=left_out)
+        record = _finished(started, fitted, dataset, place, command=command, rows=rows, left_out=left_out)
     write_record(folder / RECORD, record)
-    found = read_comparison(folder / RECORD)  # as a later reader sees it: null for NaN
+    found = read_comparison(folder / RECORD)  # as it will be read later: null for NaN
     assert isinstance(found, Comparison)
     return found
-
-
-def _load(plan: Plan, data_dir: Path | None, say: Say) -> Dataset:
-    dataset = load(plan.data, data_dir, options=plan.data_options, say=say)
-    for note in dataset.notes:
-        say(f"note: {note}")
-    return dataset
 
 
 def _train(
@@ -125,11 +132,12 @@ def _train(
     folded: dict[str, Ensemble],
     say: Say,
 ) -> dict[str, list[Run]]:
-    """All runs, by the key of their row. A folder in which nothing was trained is given back if the first run fails.
+    """Run everything and return all runs by the key of their row. If the first run fails before training, the folder is
+    freed.
 
     Args:
-        run: `run_experiment`, which needs nothing more than the experiment, its folder and its label.
-        folded: gets the folded ensemble of each row's first run that is trained now, by the row's key.
+        run: `run_experiment` with all arguments but the experiment, its folder and its label.
+        folded: is filled with the folded ensemble of each row's first run that is trained now, by the row's key.
     """
     runs: dict[str, list[Run]] = {entry.key: [] for entry in entries}
 
@@ -142,7 +150,7 @@ def _train(
         where = folder / entry.folder(seed)
         finished = (where / SCORES).exists()
         if not finished and newest_checkpoint(where) is not None:
-            say(f"{what}: going on from its checkpoint")
+            say(f"{what}: continuing from its checkpoint")
         try:
             made = run(
                 plan.experiment(entry, seed=seed), where, label=what, trained=partial(keep_folded, key=entry.key)
@@ -199,14 +207,15 @@ def measure_latencies(
     builder: Builder,
     device: torch.device,
 ) -> dict[str, Latency]:
-    """Forward time of every row's folded network over the single network's, measured in turn, batch 32.
+    """Return the forward time of every row's folded network relative to the single network's, measured in turn, batch
+    32.
 
     Args:
         plan: what is compared.
         runs: each row's runs, by its key.
-        folded: folded ensembles of rows that were trained just now, by key; the others are loaded.
-        builder: builds the single network where it is not among the rows.
-        device: where to measure.
+        folded: folded ensembles of rows that were trained in this call, by key; the others are loaded.
+        builder: builds the single network if it is not one of the rows.
+        device: the device to measure on.
     """
     baseline, dataset = Single().name, builder.dataset
     networks = {
@@ -214,7 +223,7 @@ def measure_latencies(
         for key, of_row in runs.items()
     }
     if baseline not in networks:
-        networks[baseline] = builder.take(alone(plan)).fold().to(device)
+        networks[baseline] = builder.take(baseline_experiment(plan)).fold().to(device)
     inputs = dataset.test.inputs
     example = dataset.prepare(inputs[torch.arange(LATENCY_BATCH) % len(inputs)].to(device))
     return latency_ratios(networks, example, baseline=baseline, seconds=0.75 * len(networks))

@@ -17,8 +17,10 @@ class Entry:
 
     Attributes:
         method: the method.
-        width: the factor by which its model's layers are wider than the comparison's model; 0.5 makes a thin ensemble.
-        required: whether a model that the method refuses is an error; it is left out with the reason if not.
+        width: the factor by which its model's layers are wider than those of the comparison's model; 0.5 makes a thin
+            ensemble.
+        required: if the method does not support the model: whether this is an error, or the method is left out with the
+            reason.
     """
 
     method: Method
@@ -37,7 +39,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What tells the row from others: the method's name, and the width as it is given on the command line."""
+        """The row's unique name: the method's name, and the width as on the command line."""
         return self.method.name + (f"@{self._factor}" if self.width != 1 else "")
 
     @property
@@ -46,11 +48,11 @@ class Entry:
         return self.method.label + (f", width \N{MULTIPLICATION SIGN}{self._factor}" if self.width != 1 else "")
 
     def folder(self, seed: int) -> str:
-        """Name of a run's folder: letters, digits, hyphens and a point, which every file system takes."""
+        """Return the name of a run's folder: letters, digits, hyphens and a point, valid on every file system."""
         return self.method.name + (f"-x{self._factor}" if self.width != 1 else "") + f"-seed{seed}"
 
     def model(self, model: ModelSettings) -> ModelSettings:
-        """The row's model. Raises `InputError` if the comparison's cannot be made so wide."""
+        """Return the row's model. Raises `InputError` if the comparison's model cannot have this width."""
         return model if self.width == 1 else model.scaled(self.width)
 
     @property

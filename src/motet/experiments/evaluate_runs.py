@@ -1,4 +1,4 @@
-"""Join runs and `motet.evaluation`: load a run, score it, and keep what was found in its folder."""
+"""Evaluate finished runs: load a run, score it, and store the result in its folder."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,31 +26,31 @@ from motet.training import resolve_device
 S = TypeVar("S")
 
 EVALUATION = "evaluation.json"
-"""An evaluation's record in the run's folder."""
+"""The file name of an evaluation's record in the run's folder."""
 
 
 def evaluate(
     run: Run, *, distinct: bool = False, data_dir: Path | None = None, device: str = "auto", seed: int = 0
 ) -> Evaluation:
-    """Score a run's test split again; the record also stands in the run's folder, in ``evaluation.json``.
+    """Score a run's test split again; the record is also written to ``evaluation.json`` in the run's folder.
 
-    ``ensemble``: all members on the same input. ``distinct``, if asked for: throughput use, a different example for
-    each member. Each has its scores, the floating-point operations that one example takes, and, where there are
-    classes, the risk-coverage curve: error rates (``risk``) at 100 coverages (``coverage``), and the ``area``.
-    What a previous evaluation found and this one was not asked for is kept.
+    ``ensemble``: all members on the same input. ``distinct``, if requested: throughput use, a different example for
+    each member. Each has its scores, the floating-point operations for one example, and, for classes, the risk-coverage
+    curve: error rates (``risk``) at 100 coverages (``coverage``), and the ``area``. Results of previous evaluations
+    that are not computed again are kept.
 
     Args:
         run: the run, see `motet.experiments.find_run`.
         distinct: whether to evaluate throughput use as well.
-        data_dir: where data files are looked for first.
+        data_dir: the folder that is searched for data files first.
         device: see `motet.training.fit`.
-        seed: of which examples are predicted together in throughput use.
+        seed: decides which examples are predicted together in throughput use.
 
     Raises:
-        InputError: where members have no inputs of their own, and if data, model or checkpoint are not the run's.
+        InputError: if members do not have separate inputs, and if data, model or checkpoint are not the run's.
     """
     experiment = experiment_of(run)
-    if distinct and experiment.method.size == 1:
+    if distinct and experiment.method.members == 1:
         raise InputError(
             "throughput use needs two members or more",
             got=f"{experiment.method}",
@@ -59,7 +59,7 @@ def evaluate(
     with _loaded(run, experiment, data_dir, device) as (ensemble, dataset):
         if distinct and not ensemble.has_distinct_inputs:
             raise InputError(
-                "throughput use needs members with inputs of their own",
+                "throughput use needs members with separate inputs",
                 got=f"{experiment.method}, whose members share one input",
                 fix=f"Evaluate it without --distinct, or train a method with an input for each member: {_own_inputs()}",
             )
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def _own_inputs() -> str:
-    """Names of motet's methods whose members see examples of their own."""
+    """Return the names of motet's methods whose members have separate inputs."""
     return ", ".join(name for name, kind in METHODS.items() if not isinstance(kind().grouping, Shared))
 
 
@@ -83,19 +83,19 @@ def evaluate_part(
     device: str = "auto",
     seed: int = 0,
 ) -> Evaluation:
-    """Score the members that run and are not lost, on the test split; as ``part`` in the run's ``evaluation.json``.
+    """Score some members on the test split; the result is ``part`` in the run's ``evaluation.json``.
 
     Args:
         run: the run, see `motet.experiments.find_run`.
-        members, lost: see `motet.Ensemble.predict`; who is lost at random is drawn once, for all examples.
+        members, lost: see `motet.Ensemble.predict`; lost members are drawn once, for all examples.
         data_dir, device: see `motet.experiments.evaluate`.
-        seed: of who is lost.
+        seed: the seed for drawing lost members.
 
     Returns:
-        The record; its ``part`` has the members' indices, their scores, and the operations that one example takes.
+        The record; its ``part`` has the members' indices, their scores, and the operations for one example.
 
     Raises:
-        InputError: for members that are none, repeated or not there; if data, model or checkpoint are not the run's.
+        InputError: for an empty, repeated or invalid choice of members; if data, model or checkpoint are not the run's.
     """
     experiment = experiment_of(run)
     with _loaded(run, experiment, data_dir, device) as (ensemble, dataset):
@@ -105,7 +105,7 @@ def evaluate_part(
 
 
 def load_previous_evaluation(folder: Path) -> Evaluation | None:
-    """What evaluations of the run in `folder` have found so far; None if there is none that can be read.
+    """Return the results of previous evaluations of the run in `folder`; None if there is no readable record.
 
     Raises:
         InputError: for a record with other content than motet writes, naming the field.
@@ -114,7 +114,7 @@ def load_previous_evaluation(folder: Path) -> Evaluation | None:
 
 
 def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
-    """Add what was found to the run's record, write it, and return it as a later reader sees it."""
+    """Add results to the run's record, write it, and return it as it will be read later."""
     before = load_previous_evaluation(run.folder)
     if before is not None:
         found = replace(
@@ -132,12 +132,18 @@ def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
 
 
 def _joined(before: dict[str, S] | None, found: dict[str, S] | None) -> dict[str, S] | None:
-    """Sections by name, those that were found again replaced."""
+    """Merge sections by name; new ones replace old ones."""
     return before if found is None else {**(before or {}), **found}
 
 
 def evaluation_metadata(experiment: Experiment, ensemble: Ensemble, dataset: Dataset) -> Evaluation:
-    """What an evaluation's record says of what was evaluated, without any result."""
+    """Return an evaluation's record without results.
+
+    Args:
+        experiment: the run's experiment.
+        ensemble: its ensemble.
+        dataset: its data.
+    """
     return Evaluation(
         method=str(experiment.method),
         members=ensemble.members,
@@ -148,9 +154,9 @@ def evaluation_metadata(experiment: Experiment, ensemble: Ensemble, dataset: Dat
 
 @contextmanager
 def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str) -> Iterator[tuple[Ensemble, Dataset]]:
-    """The run's ensemble and its data, on the device, with the run's number of threads for a while."""
+    """Load the run's ensemble and its data on the device, and set the run's number of threads in this context."""
     place = resolve_device(device)
-    load_previous_evaluation(run.folder)  # one that cannot be kept is found before anything is evaluated
+    load_previous_evaluation(run.folder)  # a record that cannot be kept raises before anything is evaluated
     dataset = load(experiment.data, data_dir, options=experiment.data_options)
     check_data(run, experiment, dataset)
     with run_threads(experiment, Builder(dataset), place):
@@ -158,14 +164,25 @@ def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str
 
 
 def experiment_of(run: Run) -> Experiment:
-    """The run's experiment. Raises `InputError` if it cannot be read, or its own files were changed since."""
+    """Return the run's experiment. Raises `InputError` if it cannot be read, or if the user's files have
+    changed since.
+    """
     experiment = run.experiment
     _check_source(run, experiment)
     return experiment
 
 
 def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
-    """Raise `InputError` unless this is the data that the run was made with, as far as the record tells."""
+    """Check that a data set is the one that a run was made with, as far as the record tells.
+
+    Args:
+        run: the run.
+        experiment: its experiment.
+        dataset: the data set.
+
+    Raises:
+        InputError: if it is another one.
+    """
     described, held = describe(dataset), run.record.data
     names = [] if held is None else [item.name for item in fields(held)]
     recorded = {name: value for name in names if (value := getattr(held, name)) is not None}
@@ -174,12 +191,12 @@ def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
             "a run must be evaluated on its own data",
             got=f"other data called {experiment.data}: {described.test} test rows of "
             f"{list(described.input_shape or ())}",
-            fix="Pass the --data-dir that it was made with",
+            fix="Pass the --data-dir of the run",
         )
 
 
 def _check_source(run: Run, experiment: Experiment) -> None:
-    """The user's own files must be what they were when the run was made."""
+    """Check that the user's files are unchanged since the run was made."""
     changed = changed_file(run.record.source, source_of(experiment))
     if changed is not None:
         what = "model" if changed_file(run.record.source, source_of(experiment.model)) else "code"

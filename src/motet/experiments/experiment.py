@@ -1,4 +1,4 @@
-"""The record that a run is."""
+"""`Experiment`: the settings of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -7,6 +7,7 @@ from typing import final
 from motet import grouping, likelihoods, methods, models, objectives
 from motet._internal.own_code import RecordedCode, Source, name_in_record
 from motet._internal.plain_records import from_record, to_record
+from motet._internal.wording import with_article
 from motet.data import Augmentation, DataOptions
 from motet.errors import InputError
 from motet.experiments.likelihood import LikelihoodName, known_by_name
@@ -18,7 +19,7 @@ from motet.training import Training
 
 
 def _own_types() -> tuple[type, ...]:
-    """Every class of settings that motet has, as its packages list them."""
+    """Return every settings class of motet, as listed by its packages."""
     packages = (methods, models, objectives, likelihoods, grouping)
     listed = (getattr(package, name) for package in packages for name in package.__all__)
     return (
@@ -33,23 +34,23 @@ def _own_types() -> tuple[type, ...]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One training run: everything that must be known to repeat it, but for the data files and the machine.
+    """One training run: all settings that are needed to repeat it, except the data files and the machine.
 
-    An objective of None is resolved at once. So ``dataclasses.replace(experiment, method=...)`` keeps the objective of
-    the method before; `with_method` does not.
+    An objective of None is replaced by the method's own when the experiment is made. ``dataclasses.replace(experiment,
+    method=...)`` therefore keeps the previous method's objective; `with_method` does not.
 
     Attributes:
         data: name of a dataset, see ``motet data``; or a folder of class folders, or a table.
         model: the model that the method wraps.
         method: the method and its settings, one of motet's or of a class outside motet.
-        objective: the training loss; given None, the method's own takes its place.
+        objective: the training loss; the method's own if None is passed.
         training: optimiser, schedule, epochs.
-        seed: of the initial weights, the groupings and the order of the batches.
-        first: name or names of the model's input layers, where that is ambiguous.
-        last: name or names of the model's output layers, where that is ambiguous.
-        data_options: how data of the user's own is read.
-        likelihood: what the network's outputs mean: categorical, bernoulli, gaussian, heteroscedastic or poisson, or a
-            `Likelihood` of a class outside motet; given None, the data's default, see
+        seed: the seed of initial weights, groupings and the order of the batches.
+        first: name or names of the model's input layers, if they cannot be found.
+        last: name or names of the model's output layers, if they cannot be found.
+        data_options: how the user's own data is read.
+        likelihood: the distribution whose parameters the outputs are: categorical, bernoulli, gaussian, heteroscedastic
+            or poisson, or a `Likelihood` of a class outside motet; if None is passed, the data's default, see
             `motet.experiments.likelihood_name`.
     """
 
@@ -72,8 +73,8 @@ class Experiment:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(
-                    f"{name} must be a {kind.__name__}",
-                    got=f"a {type(getattr(self, name)).__name__}",
+                    f"{name} must be {with_article(kind.__name__)}",
+                    got=with_article(type(getattr(self, name)).__name__),
                     fix=f"Pass settings, such as {example}",
                 )
         if not 0 <= self.seed < 2**64:
@@ -82,21 +83,21 @@ class Experiment:
         if self.likelihood is not None:
             object.__setattr__(self, "likelihood", known_by_name(self.likelihood))
         if self.objective is None:
-            # Resolved here, so that the record and the command line show the objective that is really used.
+            # Resolved here, so that the record and the command line show the objective that is used.
             object.__setattr__(self, "objective", self.method.default_objective)
 
     def with_method(self, method: Method) -> "Experiment":
-        """The experiment with another method, and with that method's own objective where this one has its method's."""
+        """Return the experiment with another method, and with that method's objective if this one has its method's."""
         own = self.objective == self.method.default_objective
         return replace(self, method=method, objective=None if own else self.objective)
 
     def to_record(self) -> dict[str, object]:
-        """The experiment as plain data for JSON. The likelihood stands in it only where it was asked for.
+        """Return the experiment as plain data for JSON. It contains the likelihood only if it is not the default.
 
-        Classes of motet's own stand in it by name, others as ``module:Class`` or ``file.py:Class``.
+        Classes of motet are recorded by name, other classes as ``module:Class`` or ``file.py:Class``.
 
         Raises:
-            InputError: for a class that another process could not find: one inside a function, or not in a file.
+            InputError: for a class that another process could not import: one inside a function, or not in a file.
         """
         record = to_record(self, name=name_in_record)
         return record if self.likelihood is not None else {k: v for k, v in record.items() if k != "likelihood"}
@@ -109,18 +110,18 @@ class Experiment:
         source: Sequence[Source] = (),
         where: str = "this record",
     ) -> "Experiment":
-        """The experiment that `to_record` made the record from.
+        """Return the experiment from a record made by `to_record`.
 
         Args:
             record: plain data.
-            trust_code: whether files that the record names may be executed, to have the classes in them. What has been
-                imported already needs no trust.
-            source: the run's files as they were, as ``run.json`` holds them under ``source``.
-            where: the record's place, for errors.
+            trust_code: whether files that the record names may be executed, to import their classes. Classes that are
+                already imported need no trust.
+            source: the run's files as they were, from ``source`` in ``run.json``.
+            where: the name of the record in errors.
 
         Raises:
-            InputError: if the record is not that of an experiment, naming the field; if it names a class that is no
-                longer there, that was changed, or that would have to be executed and is not trusted.
+            InputError: if the record is not that of an experiment, naming the field; if it names a class that no longer
+                exists, has changed, or would have to be executed without trust.
         """
         code = RecordedCode(trusted=trust_code, source=source, where=where)
         try:
@@ -132,10 +133,10 @@ class Experiment:
         if not isinstance(experiment, Experiment):
             raise InputError(
                 "a run's settings must be an Experiment",
-                got=f"a {type(experiment).__name__}",
-                fix="Pass what stands under settings in run.json",
+                got=with_article(type(experiment).__name__),
+                fix="Pass the settings in run.json",
             )
         if isinstance(experiment.model, CustomModel):
-            # The function is called when the model is built, as it always was: without asking.
+            # The function is called when the model is built, as in earlier versions, without trust_code.
             code.allow(experiment.model.function, ask=False)
         return experiment

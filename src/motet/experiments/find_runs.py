@@ -1,4 +1,4 @@
-"""Finished runs in folders."""
+"""Find finished runs in folders."""
 
 from pathlib import Path
 
@@ -9,17 +9,19 @@ from motet.experiments.run import Run, load_run
 
 
 def find_run(folder: Path, *, trust_code: bool = False) -> Run:
-    """The finished run in `folder`. See `load_run` for `trust_code`.
+    """Return the finished run in `folder`. See `load_run` for `trust_code`.
 
     Raises:
-        InputError: if there is no such folder, or it holds something else: no run, an unfinished one, a comparison.
+        InputError: if there is no such folder, or if it holds no run, an unfinished run, or a comparison.
     """
     if not folder.exists():
-        beside = sorted(item.name for item in folder.parent.glob("*/"))
+        siblings = sorted(item.name for item in folder.parent.glob("*/"))
         raise InputError(
             "an evaluation needs the folder of a run",
             got=f"no folder {folder}",
-            fix=f"{nearest(folder.name, beside)} (in {folder.parent})" if beside else "Pass a folder like runs/mimo",
+            fix=f"{nearest(folder.name, siblings)} (in {folder.parent})"
+            if siblings
+            else "Pass a folder like runs/mimo",
         )
     if not folder.is_dir():
         above = next((place for place in folder.parents if (place / "run.json").exists()), None)
@@ -34,7 +36,7 @@ def find_run(folder: Path, *, trust_code: bool = False) -> Run:
         raise InputError(
             "an evaluation needs the folder of one run",
             got=f"{'the folder of a comparison' if (folder / RECORD).exists() else 'another folder'}, {folder}",
-            fix=f"Pass one of the runs in it: {runs}" if runs else "Pass one that has a run.json",
+            fix=f"Pass one of the runs in it: {runs}" if runs else "Pass a folder with a run.json",
         )
     run = load_run(folder, trust_code=trust_code)
     if run is None:
@@ -47,12 +49,12 @@ def find_run(folder: Path, *, trust_code: bool = False) -> Run:
 
 
 def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
-    """The finished run in `folder`, or all runs of the finished comparison there, method by method.
+    """Return the finished run in `folder`, or all runs of the finished comparison there, method by method.
 
     See `load_run` for `trust_code`.
 
     Raises:
-        InputError: see `find_run`; and for a comparison that is not finished.
+        InputError: see `find_run`; and for an unfinished comparison.
     """
     if not (folder / RECORD).is_file():
         return [find_run(folder, trust_code=trust_code)]
@@ -66,8 +68,8 @@ def find_runs(folder: Path, *, trust_code: bool = False) -> list[Run]:
     names = [name for row in record.rows for name in row.runs]
     if not names:
         raise InputError(
-            f"runs of a row in {folder / RECORD} must name the folders of its runs",
-            got="no run in any row",
-            fix="Bring back the file as motet wrote it, or compare again",
+            f"each row in {folder / RECORD} must list the folders of its runs",
+            got="no folder in any row",
+            fix="Restore the file as motet wrote it, or compare again",
         )
     return [find_run(folder / name, trust_code=trust_code) for name in names]

@@ -1,4 +1,4 @@
-"""Whose folder it is: a run never writes over another."""
+"""Claim output folders, so that a run never overwrites another."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,12 +18,12 @@ from motet.experiments.records import (
 )
 
 RUN = "run.json"
-"""A run's record in its folder."""
+"""The file name of a run's record in its folder."""
 COMPARISON = "compare.json"
-"""A comparison's record in its folder."""
+"""The file name of a comparison's record in its folder."""
 
 Held = RunRecord | Comparison | StartedComparison
-"""What a folder is taken by."""
+"""The record that claims a folder."""
 
 _READERS: dict[str, Callable[[Path], Held]] = {RUN: read_run_record, COMPARISON: read_comparison}
 _WAY_OUT = "Choose another folder with --out, or move this one away"
@@ -37,18 +37,18 @@ def claim_folder(
     data: Callable[[], str] = str,
     record_name: str = RUN,
 ) -> Held | None:
-    """Check that `folder` is new, empty, or holds this very run. Return the record of the run that it holds.
+    """Check that `folder` is new, empty, or holds this run. Return the record of the run that it holds.
 
     Args:
         folder: the folder.
-        settings: of the run, or of a comparison's runs by name.
-        source: the user's own files behind it, see `source_of`.
-        data: gives the fingerprint of its data, empty if that is not known. Called only where the folder holds a run
-            whose data's is; records of older versions have none.
-        record_name: the record that holds a run's settings.
+        settings: the settings of the run, or of a comparison's runs by name.
+        source: the user's own files that it depends on, see `source_of`.
+        data: returns the fingerprint of its data, empty if unknown. Called only if the folder holds a run with a
+            fingerprint; records of older versions have none.
+        record_name: the name of the record with a run's settings.
 
     Raises:
-        InputError: if it holds another run or other files, or is no folder; nothing in it is touched.
+        InputError: if it holds another run or other files, or is not a folder; nothing in it is changed.
     """
     _check_place(folder)
     record = folder / record_name
@@ -58,20 +58,20 @@ def claim_folder(
     held = _read(record)
     if held.settings != settings:
         raise InputError(
-            f"{folder} must be free, or hold the same run",
+            f"{folder} must be empty, or contain the same run",
             got=f"another run there, {_difference(held.settings, settings)}",
             fix=_WAY_OUT,
         )
     if (changed := changed_file(held.source, source)) is not None:
         raise InputError(
-            f"{folder} must be free, or hold a run of the same model and code",
-            got=f"a run of {changed} as it was before it was changed",
+            f"{folder} must be empty, or contain a run of the same model and code",
+            got=f"a run with an earlier version of {changed}",
             fix=_WAY_OUT,
         )
     if held.data is not None and held.data.fingerprint and (now := data()) and now != held.data.fingerprint:
         raise InputError(
-            f"{folder} must be free, or hold a run on the same data",
-            got=f"a run on {held.data.name} as it was before its files were changed",
+            f"{folder} must be empty, or contain a run on the same data",
+            got=f"a run with an earlier version of the files of {held.data.name}",
             fix=_WAY_OUT,
         )
     return held
@@ -85,17 +85,24 @@ def free_folder(
     data: Callable[[], str] = str,
     record_name: str = RUN,
 ) -> Path:
-    """`base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this very run.
+    """Return `base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this run.
 
-    For a folder that nobody chose: the same command finds its run again, and another one, or one after the data was
-    changed, does not meet it. Arguments as `claim_folder`'s.
+    For default folders: the same command finds its run again, and another run, or a run after the data was changed,
+    gets another folder.
+
+    Args:
+        base: the preferred folder.
+        settings, source, data, record_name: see `claim_folder`.
+
+    Raises:
+        InputError: if a parent of `base` is not a folder.
     """
     for number in count(1):
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
         try:
             claim_folder(folder, settings, source=source, data=data, record_name=record_name)
         except InputError:
-            if not folder.exists():  # something above it is no folder: no other name would help
+            if not folder.exists():  # a parent is not a folder, so no other name would help
                 raise
         else:
             return folder
@@ -103,7 +110,7 @@ def free_folder(
 
 
 def abandon(folder: Path, record_name: str) -> None:
-    """Give up a folder that holds nothing but a record, so that another run may have it."""
+    """Free a folder that holds only a record, so that another run can use it."""
     (folder / record_name).unlink(missing_ok=True)
     for place in (*reversed([*folder.rglob("*/")]), folder):  # the inner folders first
         with suppress(OSError):  # not empty
@@ -111,7 +118,7 @@ def abandon(folder: Path, record_name: str) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Raise `InputError` if a file stands where the folder, or one above it, should be."""
+    """Raise `InputError` if there is a file where the folder, or one of its parents, should be."""
     nearest_there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if nearest_there.exists() and not nearest_there.is_dir():
         raise InputError("the output must be a folder", got=f"{nearest_there}, a file", fix=_WAY_OUT)
@@ -120,7 +127,9 @@ def _check_place(folder: Path) -> None:
 def _check_empty(folder: Path) -> None:
     """Raise `InputError` if there are files in the folder."""
     if any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
-        raise InputError("an output folder must be empty or hold a run", got=f"other files in {folder}", fix=_WAY_OUT)
+        raise InputError(
+            "an output folder must be empty or contain a run", got=f"other files in {folder}", fix=_WAY_OUT
+        )
 
 
 def _read(record: Path) -> Held:
@@ -131,11 +140,11 @@ def _read(record: Path) -> Held:
 
 
 def _difference(held: object, wanted: object, path: str = "") -> str:
-    """Name the first setting in which two records differ."""
+    """Return the name of the first setting in which two records differ."""
     if isinstance(held, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(held.keys() - wanted.keys())]:
             if held.get(key) != wanted.get(key):
                 return _difference(held.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
     if isinstance(held, dict) != isinstance(wanted, dict):  # settings that only one of the two has
-        return f"with {path}, which this one has not" if isinstance(held, dict) else f"without {path}"
+        return f"with {path}, which this one does not have" if isinstance(held, dict) else f"without {path}"
     return f"with {path}={short(held)} where this one has {short(wanted)}"

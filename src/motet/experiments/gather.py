@@ -1,4 +1,4 @@
-"""What the evaluations of a comparison's runs found, side by side."""
+"""Collect the evaluations of a comparison's runs."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,14 +16,14 @@ from motet.prediction import Prediction
 
 
 def gather(folder: Path, record: Comparison | Mapping[str, object]) -> SideBySide:
-    """The evaluations of a comparison's runs, side by side, and the methods' risk-coverage curves.
+    """Return the evaluations of a comparison's runs, method by method, and their risk-coverage curves.
 
-    The curves are those of the comparison's record, of the runs' predictions, or of their evaluations, whatever there
-    is first.
+    The curves are taken from the first source that has them: the comparison's record, the runs' predictions, or their
+    evaluations.
 
     Args:
-        folder: the comparison's.
-        record: the comparison's. A method of which some run was not evaluated is left out.
+        folder: the comparison's folder.
+        record: the comparison's record. A method is left out if one of its runs was not evaluated.
 
     Raises:
         InputError: for a comparison or an ``evaluation.json`` with other content than motet writes, naming the field.
@@ -43,7 +43,7 @@ def gather(folder: Path, record: Comparison | Mapping[str, object]) -> SideBySid
 def _risks_of(folder: Path, evaluation: Evaluation | None) -> Sequence[float] | None:
     file = folder / "predictions.safetensors"
     if file.is_file():
-        # A report executes no file of a likelihood outside motet: then only an evaluation can tell.
+        # A report does not execute the file of a likelihood outside motet, so the curves come from evaluations only.
         with suppress(UntrustedCodeError):
             curve = risk_coverage_of(Prediction.load(file))
             return None if curve is None else curve.at().tolist()

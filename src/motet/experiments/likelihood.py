@@ -1,4 +1,4 @@
-"""Which likelihood an experiment is run under: the one that was asked for, if its data can have it, or the default."""
+"""Choose the likelihood of an experiment: the requested one, if the data can have it, or the default."""
 
 from typing import Literal, get_args
 
@@ -16,23 +16,23 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "gaussian": Gaussian(),
     "poisson": Poisson(),
 }
-# The task whose targets are of that kind, and what the target then holds.
-_TASKS: dict[TargetKind, tuple[str, str]] = {
-    "class": ("classification", "classes"),
-    "binary": ("classification", "two classes"),
-    "real": ("regression", "real numbers"),
-    "count": ("counts", "counts"),
+# The tasks with targets of that kind, the likeliest first, and what the target then contains.
+_TASKS: dict[TargetKind, tuple[tuple[str, ...], str]] = {
+    "class": (("classification",), "classes"),
+    "binary": (("classification", "multilabel"), "two classes"),
+    "real": (("regression",), "real numbers"),
+    "count": (("counts",), "counts"),
 }
 
 
 def likelihood_named(name: str) -> LikelihoodName | Likelihood:
-    """The likelihood that is asked for by name: one of motet's, which stays a name, or a class of the user's own.
+    """Return a likelihood by name: the name, for motet's own, or an instance of a class outside motet.
 
     Args:
         name: a `LikelihoodName`, ``module:Class`` or ``file.py:Class``.
 
     Raises:
-        InputError: if there is no such likelihood, or its class needs arguments.
+        InputError: if there is no such likelihood, or if its class needs arguments.
     """
     if ":" in name:
         return known_by_name(make(load_class(name, Likelihood, "likelihood"), name, "likelihood"))
@@ -40,15 +40,16 @@ def likelihood_named(name: str) -> LikelihoodName | Likelihood:
 
 
 def known_by_name(likelihood: "LikelihoodName | Likelihood") -> LikelihoodName | Likelihood:
-    """The likelihood, or its name if it has one: so that ``Gaussian()`` and ``"gaussian"`` are the same experiment.
+    """Return the likelihood, or its name if it has one, so that ``Gaussian()`` and ``"gaussian"`` are the same
+    experiment.
 
     Raises:
-        InputError: for another name, and for what is no likelihood.
+        InputError: for an unknown name, and for an object that is not a likelihood.
     """
     if isinstance(likelihood, Likelihood):
         if likelihood.target_kind not in get_args(TargetKind):
             raise InputError(
-                f"the likelihood of an experiment must say what its targets are, one of {', '.join(_TASKS)}",
+                f"the likelihood of an experiment must have a target_kind of {' or '.join(map(repr, _TASKS))}",
                 got=f"{type(likelihood).__name__} with target_kind {likelihood.target_kind!r}",
                 fix='Write target_kind = "real" in the class, for example',
             )
@@ -62,21 +63,22 @@ def _checked_name(name: object) -> LikelihoodName:
             found: LikelihoodName = known
             return found
     raise InputError(
-        "the likelihood must be one that motet has",
+        "the likelihood must be one of motet's",
         got=repr(name),
-        fix=f"{nearest(str(name), get_args(LikelihoodName))}; one of your own is named file.py:Class or module:Class",
+        fix=f"{nearest(str(name), get_args(LikelihoodName))}; name your own as file.py:Class or module:Class",
     )
 
 
 def likelihood_for(likelihood: LikelihoodName | Likelihood | None, spec: DataSpec) -> Likelihood:
-    """The likelihood that is asked for, checked against the data; the data's default if None.
+    """Return the requested likelihood, checked against the data; the data's default if None.
 
-    Defaults: categorical for classes, poisson for counts; heteroscedastic for the real targets of tables, since a unit
-    variance hardly tells methods apart; gaussian for other regressions (MIMO's toy has it in the paper).
+    Defaults: categorical for classes, bernoulli for several binary labels, poisson for counts; heteroscedastic for the
+    real targets of tables, because with unit variance methods hardly differ; gaussian for other regressions (as in the
+    paper for MIMO's toy example).
 
     Raises:
-        InputError: for an unknown name, one that targets of this kind cannot have, and binary labels of more or fewer
-            than two classes.
+        InputError: for an unknown name, a likelihood that does not fit this kind of targets, and binary labels with
+            more or fewer than two classes.
     """
     if likelihood is None:
         fitting = _fitting(spec)[0]
@@ -84,14 +86,14 @@ def likelihood_for(likelihood: LikelihoodName | Likelihood | None, spec: DataSpe
     asked = known_by_name(likelihood)
     found = LIKELIHOODS[asked] if isinstance(asked, str) else asked
     assert found.target_kind is not None
-    task, holds = _TASKS[found.target_kind]
-    if task != spec.task:
+    tasks, holds = _TASKS[found.target_kind]
+    if spec.task not in tasks:
         raise InputError(
             f"the likelihood of {spec.name} ({spec.task}) must be {' or '.join(_fitting(spec))}",
             got=repr(asked),
-            fix=f"Pass --task {task}, if the target holds {holds}",
+            fix=f"Pass --task {tasks[0]}, if the target holds {holds}",
         )
-    if found.target_kind == "binary" and spec.outputs != 2:
+    if found.target_kind == "binary" and spec.task == "classification" and spec.outputs != 2:
         raise InputError(
             f"the {_shown(found)} likelihood needs two classes",
             got=f"{spec.outputs} classes of {spec.name}",
@@ -101,18 +103,19 @@ def likelihood_for(likelihood: LikelihoodName | Likelihood | None, spec: DataSpe
 
 
 def likelihood_name(likelihood: LikelihoodName | Likelihood | None, spec: DataSpec) -> str:
-    """What `likelihood_for` is called in records: one of motet's names, or the reference of the user's own class."""
+    """Return the name of `likelihood_for` in records: a name of motet's, or a reference to the user's class."""
     return _shown(likelihood_for(likelihood, spec))
 
 
 def outputs_for(likelihood: Likelihood, spec: DataSpec) -> int:
-    """How many outputs the network needs: two classes are one binary label."""
-    return likelihood.outputs(1 if likelihood.target_kind == "binary" else spec.outputs)
+    """Return the number of outputs that the network needs: one for two classes under a binary likelihood."""
+    two_classes = likelihood.target_kind == "binary" and spec.task == "classification"
+    return likelihood.outputs(1 if two_classes else spec.outputs)
 
 
 def _fitting(spec: DataSpec) -> list[str]:
-    """Names of motet's likelihoods for such targets, the default first."""
-    kinds = [kind for kind, (task, _) in _TASKS.items() if task == spec.task]
+    """Return the names of motet's likelihoods for such targets, the default first."""
+    kinds = [kind for kind, (tasks, _) in _TASKS.items() if spec.task in tasks]
     return [name for name, each in LIKELIHOODS.items() if each.target_kind in kinds]
 
 

@@ -1,10 +1,10 @@
-"""What is compared with what."""
+"""`Plan`: what a comparison compares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from motet.data import DataOptions, kind_of
+from motet.data import Augmentation, DataOptions, kind_of
 from motet.errors import InputError
 from motet.experiments.defaults import Defaults, defaults_for
 from motet.experiments.entry import Entry
@@ -20,9 +20,9 @@ from motet.training import Training
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is compared: every method with every seed, on the same data, model and training settings.
+    """Every method with every seed, on the same data, model and training settings.
 
-    A method may stand several times among `methods`, with models of different widths.
+    A method may occur several times in `methods`, with models of different widths.
     """
 
     data: str
@@ -39,7 +39,7 @@ class Plan:
         keys = [entry.key for entry in self.entries]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise InputError(
-                "the rows of a comparison must differ in method or width", got=f"{twice} twice", fix="Give each once"
+                "the rows of a comparison must differ in method or width", got=f"{twice} twice", fix="List each once"
             )
 
     @property
@@ -48,15 +48,15 @@ class Plan:
         return tuple(item if isinstance(item, Entry) else Entry(method=item) for item in self.methods)
 
     def settings(self) -> dict[str, Settings]:
-        """Every experiment's settings as plain data, by the name of its run's folder."""
+        """Return every experiment's settings as plain data, by the name of its run's folder."""
         return {name: experiment.to_record() for name, experiment in self.experiments().items()}
 
     def experiments(self) -> dict[str, Experiment]:
-        """The experiments by the name of their run's folder, method by method."""
+        """Return the experiments by the name of their run's folder, method by method."""
         return {entry.folder(seed): self.experiment(entry, seed=seed) for entry in self.entries for seed in self.seeds}
 
     def experiment(self, entry: Entry, *, seed: int) -> Experiment:
-        """One run of one row."""
+        """Return one run of one row."""
         return Experiment(
             data=self.data,
             model=entry.model(self.model),
@@ -84,22 +84,23 @@ def make_plan(
     last: tuple[str, ...] | None = None,
     data_options: DataOptions | None = None,
     likelihood: str | Likelihood | None = None,
+    augment: Augmentation | None = None,
 ) -> Plan:
-    """The plan that `motet compare` follows: the data set's defaults, and what the user said instead.
+    """Return the plan of `motet compare`: the data set's defaults with the user's changes.
 
     Args:
         data: name of a data set, a folder of class folders, or a table.
-        methods: names of methods, or ``"all"``, which leaves out what refuses the model; ``"module:Class"`` and
-            ``"file.py:Class"`` for methods outside motet; each perhaps with a factor for the model's width,
-            ``"deep-ensemble@0.5"``.
+        methods: names of methods, or ``"all"``, which leaves out methods that do not support the model;
+            ``"module:Class"`` and ``"file.py:Class"`` for methods outside motet; each optionally with a factor for the
+            model's width, ``"deep-ensemble@0.5"``.
         members: M for every method that has members; the data set's default if None.
         model: see `motet.models.model_named`; the data set's default if None.
         epochs, batch_size, learning_rate: as in `Training`; the data set's defaults if None.
-        seeds: how many seeds, counted from 0; the data set's default if None.
-        first, last: the model's input and output layers, where they are ambiguous.
-        data_options: how data of the user's own is read.
-        likelihood: what the outputs mean: a name, ``"module:Class"`` or ``"file.py:Class"``, or a `Likelihood`; the
-            data's default if None.
+        seeds: the number of seeds, counted from 0; the data set's default if None.
+        first, last: the model's input and output layers, if they cannot be found.
+        data_options: how the user's own data is read.
+        likelihood: a name, ``"module:Class"`` or ``"file.py:Class"``, or a `Likelihood`; the data's default if None.
+        augment: the augmentation of training images; the data set's default if None.
 
     Raises:
         InputError: for an unknown data set, method, model or likelihood, a number below 1, or a width that the model
@@ -111,6 +112,7 @@ def make_plan(
         if number < 1:
             raise InputError(f"{name} must be at least 1", got=f"{name}={number}", fix=f"Pass the number of {name}")
     said: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    said["augment"] = augment
     training = replace(defaults.training, **{name: value for name, value in said.items() if value is not None})
     plan = Plan(
         data=data,
@@ -123,7 +125,7 @@ def make_plan(
         data_options=data_options or DataOptions(),
         likelihood=likelihood_named(likelihood) if isinstance(likelihood, str) else likelihood,
     )
-    plan.experiments()  # raises where the model cannot have a width
+    plan.experiments()  # raises if the model cannot have a width
     return plan
 
 
@@ -146,7 +148,7 @@ def _entries(methods: Sequence[str], defaults: Defaults, members: int | None) ->
                 )
             entries[entry.key] = before if before is not None and before.required else entry
     if not entries:
-        raise InputError("at least one method must be named", got="none", fix=f"Known: all, {', '.join(METHODS)}")
+        raise InputError("at least one method must be named", got="none", fix=f"Methods: all, {', '.join(METHODS)}")
     return tuple(entries.values())
 
 

@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""The machine, versions and source files with which a run was made."""
 
 import os
 import platform
@@ -12,17 +12,18 @@ import torch
 import motet
 from motet._internal.loading import load_function
 from motet._internal.own_code import Source, name_in_record, own_classes, read_sources
+from motet._internal.plain_records import to_record
 from motet.data import Dataset, describe
 from motet.distributed import Grid
 from motet.experiments.experiment import Experiment
 from motet.experiments.likelihood import likelihood_name
 from motet.experiments.records import Hardware, Provenance, Ranks, RunRecord, Settings
 from motet.models import CustomModel
-from motet.training import resolve_precision
+from motet.training import Training, resolve_precision
 
 
 def provenance(device: torch.device) -> Provenance:
-    """Versions, hardware, commit and date, for records."""
+    """Return versions, hardware, commit and date, for records."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit(),
@@ -46,12 +47,23 @@ def describe_run(
     experiment: Experiment,
     dataset: Dataset,
     *,
+    training: Training,
     place: torch.device,
     grid: Grid,
     settings: Settings,
     source: tuple[Source, ...],
 ) -> RunRecord:
-    """The record of a run that is about to be trained on the device `place`."""
+    """Return the record of a run that will be trained.
+
+    Args:
+        experiment: the run's experiment.
+        dataset: its data.
+        training: its training settings, complete.
+        place: the device.
+        grid: the processes.
+        settings: the experiment's record.
+        source: the user's own files that it depends on.
+    """
     made = provenance(place)
     return RunRecord(
         settings=settings,
@@ -64,14 +76,17 @@ def describe_run(
         data=describe(dataset),
         likelihood=likelihood_name(experiment.likelihood, dataset.spec),
         source=source,
+        training=to_record(training) if training != experiment.training else None,
     )
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code runs from, with ``+changes`` where it was changed; None elsewhere."""
+    """Return the commit of the checkout with this code, with ``+changes`` if it was changed; None outside a
+    checkout.
+    """
     here = Path(__file__).resolve().parent
     try:
-        # An environment may lie inside somebody else's checkout: only one that tracks this file is meant.
+        # An environment may be inside another project's checkout, so only a checkout that tracks this file counts.
         _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(here, "rev-parse", "--short=12", "HEAD")
         return head + ("+changes" if _git(here, "status", "--porcelain", "--", ":/src") else "")
@@ -80,11 +95,12 @@ def commit() -> str | None:
 
 
 def source_of(settings: object) -> tuple[Source, ...]:
-    """The user's own files behind some settings, with their text and their hashes; nothing where all is from packages.
+    """Return the user's own files that settings depend on, with their text and hashes; nothing if all are from
+    packages.
 
     Args:
-        settings: an experiment, or anything with settings in it: files of a model of the user's own, and of all classes
-            of the user's own. The model's file comes first.
+        settings: an experiment, or another object that contains settings. The files are those of the user's model,
+            which comes first, and of all the user's classes.
 
     Raises:
         InputError: if a model's file or function does not exist.
@@ -92,7 +108,7 @@ def source_of(settings: object) -> tuple[Source, ...]:
     model = getattr(settings, "model", settings)
     references = [name_in_record(kind) for kind in own_classes(settings)]
     if isinstance(model, CustomModel):
-        load_function(model.function)  # for its errors, and to have the module
+        load_function(model.function)  # for its errors, and to import the module
         references.insert(0, model.function)
     return read_sources(references)
 

@@ -1,4 +1,4 @@
-"""Finished runs under shift, and against other data sets."""
+"""Evaluate finished runs under shift and against other data sets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from motet.evaluation.out_of_distribution import OODSplit, check_ood, load_ood_s
 from motet.evaluation.records import Evaluation
 from motet.evaluation.shift_records import ShiftSection
 from motet.evaluation.shift_results import Subject
-from motet.evaluation.shift_sections import relate, shift_sections
+from motet.evaluation.shift_sections import shift_sections, with_mean_corruption_errors
 from motet.evaluation.shift_source import ShiftSettings, ShiftSource, find_shift
 from motet.experiments.build import Builder
 from motet.experiments.evaluate_runs import (
@@ -30,7 +30,7 @@ from motet.shifts import SEVERITIES
 from motet.training import resolve_device
 
 SEED = 0
-"""Of the corruptions, the same for every run, so that all are shown the same images."""
+"""The seed of the corruptions. It is the same for every run, so that all get the same images."""
 
 
 def evaluate_robustness(
@@ -44,29 +44,30 @@ def evaluate_robustness(
     device: str = "auto",
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Evaluation]:
-    """Evaluate runs of one data set under a shift and against other data; records also stand in ``evaluation.json``.
+    """Evaluate runs on the same data under a shift and against other data; records are also written to
+    ``evaluation.json``.
 
-    A record's ``shifts`` holds, by the shift's name, the clean row, a row for each corruption and severity, and their
-    means, and risk-coverage curves: on the clean rows, the mean over corruptions and severities, and each corruption's
-    over severities; ``ood`` a row for each other data set and score. What a previous evaluation
-    found under other shifts and against other data is kept.
-    Shifted images are made once for all runs. Stopped and called again, it goes on after the last corruption, severity
-    and data set that was finished, see `motet.evaluation.EvaluationCache`.
+    A record's ``shifts`` contains, by the shift's name, the row of unshifted data, a row for each corruption and
+    severity, their means, and risk-coverage curves: on unshifted data, the mean over corruptions and severities, and
+    each corruption's mean over severities. ``ood`` contains a row for each other data set and score. Results of
+    previous evaluations under other shifts and against other data are kept. Shifted images are made once for all runs.
+    After an interruption, the same call continues after the last corruption, severity and data set that was finished,
+    see `motet.evaluation.EvaluationCache`.
 
     Args:
-        runs: at least one, see `find_runs`.
+        runs: at least one run, see `find_runs`.
         shift: see `motet.evaluation.find_shift`.
-        severities: from 1 to 5, each once.
+        severities: severities from 1 to 5, each once.
         ood: names or folders of other data sets, see `motet.evaluation.load_ood`.
         reference: a run on the same data, for the mean corruption error. It is evaluated too.
-        data_dir: where data files are looked for first.
+        data_dir: the folder that is searched for data files first.
         device: see `motet.training.fit`.
-        say: told what happens, a line at a time.
+        say: called with one line about each step.
 
     Raises:
         InputError: before anything is evaluated, for an unknown shift or data set, severities outside 1..5, a shift
-            that does not fit the data (official files also by their labels and the shape of their images), data out of
-            distribution that all stands in the run's, runs of different data, and regression where classes are needed.
+            that does not fit the data (for official files also by their labels and the shape of their images), other
+            data whose rows all occur in the run's, runs on different data, and regression where classes are needed.
     """
     severities = _checked(severities)
     source = None if shift is None else find_shift(shift)
@@ -99,7 +100,7 @@ def _checked(severities: Sequence[int]) -> tuple[int, ...]:
     wrong = [severity for severity in severities if severity not in SEVERITIES]
     if wrong or not severities:
         raise InputError(
-            "severities must be whole numbers from 1 to 5",
+            "severities must be integers from 1 to 5",
             got=", ".join(map(str, wrong)) or "none",
             fix="Pass --severities 1 3 5, or leave it out for all five",
         )
@@ -107,7 +108,7 @@ def _checked(severities: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset: Dataset) -> None:
-    """Raise `InputError` unless all runs are of that data, and their previous evaluations can be kept."""
+    """Check that all runs have that data, and that their previous evaluations can be kept."""
     first = experiments[0]
     for run, experiment in zip(runs, experiments, strict=True):
         if (experiment.data, experiment.data_options) != (first.data, first.data_options):
@@ -123,13 +124,13 @@ def _check_alike(runs: Sequence[Run], experiments: Sequence[Experiment], dataset
 def _checked_source(
     source: ShiftSource | None, reference: Run | None, dataset: Dataset, say: Callable[[str], None]
 ) -> ShiftSource | None:
-    """The shift for that data. Raises `InputError` if shift or reference do not fit them."""
+    """Return the shift for that data. Raises `InputError` if shift or reference do not fit."""
     if source is not None:
         source.check(dataset)
     if reference is not None and (source is None or dataset.spec.task != "classification"):
         raise InputError(
-            "a reference run is for the mean corruption error of a classification",
-            got="no --shift" if source is None else f"a regression of {dataset.spec.name}",
+            "a reference run needs a shift and a classification, for the mean corruption error",
+            got="no --shift" if source is None else f"{dataset.spec.task_in_words} of {dataset.spec.name}",
             fix="Leave --reference out",
         )
     if source is None:
@@ -140,14 +141,14 @@ def _checked_source(
 
 
 def _other_data(names: Sequence[str], dataset: Dataset, data_dir: Path | None) -> dict[str, OODSplit]:
-    """The other data sets by name, in the form of the run's. Raises `InputError` where that cannot be."""
+    """Return the other data sets by name, in the form of the run's. Raises `InputError` if that is not possible."""
     if names:
         check_ood(dataset)
     return {name: load_ood_split(name, dataset, data_dir=data_dir) for name in dict.fromkeys(names)}
 
 
 def _subject(run: Run, dataset: Dataset, device: torch.device) -> Subject:
-    """The run's ensemble on the device, with a cache in the run's folder."""
+    """Return the run's ensemble on the device, with a cache in the run's folder."""
     ensemble = load_ensemble(run, dataset).to(device)
     cache = EvaluationCache.for_ensemble(run.folder / CACHE_FOLDER, ensemble, dataset, about=run.record.settings)
     return Subject(ensemble=ensemble, cache=cache)
@@ -166,7 +167,7 @@ def _with_ood(
     *,
     say: Callable[[str], None],
 ) -> list[Evaluation]:
-    """With each run's sections of the other data sets; a reference run beside them is not asked."""
+    """Add each run's sections for the other data sets; a reference run is not evaluated against them."""
     asked = []
     for run, subject, each in zip(runs, subjects, found, strict=False):
         say(f"out of distribution: {run.folder.name}")
@@ -183,11 +184,11 @@ def _clear_caches(subjects: Sequence[Subject]) -> None:
 def _related(
     sections: list[ShiftSection], reference: Run | None, runs: Sequence[Run], say: Callable[[str], None]
 ) -> list[ShiftSection]:
-    """The sections with their mean corruption error, if there is a reference among the runs."""
+    """Return the sections with their mean corruption error, if there is a reference among the runs."""
     at = None if reference is None else _index_of(reference, runs)
     if reference is None or at is None:
         return sections
-    return relate(sections, at, str(reference.folder), say=say)
+    return with_mean_corruption_errors(sections, at, str(reference.folder), say=say)
 
 
 def _index_of(run: Run, runs: Sequence[Run]) -> int | None:

@@ -1,11 +1,11 @@
-"""Run one experiment: data, model, training, predictions, scores, all kept in one folder.
+"""Run one experiment: data, model, training, predictions and scores, all in one folder.
 
-``run.json`` (settings, seed, versions, hardware, commit), ``history.csv``, ``checkpoint/last.safetensors``
-(over several processes: see `motet.training.member_checkpoint`), ``predictions.safetensors`` (test outputs and targets)
-and ``scores.json``; each is whole or absent.
+The folder contains ``run.json`` (settings, seed, versions, hardware, commit), ``history.csv``,
+``checkpoint/last.safetensors`` (with several processes: see `motet.training.member_checkpoint`),
+``predictions.safetensors`` (test outputs and targets) and ``scores.json``. Each file is whole or absent.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from motet.data.batches import steps_per_epoch
 from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.evaluation import predict_split
+from motet.evaluation.clean import scores_of_several
 from motet.experiments.build import Builder, build
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import RUN, abandon, claim_folder
@@ -29,28 +30,30 @@ from motet.metrics import flops, member_scores, parameters, score
 from motet.prediction import Prediction
 from motet.training import (
     HistoryRow,
+    Training,
     fit,
     load_run_weights,
     newest_checkpoint,
     read_history,
     resolve_device,
     resolve_precision,
+    settings_for,
 )
 
 SCORES = "scores.json"
-"""A finished run's scores in its folder."""
+"""The file name of a finished run's scores in its folder."""
 
 
 @final
 @dataclass(frozen=True)
 class Run:
-    """A finished run's folder, read.
+    """A finished run, read from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: the folder.
         record: the content of ``run.json``.
         scores: the content of ``scores.json``.
-        trust_code: whether files that the record names may be executed, to have the classes in them.
+        trust_code: whether files that the record names may be executed, to import their classes.
     """
 
     folder: Path
@@ -60,7 +63,7 @@ class Run:
 
     @property
     def experiment(self) -> Experiment:
-        """What was run. Raises `InputError` if that cannot be read."""
+        """The experiment. Raises `InputError` if it cannot be read."""
         experiment = Experiment.from_record(
             self.record.settings,
             trust_code=self.trust_code,
@@ -69,13 +72,13 @@ class Run:
         )
         data = self.record.data
         if self.record.likelihood is None and data is not None and data.task == "regression":
-            # Before runs said their likelihood, every regression had unit variance.
+            # Before runs recorded their likelihood, every regression had unit variance.
             experiment = replace(experiment, likelihood="gaussian")
         return experiment
 
     @property
     def history(self) -> list[HistoryRow]:
-        """One row an epoch."""
+        """One row per epoch."""
         return read_history(self.folder / "history.csv")
 
     @property
@@ -85,12 +88,12 @@ class Run:
 
 
 def load_run(folder: Path, *, trust_code: bool = False) -> Run | None:
-    """The finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged.
+    """Return the finished run in `folder`; None if it is not finished. Raises `InputError` if its files are damaged.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         trust_code: whether files that the run's record names may be executed: those of a method, an objective or a
-            likelihood outside motet. If they have been imported already they need no trust.
+            likelihood outside motet. Classes that are already imported need no trust.
     """
     if not (folder / SCORES).exists():
         return None
@@ -111,26 +114,26 @@ def run_experiment(
     builder: Builder | None = None,
     trained: Callable[[Ensemble], object] | None = None,
 ) -> Run:
-    """Run `experiment` in `folder`, go on where it was stopped, or return it if it is finished.
+    """Run `experiment` in `folder`, continue it if it was interrupted, or return it if it is finished.
 
     Args:
         experiment: what to run.
-        folder: where to keep it; made if it does not exist.
-        data_dir: where data files are looked for first.
+        folder: the folder of the run; created if it does not exist.
+        data_dir: the folder that is searched for data files first.
         device: see `motet.training.fit`.
-        progress: show a progress bar where standard error is a terminal.
-        label: what the bar calls the run; the method's label if None.
-        dataset: the experiment's data, where the caller has loaded it already.
-        say: told what happens, a line at a time.
+        progress: whether to show a progress bar if standard error is a terminal.
+        label: the name of the run in the progress bar; the method's label if None.
+        dataset: the experiment's data, if the caller has already loaded it.
+        say: called with one line about each step.
         grid: the processes that run it together, from `motet.distributed.start`; each makes the same call.
-        builder: builds the ensemble, or has done so already; it must be made for the same data.
+        builder: builds the ensemble, or has already built it; it must be made for the same data.
         trained: called with the trained ensemble, unless the run was finished before.
 
     Raises:
-        InputError: for bad settings or data, or a folder that holds another run.
+        InputError: for invalid settings or data, or a folder that holds another run.
         TrainingDivergedError: if the loss becomes NaN or infinite.
-        RunInterrupted: after Ctrl-C or SIGTERM; the same call goes on from there.
-        LostRankError: if another of the processes has gone.
+        RunInterrupted: after Ctrl-C or SIGTERM; the same call continues from there.
+        LostRankError: if another of the processes has failed.
     """
     folder, grid = Path(folder), grid or Grid()
     say = say if grid.is_first else lambda _: None
@@ -147,32 +150,39 @@ def run_experiment(
                 else given.fingerprint
             )
         )
-        say(f"{folder} is finished already; nothing to train")
+        say(f"{folder} is already finished; nothing to train")
         return _read(folder)
     place = resolve_device(device)
     resolve_precision(experiment.training, place)
     with grid.one_machine_at_a_time():
-        dataset = dataset or load(experiment.data, data_dir, options=experiment.data_options, say=say)
-    dataset = dataset.to(place)
+        if dataset is None:
+            dataset = load(experiment.data, data_dir, options=experiment.data_options, say=say)
+            say_notes(with_notes(experiment.training, dataset), say)
+    dataset = with_notes(experiment.training, dataset.to(place))
+    training, _ = settings_for(experiment.training, dataset)
     known = dataset.fingerprint
     claim(lambda: known)
-    steps_per_epoch(dataset.train, experiment.training.batch_size)
+    assert training.batch_size is not None
+    steps_per_epoch(dataset.train, training.batch_size)
     builder = builder or Builder(dataset)
-    with run_threads(experiment, builder, place):
+    with run_threads(replace(experiment, training=training), builder, place):
         ensemble = builder.take(experiment, grid=grid).to(place)
-        # Whatever can be found wrong before training has been by now: nothing is written for a run that cannot be.
+        # All errors that can be found before training have been raised by now, so that nothing is written for an
+        # invalid run.
         if grid.is_first and not (folder / RUN).exists():
             write_record(
                 folder / RUN,
-                describe_run(experiment, dataset, place=place, grid=grid, settings=settings, source=source),
+                describe_run(
+                    experiment, dataset, training=training, place=place, grid=grid, settings=settings, source=source
+                ),
             )
         elif grid.is_first and newest_checkpoint(folder) is not None:
-            say(f"going on from the checkpoint in {folder}")
+            say(f"continuing from the checkpoint in {folder}")
         with _given_back_on_failure(folder, grid):
             history = fit(
                 ensemble,
                 dataset,
-                experiment.training,
+                training,
                 seed=experiment.seed,
                 folder=folder,
                 device=device,
@@ -188,8 +198,20 @@ def run_experiment(
     return _read(folder)
 
 
+def with_notes(training: Training, dataset: Dataset) -> Dataset:
+    """Return the data with notes on the training settings that are chosen for them."""
+    _, notes = settings_for(training, dataset)
+    return replace(dataset, notes=tuple(dict.fromkeys((*dataset.notes, *notes))))
+
+
+def say_notes(dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Say the notes of the data, one line each."""
+    for note in dataset.notes:
+        say(note if note.startswith("warning: ") else f"note: {note}")
+
+
 def _agree(grid: Grid, folder: Path, settings: Settings, source: Sequence[Source]) -> None:
-    """Raise `InputError` unless all processes run the same experiment."""
+    """Check that all processes run the same experiment."""
     hashes, versions = {each.file: each.sha256 for each in source}, {"motet": motet.__version__}
     grid.agree({"settings": settings, "source": hashes, "folder": str(folder), "versions": versions})
 
@@ -197,7 +219,7 @@ def _agree(grid: Grid, folder: Path, settings: Settings, source: Sequence[Source
 def _claim(
     grid: Grid, folder: Path, settings: Settings, source: Sequence[Source], data: Callable[[], str] = str
 ) -> None:
-    """`claim_folder` by the first process, for all."""
+    """Call `claim_folder` in the first process, for all."""
 
     def claim() -> None:
         claim_folder(folder, settings, source=source, data=data)
@@ -207,11 +229,11 @@ def _claim(
 
 @contextmanager
 def _given_back_on_failure(folder: Path, grid: Grid) -> Iterator[None]:
-    """Where training fails before the first checkpoint, the folder is free again."""
+    """Free the folder again if training fails before the first checkpoint."""
     try:
         yield
     except Exception:
-        # Nothing was trained that would be worth protecting from another run.
+        # Nothing was trained that would need protection from another run.
         if grid.is_first and newest_checkpoint(folder) is None:
             abandon(folder, RUN)
         raise
@@ -224,36 +246,34 @@ def _read(folder: Path) -> Run:
 
 
 def load_ensemble(run: Run, dataset: Dataset) -> Ensemble:
-    """A finished run's ensemble, with its trained weights, on the CPU."""
+    """Return a finished run's ensemble, with its trained weights, on the CPU."""
     ensemble = build(run.experiment, dataset.to("cpu"))
+    # Checkpoints of older versions do not contain the scale.
+    ensemble.scale_targets(mean=dataset.spec.target_mean, std=dataset.spec.target_std)
     load_run_weights(run.folder, ensemble)
     return ensemble.eval()
 
 
 def _score(ensemble: Ensemble, dataset: Dataset, folder: Path, history: Sequence[HistoryRow]) -> Scores:
-    """Predict, keep the test predictions in `folder`, and score both held-out splits."""
+    """Predict, save the test predictions in `folder`, and score both held-out splits."""
     validation = predict_split(ensemble, dataset, dataset.validation)
     test = predict_split(ensemble, dataset, dataset.test)
-    share = ensemble.share
-    if share is None or share.grid.is_first:
+    shard = ensemble.shard
+    if shard is None or shard.grid.is_first:
         test.save(folder / "predictions.safetensors")
     example = dataset.prepare(dataset.test.inputs[:1])
-    in_own_units = dataset.spec.in_own_units
     counts = parameters(ensemble), flops(ensemble.fold(), example)
-    learned, operations = counts if share is None else map(share.total, counts)
+    learned, operations = counts if shard is None else map(shard.total, counts)
     return Scores(
-        test=in_own_units(score(test)),
-        test_members=_each_in_own_units(member_scores(test), dataset),
-        validation=in_own_units(score(validation)),
+        test=score(test),
+        test_members=_tuples(member_scores(test)),
+        test_targets=scores_of_several(test),
+        validation=score(validation),
         cost=Cost(parameters=learned, flops=operations, train_seconds=sum(row.seconds for row in history)),
         epochs=len(history),
-        communication=None if share is None else share.communication(ensemble),
+        communication=None if shard is None else shard.communication(ensemble),
     )
 
 
-def _each_in_own_units(scores: dict[str, list[float]], dataset: Dataset) -> dict[str, tuple[float, ...]]:
-    """Scores of each member, in the targets' own unit."""
-    return {
-        name: tuple(dataset.spec.in_own_units({name: value})[name] for value in values)
-        for name, values in scores.items()
-    }
+def _tuples(scores: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(values) for name, values in scores.items()}

@@ -1,4 +1,4 @@
-"""Who sees what in training: how a batch is dealt to the members."""
+"""Which examples of a training batch each member sees."""
 
 from motet.grouping.base import Grouping, augment_dealt, deal_augmented
 from motet.grouping.mixed import Mixed

@@ -1,4 +1,4 @@
-"""How a training batch is dealt to the members: the abstract `Grouping`."""
+"""The abstract `Grouping`: which examples of a training batch each member sees."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,20 +13,19 @@ from motet.types import Batch, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping(ABC):
-    """Deals a batch of unique examples to the members.
+    """Assigns the examples of a training batch to the members.
 
     Attributes:
-        augments_dealt: whether each row of each member is augmented by itself, after the batch is dealt, so that the
-            repetitions of an example differ (MixMo's loader reads every repetition anew). In the other papers an
-            example is augmented once a step, before it is repeated or goes to several members (MIMO's and
-            BatchEnsemble's code tile the augmented batch).
+        augments_dealt: if True, each row of each member is augmented separately, after `deal` has assigned the
+            examples, so that repetitions of an example differ (MixMo). If False, an example is augmented once per step,
+            before it is repeated or assigned to several members (MIMO's and BatchEnsemble's code).
     """
 
     augments_dealt: ClassVar[bool] = False
 
     @property
     def shares_examples(self) -> bool:
-        """Whether a row is the same example for all members, so that their outputs for it may be compared in a loss."""
+        """Whether a row is the same example for all members, so that a loss may compare their outputs for it."""
         return False
 
     @abstractmethod
@@ -39,7 +38,15 @@ class Grouping(ABC):
         generator: Generator | None = None,
         progress: Progress | None = None,
     ) -> Batch:
-        """The batch that the members train on."""
+        """Return the batch that the members train on.
+
+        Args:
+            x: inputs of unique examples, ``(u, ...)``.
+            y: their targets, ``(u, ...)``.
+            members: M.
+            generator: random numbers; torch's default generator if None.
+            progress: how far training has come, for schedules; None if unknown.
+        """
 
 
 def deal_augmented(
@@ -52,10 +59,19 @@ def deal_augmented(
     generator: Generator | None,
     progress: Progress | None,
 ) -> tuple[Batch, Tensor]:
-    """The batch that the members train on, augmented before or after it is dealt, as the grouping says.
+    """Return the batch that the members train on, augmented before or after it is assigned, as the grouping says.
+
+    Args:
+        grouping: the grouping.
+        x: inputs of unique examples, ``(u, ...)``.
+        y: their targets, ``(u, ...)``.
+        members: M.
+        augment: changes inputs and targets row by row; nothing if None.
+        generator: random numbers for the grouping; torch's default generator if None.
+        progress: how far training has come; None if unknown.
 
     Returns:
-        The batch, and the targets of its examples or, where these are augmented after dealing, of all its rows.
+        The batch, and the targets of its examples or, if these are augmented after they are assigned, of all its rows.
     """
     if augment is None or grouping.augments_dealt:
         batch = grouping.deal(x, y, members=members, generator=generator, progress=progress)
@@ -68,7 +84,7 @@ def deal_augmented(
 
 
 def augment_dealt(batch: Batch, augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Batch:
-    """The batch with every row of every member augmented by itself; of shared inputs, every row."""
+    """Return the batch with every row of every member augmented separately; each row once if members share inputs."""
     if not batch.distinct:
         inputs, targets = augment(batch.inputs, batch.targets_BM[:, 0])
         members = batch.targets_BM.shape[1]

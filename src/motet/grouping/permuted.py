@@ -17,11 +17,13 @@ from motet.types import Batch, Progress
 class Permuted(Grouping):
     """Each member sees its own permutation of the repeated batch (MIMO, sections 2 and 4.2 to 4.3).
 
+    Paper: https://arxiv.org/abs/2010.06610.
+
     Attributes:
-        batch_repetition: how often each of the u unique examples stands in the step's ``n = u b`` rows.
+        batch_repetition: b, the number of times each of the u unique examples occurs in the step's ``n = u b`` rows.
         input_repetition: rho, the fraction of rows in which all members see the same example. As in the paper's
-            implementation it is an exact fraction, not a coin flip: ``int(n (1 - rho))`` rows are permuted,
-            for every member (the first included), and the others are left as they are.
+            implementation it is an exact fraction, not a probability: ``int(n (1 - rho))`` rows are permuted, for every
+            member (including the first), and the other rows are not.
     """
 
     batch_repetition: int = 1
@@ -32,7 +34,7 @@ class Permuted(Grouping):
             raise InputError(
                 "batch_repetition must be at least 1",
                 got=f"batch_repetition={self.batch_repetition}",
-                fix="Pass batch_repetition=1 to use every example once a step",
+                fix="Pass batch_repetition=1 to use every example once per step",
             )
         if not 0 <= self.input_repetition <= 1:
             raise InputError(
@@ -55,16 +57,26 @@ class Permuted(Grouping):
         generator: Generator | None = None,
         progress: Progress | None = None,
     ) -> Batch:
-        """Rows ``(u b, M, ...)``: row i of member m is the example ``indices_BM[i, m]``."""
+        """Return rows ``(u b, M, ...)``: row i of member m is the example ``indices_BM[i, m]``.
+
+        Args:
+            x, y, members, generator, progress: see `Grouping.deal`.
+        """
         indices_BM = self.indices(len(x), members=members, generator=generator).to(x.device)
         return Batch(inputs=x[indices_BM], targets_BM=y[indices_BM], distinct=True)
 
     def indices(self, unique: int, *, members: int, generator: Generator | None = None) -> Int[Tensor, "batch member"]:
-        """Which of the `unique` examples each member sees in each of the ``unique * batch_repetition`` rows."""
+        """Return the index of the example that each member sees in each row, ``(unique * batch_repetition, M)``.
+
+        Args:
+            unique: the number of unique examples.
+            members: M.
+            generator: random numbers; torch's default generator if None.
+        """
         device = generator.device if generator is not None else None
         rows = unique * self.batch_repetition
         shuffled = torch.randperm(rows, generator=generator, device=device) % unique
-        # The small number keeps rho = 0.9 of 10 rows at 1 permuted row: 10 * (1 - 0.9) is just below 1 in floats.
+        # The small number makes rho = 0.9 of 10 rows give 1 permuted row: 10 * (1 - 0.9) is just below 1 in floats.
         permuted = int(rows * (1 - self.input_repetition) + 1e-9)
         columns = [
             torch.cat([shuffled[:permuted][torch.randperm(permuted, generator=generator, device=device)],

@@ -17,7 +17,7 @@ class Shared(Grouping):
 
     @property
     def shares_examples(self) -> bool:
-        """True."""
+        """Always True."""
         return True
 
     def deal(
@@ -29,5 +29,9 @@ class Shared(Grouping):
         generator: Generator | None = None,
         progress: Progress | None = None,
     ) -> Batch:
-        """The examples as they are, each target repeated for every member."""
+        """Return the examples unchanged, each target repeated for every member.
+
+        Args:
+            x, y, members, generator, progress: see `Grouping.deal`.
+        """
         return Batch(inputs=x, targets_BM=y.unsqueeze(1).expand(-1, members, *y.shape[1:]), distinct=False)

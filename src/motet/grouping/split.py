@@ -1,4 +1,4 @@
-"""Every member sees a part of the batch of its own."""
+"""Every member sees its own part of the batch."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,11 +14,13 @@ from motet.types import Batch, Progress
 @final
 @dataclass(frozen=True, kw_only=True)
 class Split(Grouping):
-    """The batch is cut in M parts, one for each member (BatchEnsemble's paper, section 3).
+    """The batch is cut into M parts, one for each member (BatchEnsemble's paper, section 3).
 
-    The parts are blocks of the batch in its order, so shuffle the data. They have ``n = ceil(u / M)`` rows each: where
-    the u examples are not a multiple of M, the batch starts over at its end, and up to M - 1 examples have a second
-    member that sees them. So no example is left out, and a batch of any size will do.
+    Paper: https://arxiv.org/abs/2002.06715.
+
+    The parts are consecutive blocks of the batch, so shuffle the data. They have ``n = ceil(u / M)`` rows each. If the
+    number u of examples is not a multiple of M, the last part continues with the first examples, so that up to M - 1
+    examples are seen by a second member. So no example is left out, and a batch of any size is accepted.
     """
 
     def deal(
@@ -30,7 +32,11 @@ class Split(Grouping):
         generator: Generator | None = None,
         progress: Progress | None = None,
     ) -> Batch:
-        """Rows ``(n, M, ...)``: row i of member m is the example ``(m n + i) mod u``."""
+        """Return rows ``(n, M, ...)``: row i of member m is the example ``(m n + i) mod u``.
+
+        Args:
+            x, y, members, generator, progress: see `Grouping.deal`.
+        """
         unique = len(x)
         rows = -(-unique // members)
         if rows * members > unique:

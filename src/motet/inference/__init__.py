@@ -1,1 +1,1 @@
-"""What an ensemble can do: outputs of its members, fewer members, predictions step by step, a budget, lost members."""
+"""Inference with an ensemble: its members' outputs, subsets, stepwise predictions, budgets, lost members."""

@@ -1,4 +1,4 @@
-"""Scores of many sub-ensembles at once: what members add up, and what a mean of it is worth."""
+"""Scores of many sub-ensembles at once, computed from the sums of their members' outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from motet.prediction import Prediction
 
 Metric = Literal["accuracy", "error", "nll", "rmse"]
 Target = int | Metric
-"""A class, for the F1 score of that class against the rest; or a metric."""
+"""A class index, for the F1 score of that class against the rest; or the name of a metric."""
 LARGEST = 2**24
-"""Entries of one tensor of many sub-ensembles' values: 128 MB."""
+"""The largest number of entries of one tensor with values of many sub-ensembles: 128 MB."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Additive:
-    """What a sub-ensemble's score is a function of: the mean over its members of a value for each example.
+    """A score as a function of the mean over members of a value for each example.
 
     Attributes:
         values_MBV: every member's values, in double precision.
-        finish: from the means of S sub-ensembles ``(S, B, V)`` to their scores ``(S,)``.
-        higher_is_better: which scores are the better ones.
+        finish: a function from the means of S sub-ensembles ``(S, B, V)`` to their scores ``(S,)``.
+        higher_is_better: whether higher scores are better.
     """
 
     values_MBV: Float[Tensor, "member batch value"]
@@ -35,7 +35,7 @@ class Additive:
     higher_is_better: bool
 
     def scores(self, members_SM: Float[Tensor, "subset member"]) -> Float[Tensor, "subset"]:
-        """Scores of sub-ensembles; each row is 1 for their members and 0 for the others."""
+        """Return the scores of sub-ensembles; each row is 1 for their members and 0 for the others."""
         members, rows, width = self.values_MBV.shape
         shares_SM = members_SM.to(self.values_MBV) / members_SM.sum(dim=1, keepdim=True).to(self.values_MBV)
         parts = shares_SM.split(max(1, LARGEST // (rows * width)))
@@ -44,45 +44,49 @@ class Additive:
 
 
 def additive(prediction: Prediction, target: Target) -> Additive:
-    """How `prediction`'s members add up to `target`'s score.
+    """Return how to compute the score `target` of sub-ensembles of `prediction`'s members.
 
     Raises:
         InputError: without targets, for a target that the likelihood does not have, for a class without examples, and
-            where the geometric mean of members is not a mean of their outputs.
+            if the members' geometric mean is not a mean of their outputs.
     """
+    scale, prediction = prediction.target_scale, prediction.standardised()
     y, likelihood = prediction.targets, prediction.likelihood
     if y is None:
         raise InputError(
-            "sub-ensembles are scored against targets",
+            "scores of sub-ensembles need targets",
             got="a prediction without targets",
-            fix="Pass them: ensemble.predict(x, targets=y)",
+            fix="Pass the targets: ensemble.predict(x, targets=y)",
         )
     likelihood.check_targets(y, outputs=prediction.outputs_BMC.shape[-1])
     geometric = prediction.combination == "geometric"
     if geometric and not isinstance(likelihood, NaturalExponentialFamily):
         raise InputError(
-            "geometric means of members are taken for natural exponential families",
+            "the geometric mean of members needs a natural exponential family",
             got=type(likelihood).__name__,
             fix="Combine the prediction as a mixture",
         )
     eta_BMC = prediction.outputs_BMC.detach().double()
     if isinstance(target, bool) or not (isinstance(target, int) or target in get_args(Metric)):
         raise InputError(
-            "a sub-ensemble is chosen for a class or a metric",
+            "target must be the index of a class or the name of a metric",
             got=repr(target),
-            fix=f"Pass a class's number, or a metric's name. {nearest(str(target), get_args(Metric))}",
+            fix=f"Pass the index of a class, or the name of a metric. {nearest(str(target), get_args(Metric))}",
         )
     if target == "nll":
-        return _nll(prediction, eta_BMC, y)
+        return _nll(prediction, eta_BMC, y, 0.0 if scale is None else scale.log_volume(y[:1].numel()))
     values_MBV = (eta_BMC if geometric else likelihood.mean(eta_BMC)).transpose(0, 1).contiguous()
     if target == "rmse":
         y_BC = y.double().reshape(len(y), -1)
         if y_BC.shape[1] != values_MBV.shape[2] or isinstance(likelihood, Categorical):
-            raise InputError("an RMSE needs regression", got=type(likelihood).__name__, fix="Pass target='accuracy'")
+            raise InputError(
+                "target='rmse' needs regression", got=type(likelihood).__name__, fix="Pass target='accuracy'"
+            )
 
         def rmse(mean_SBV: Tensor) -> Tensor:
             mean = likelihood.mean(mean_SBV) if geometric else mean_SBV
-            return (mean - y_BC).square().mean(dim=(1, 2)).sqrt()
+            error_S = (mean - y_BC).square().mean(dim=(1, 2)).sqrt()
+            return error_S if scale is None else (scale.common or 1.0) * error_S
 
         return Additive(values_MBV=values_MBV, finish=rmse, higher_is_better=False)
     if not isinstance(likelihood, Categorical) or y.is_floating_point():
@@ -102,7 +106,7 @@ def additive(prediction: Prediction, target: Target) -> Additive:
 def _f1(y: Tensor, label: int, classes: int) -> Callable[[Tensor], Tensor]:
     if not 0 <= label < classes or not bool((y == label).any()):
         raise InputError(
-            "a specialist's class must occur among the targets",
+            "the class of a specialist must occur among the targets",
             got=f"class {label} of {classes}",
             fix="Pass a class that has examples",
         )
@@ -116,20 +120,21 @@ def _f1(y: Tensor, label: int, classes: int) -> Callable[[Tensor], Tensor]:
     return f1
 
 
-def _nll(prediction: Prediction, eta_BMC: Tensor, y: Tensor) -> Additive:
+def _nll(prediction: Prediction, eta_BMC: Tensor, y: Tensor, shift: float) -> Additive:
+    """Return the NLL, which is `shift` larger in the targets' own units."""
     likelihood = prediction.likelihood
     if prediction.combination == "geometric":
         return Additive(
             values_MBV=eta_BMC.transpose(0, 1).contiguous(),
-            finish=lambda eta_SBV: torch.stack([likelihood.nll(eta, y).mean() for eta in eta_SBV]),
+            finish=lambda eta_SBV: torch.stack([likelihood.nll(eta, y).mean() + shift for eta in eta_SBV]),
             higher_is_better=False,
         )
     members = eta_BMC.shape[1]
     log_BM = -likelihood.nll(eta_BMC, y.unsqueeze(1).expand(-1, members, *y.shape[1:]))
-    # Of the likeliest member in each row, so that nothing overflows, and only what is 700 nats below it is lost.
+    # Relative to the most likely member in each row, so that nothing overflows; only values 700 nats below it are lost.
     top_B1 = log_BM.amax(dim=1, keepdim=True)
     return Additive(
         values_MBV=(log_BM - top_B1).exp().T.unsqueeze(-1).contiguous(),
-        finish=lambda mean_SBV: -(mean_SBV[..., 0].log() + top_B1[:, 0]).mean(dim=1),
+        finish=lambda mean_SBV: shift - (mean_SBV[..., 0].log() + top_B1[:, 0]).mean(dim=1),
         higher_is_better=False,
     )

@@ -1,8 +1,8 @@
-"""Predictions that become better while an ensemble runs: member after member, or exit after exit.
+"""Predictions that improve while an ensemble runs: member after member, or exit after exit.
 
-The generators give the outputs after each step. Every module is in evaluation mode while it runs, and in its own mode
-in between; nothing is run before it is asked for. Sent the indices of rows ``(B',)``, a generator goes on with these
-rows only.
+The generators yield the outputs after each step. Every module is in evaluation mode while it runs, and in its own mode
+between steps. Later steps run only when they are requested. If row indices ``(B',)`` are sent, a generator continues
+with only these rows.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -21,10 +21,16 @@ Steps = Generator[Tensor, Tensor | None, None]
 
 
 def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
-    """One member's rows ``(B, C)`` at one member's cost, in evaluation mode."""
+    """Return one member's rows ``(B, C)``, at one member's cost, in evaluation mode.
+
+    Args:
+        network: the ensemble's network.
+        x: rows ``(B, ...)``.
+        member: the index of the member.
+    """
     own = network.member_view(member) if isinstance(network, MemberLayer) else None
     if own is None:
-        # What members share, a trunk too, is run for each: a pass cannot be taken up in the middle.
+        # Parts that members share, also a trunk, run again for each, because a pass cannot be continued in the middle.
         own = member_network(network, member, share=True)
     with evaluating(own):
         rows: Tensor = own(x)
@@ -32,46 +38,58 @@ def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
 
 
 def is_single_pass(network: nn.Module) -> bool:
-    """Whether any member costs a pass of all: heads on the same features."""
+    """Whether any member costs a full pass, because members are heads on the same features."""
     return any(isinstance(module, MemberLayer) and module.is_single_pass for module in network.modules())
 
 
 def depths_of(exits: Exits) -> tuple[int, ...]:
-    """The depths that a prediction takes, in order."""
+    """Return the depths that a prediction uses, in order."""
     with evaluating(exits):
         kept = exits.kept()
     return tuple(range(len(exits.points) + 1)) if kept is None else kept
 
 
-def each(steps: Steps, make: Callable[[Tensor], Prediction]) -> Iterator[Prediction]:
-    """A prediction of the outputs after each step; the steps end with it."""
+def predict_steps(steps: Steps, make: Callable[[Tensor], Prediction]) -> Iterator[Prediction]:
+    """Yield a prediction for the outputs after each step; closing it closes the steps."""
     with closing(steps):
         for outputs in steps:
             yield make(outputs)
 
 
-# Without gradients while something runs, and only then: the caller has its own mode between two steps.
+# Gradients are off only while something runs: between two steps the caller has its own mode.
 
 
 def all_at_once(network: nn.Module, x: Tensor, members: int) -> Steps:
-    """One step: all members' outputs ``(B, M, C)``."""
+    """Yield all members' outputs ``(B, M, C)`` in one step.
+
+    Args:
+        network: the ensemble's network.
+        x: rows ``(B, ...)``.
+        members: M.
+    """
     with evaluating(network), torch.no_grad():
         outputs = by_member(network(x), len(x), members)
     yield outputs
 
 
 def member_by_member(network: nn.Module, x: Tensor, members: int) -> Steps:
-    """Outputs ``(B, m, C)`` of the first m members, for m from 1 to M."""
+    """Yield outputs ``(B, m, C)`` of the first m members, for m from 1 to M.
+
+    Args:
+        network: the ensemble's network.
+        x: rows ``(B, ...)``.
+        members: M.
+    """
     outputs_BMC: Tensor | None = None
     for member in range(members):
         with torch.no_grad():
             rows_B1C = by_member(run_member(network, x, member), len(x), 1)
-            if outputs_BMC is None:  # one place for all, so that no step copies those before it
-                with torch.inference_mode(False):  # the caller may leave that mode, or come to it, between two steps
+            if outputs_BMC is None:  # one tensor for all steps, so that no step copies earlier outputs
+                with torch.inference_mode(False):  # the caller may enter or leave that mode between two steps
                     outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
             outputs_BMC[:, member] = rows_B1C[:, 0]
         kept = yield outputs_BMC[:, : member + 1]
-        if kept is not None:  # sent, for which a generator has to yield once more
+        if kept is not None:  # after a send, a generator has to yield once more
             x, outputs_BMC = x[kept], outputs_BMC[kept]
             yield outputs_BMC[:, : member + 1]
 
@@ -79,7 +97,14 @@ def member_by_member(network: nn.Module, x: Tensor, members: int) -> Steps:
 def exit_by_exit(
     network: Exits, x: Tensor, members: int, average: Callable[[Tensor, tuple[int, ...]], Tensor]
 ) -> Steps:
-    """Outputs ``(B, M, C)`` averaged over the exits so far, by `average` of their outputs and depths."""
+    """Yield outputs ``(B, M, C)`` averaged over the exits so far.
+
+    Args:
+        network: a network with exits.
+        x: rows ``(B, ...)``.
+        members: M.
+        average: computes the average from outputs ``(B, M, d, C)`` and their depths.
+    """
     depths, rows = depths_of(network), len(x)
     found: list[Tensor] = []
     with closing(exits_stepwise(network, x, depths)) as run:

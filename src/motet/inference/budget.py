@@ -1,7 +1,7 @@
-"""A budget shared unevenly over a batch: easy examples leave early, hard ones get more members or deeper exits.
+"""A computational budget spread unevenly over a batch: easy examples stop early, hard ones use more members or exits.
 
-The setting of budgeted batch classification (Huang et al., Multi-scale dense networks, ICLR 2018, section 3): an
-example leaves after the first step whose combined prediction is confident enough.
+The setting is budgeted batch classification (Huang et al., Multi-scale dense networks, ICLR 2018, section 3,
+https://arxiv.org/abs/1703.09844): an example stops after the first step whose combined prediction is confident enough.
 """
 
 from collections.abc import Callable, Generator
@@ -22,13 +22,13 @@ Unit = Literal["flops", "seconds"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When examples leave, and what that costs. Made by `motet.analyses.fit_budget`.
+    """The confidences at which examples stop, and the cost of each step. Made by `motet.analyses.fit_budget`.
 
     Attributes:
-        thresholds: of all steps but the last: an example whose confidence (the largest probability of the combined
-            prediction) is at least so high leaves after that step.
-        costs: what each step costs for one example, beyond the steps before it.
-        unit: of the costs: floating-point operations, or seconds.
+        thresholds: one for each step but the last. An example stops after a step if its confidence (the largest
+            probability of the combined prediction) is at least the threshold.
+        costs: the cost of each step for one example, in addition to the steps before it.
+        unit: the unit of the costs: floating-point operations, or seconds.
         expected_cost: mean cost of an example on the data that the thresholds were fitted on.
     """
 
@@ -50,10 +50,14 @@ class Budget:
             )
 
     def check_steps(self, steps: int) -> None:
-        """Raise `InputError` unless the ensemble has as many steps."""
+        """Check that the budget fits an ensemble.
+
+        Raises:
+            InputError: unless the ensemble has as many steps as the budget.
+        """
         if steps != len(self.costs):
             raise InputError(
-                "a budget must be fitted to the ensemble that spends it",
+                "a budget must be fitted to the ensemble that uses it",
                 got=f"a budget of {len(self.costs)} steps for an ensemble of {steps}",
                 fix="Fit it with motet.analyses.fit_budget(ensemble, x, ...)",
             )
@@ -62,12 +66,12 @@ class Budget:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Budgeted:
-    """Predictions to which examples have contributed different numbers of members or exits.
+    """Predictions for which examples have used different numbers of members or exits.
 
     Attributes:
         prediction: the combined prediction of each example, as one member: ``(B, 1, C)``.
-        steps_B: how many members, or exits, each example had.
-        cost_B: what each example cost, in `unit`: the sum of its steps' costs in the budget.
+        steps_B: the number of members, or exits, that each example used.
+        cost_B: the cost of each example, in `unit`: the sum of its steps' costs in the budget.
         unit: see `Budget`.
     """
 
@@ -78,12 +82,12 @@ class Budgeted:
 
     @property
     def cost(self) -> float:
-        """What the batch cost in all."""
+        """The total cost of the batch."""
         return float(self.cost_B.sum())
 
 
 def combined(prediction: Prediction) -> Float[Tensor, "batch out"]:
-    """Natural parameters of the combined prediction."""
+    """Return the natural parameters of the combined prediction."""
     outputs_BMC = prediction.outputs_BMC
     if prediction.combination == "geometric":
         return prediction.likelihood.geometric(outputs_BMC)
@@ -92,24 +96,31 @@ def combined(prediction: Prediction) -> Float[Tensor, "batch out"]:
     return prediction.likelihood.average(outputs_BMC, equal_M)
 
 
-def spend(
+def predict_within_budget(
     budget: Budget,
     steps: Generator[Tensor, Tensor | None, None],
-    prediction_of: Callable[[Tensor], Prediction],
+    prediction_of: Callable[[Tensor, Tensor | None], Prediction],
     targets: Tensor | None,
 ) -> Budgeted:
-    """Run `steps` with the rows that have not left; see `motet.inference.anytime.outputs_in_steps`."""
+    """Run `steps` with the rows that have not stopped.
+
+    Args:
+        budget: the thresholds and costs.
+        steps: yields outputs and accepts row indices, see `motet.inference.anytime`.
+        prediction_of: makes a prediction from outputs, and the true targets if they are known.
+        targets: the true targets as the network is trained on them, or None.
+    """
     outputs_BC: Tensor | None = None
     steps_B = left = torch.empty(0)
     try:
         for step, outputs in enumerate(steps, start=1):
-            now = prediction_of(outputs)
+            now = prediction_of(outputs, None)
             if outputs_BC is None:
                 rows, device = len(outputs), outputs.device
                 outputs_BC = outputs.new_empty(rows, outputs.shape[-1])
                 steps_B = torch.zeros(rows, dtype=torch.long, device=device)
                 left = torch.arange(rows, device=device)
-            # All that are left, so that those who leave at the next step are overwritten there.
+            # Written for all remaining rows; those that continue are overwritten at the next step.
             outputs_BC[left] = combined(now)
             steps_B[left] = step
             if step == len(budget.costs):
@@ -123,9 +134,6 @@ def spend(
     finally:
         steps.close()
     assert outputs_BC is not None
-    one = prediction_of(outputs_BC.unsqueeze(1))
-    prediction = Prediction(
-        outputs_BMC=one.outputs_BMC, likelihood=one.likelihood, combination=one.combination, targets=targets
-    )
+    prediction = prediction_of(outputs_BC.unsqueeze(1), targets)
     total = torch.tensor([0.0, *accumulate(budget.costs)], dtype=torch.float64).to(steps_B.device)
     return Budgeted(prediction=prediction, steps_B=steps_B, cost_B=total[steps_B], unit=budget.unit)

@@ -1,4 +1,4 @@
-"""What an ensemble refuses to run on, and why."""
+"""Checks of an ensemble's inputs, and the errors that they raise."""
 
 import math
 from collections.abc import Callable
@@ -7,69 +7,107 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.wording import with_article
 from motet.errors import InputError
-from motet.layers import MemberLayer
+from motet.layers import Layout, MemberLayer
 from motet.likelihoods import Likelihood
 from motet.types import Batch
 
 
 def check_axes(x: Tensor, axes: int | None) -> None:
-    """Raise `InputError` unless `x` has so many axes; not checked if None."""
+    """Check the number of axes of `x`, unless `axes` is None.
+
+    Raises:
+        InputError: if it has another number.
+    """
     if axes is not None and x.ndim != axes:
         raise InputError(
-            f"inputs must be one batch with {axes} axes, as the example was",
+            f"inputs must be one batch with {axes} axes, like the example passed to wrap",
             got=f"shape {tuple(x.shape)}",
-            fix="Pass examples (B, ...) to the ensemble; inputs of each member's own (B, M, ...) go to "
+            fix="Pass examples (B, ...) to the ensemble; separate inputs for the members (B, M, ...) go to "
             "forward_distinct",
         )
 
 
 def check_examples(x: Tensor, y: Tensor) -> None:
-    """Raise `InputError` for an empty training batch, and unless there is one target per input."""
+    """Check a training batch.
+
+    Raises:
+        InputError: if it is empty, or has not one target per input.
+    """
     if len(x) != len(y) or len(x) == 0:
         raise InputError(
             "a batch must have one target per input, and at least one input",
             got=f"{len(x)} inputs and {len(y)} targets",
-            fix="Pass x and y of the same examples",
+            fix="Pass inputs and targets of the same examples",
         )
 
 
 def check_distinct(x_BM: Tensor, members: int, *, possible: bool, description: str) -> None:
-    """Raise `InputError` unless members can have inputs of their own (`possible`) and `x_BM` has one for each."""
+    """Check different examples for the members.
+
+    Args:
+        x_BM: inputs, ``(B, M, ...)``.
+        members: M.
+        possible: whether members can have different inputs.
+        description: what made the ensemble, for the error.
+
+    Raises:
+        InputError: if members share one input, or `x_BM` has not one input for each.
+    """
     if not possible:
         raise InputError(
-            "different examples for the members need members with inputs of their own",
+            "different examples for the members need a method with separate inputs",
             got=f"{description}, whose members share one input",
-            fix="Call the ensemble itself, or take a method with an input for each member: MIMO, MixMo, DataMUX",
+            fix="Call the ensemble itself, or use a method with an input for each member: MIMO, MixMo, DataMUX",
         )
     if x_BM.ndim < 2 or x_BM.shape[1] != members:
         raise InputError(
             f"different examples for the members must have shape (batch, {members}, ...)",
             got=f"shape {tuple(x_BM.shape)}",
-            fix=f"Lay {members} examples side by side: x.unflatten(0, (-1, {members})), or call the "
-            "ensemble itself for one input to all members",
+            fix=f"Group the examples by {members}: x.unflatten(0, (-1, {members})), or call the ensemble itself "
+            "to pass one input to all members",
         )
 
 
 def check_dealt(batch: Batch, members: int, in_training: int) -> int:
-    """How many members the batch was dealt to; `InputError` unless all, or those that a training step runs."""
+    """Return the number of members that a batch is for.
+
+    Args:
+        batch: a batch from a grouping.
+        members: M.
+        in_training: the number of members that a training step runs.
+
+    Raises:
+        InputError: unless it is one of these two numbers.
+    """
     dealt = batch.targets_BM.shape[1]
     if batch.distinct:
         dealt = batch.inputs.shape[1] if batch.inputs.ndim > 1 else 0
     if dealt not in (members, in_training):
         raise InputError(
-            f"{'inputs of the members own' if batch.distinct else 'targets'} must have shape (batch, {members}, ...)",
+            f"{'separate inputs for the members' if batch.distinct else 'targets'} must have shape (batch, "
+            f"{members}, ...)",
             got=f"shape {tuple((batch.inputs if batch.distinct else batch.targets_BM).shape)}",
-            fix="Deal the batch with ensemble.grouping.deal(x, y, members=ensemble.members)",
+            fix="Make the batch with ensemble.grouping.deal(x, y, members=ensemble.members)",
         )
     return dealt
 
 
 def checked_loss(compute: Callable[[], Tensor], likelihood: Likelihood, y: Tensor, *, outputs: int) -> Tensor:
-    """The loss that `compute` gives, or `InputError` for targets `y` that the likelihood cannot have made.
+    """Return the loss that `compute` returns.
 
-    Looking at the targets' values at every step takes time, and makes an accelerator wait. It is done when something
-    went wrong, to say what.
+    Checking the targets' values at every step takes time, and synchronises with an accelerator. They are checked only
+    after something went wrong, to explain it.
+
+    Args:
+        compute: computes the loss.
+        likelihood: the likelihood of the targets.
+        y: the targets.
+        outputs: the number of outputs of the network.
+
+    Raises:
+        InputError: for targets outside the support of the likelihood.
     """
     likelihood.check_targets(y, outputs=outputs, values=False)
     try:
@@ -83,7 +121,7 @@ def checked_loss(compute: Callable[[], Tensor], likelihood: Likelihood, y: Tenso
 
 
 def by_member(out_rows: object, rows: int, members: int, *, axes: int = 2) -> Float[Tensor, "batch member ..."]:
-    """What a network returned, rows ``(M B, ...)``, as outputs ``(B, M, ...)``, in single precision at least.
+    """Reshape a network's output rows ``(M B, ...)`` to outputs ``(B, M, ...)``, in single precision at least.
 
     Args:
         out_rows: what the network returned.
@@ -92,56 +130,83 @@ def by_member(out_rows: object, rows: int, members: int, *, axes: int = 2) -> Fl
         axes: the number of axes that the rows must have: 2 for ``(M B, C)``, 3 for ``(M B, D, C)``.
 
     Raises:
-        InputError: if it is no tensor of this shape.
+        InputError: if it is not a tensor of this shape.
     """
     if not isinstance(out_rows, Tensor) or out_rows.ndim != axes or len(out_rows) != members * rows:
         raise InputError(
             f"the network must return {members} rows (members) for each of the {rows} inputs",
-            # Some models return more than the logits, but in training only.
+            # Some models return more than the logits only in training.
             got=f"an output of shape {tuple(out_rows.shape)}"
             if isinstance(out_rows, Tensor)
-            else f"a {type(out_rows).__name__}",
-            fix="Check that nothing in the model mixes or drops rows, and that the input is one batch (B, ...)",
+            else with_article(type(out_rows).__name__),
+            fix="Check that the model neither mixes nor drops rows, and that the input is one batch (B, ...)",
         )
     if out_rows.dtype in (torch.float16, torch.bfloat16):
-        out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that NLL shows
+        out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that affect the NLL
     outputs: Tensor = out_rows.unflatten(0, (members, rows)).transpose(0, 1)
     return outputs
 
 
+def reads_own_rows(network: nn.Module, layout: Layout, members: int) -> bool:
+    """Whether members can have different inputs: one of the layers holds the layout and reads from it whose rows it
+    gets.
+
+    Args:
+        network: the ensemble's network.
+        layout: the ensemble's layout.
+        members: M.
+    """
+    return members == 1 or any(isinstance(part, MemberLayer) and part.layout is layout for part in network.modules())
+
+
 def folded_error(what: str) -> InputError:
-    """For what a folded ensemble cannot do."""
+    """Return the error for a call that a folded ensemble cannot serve."""
     return InputError(
-        f"{what} needs the ensemble as it was trained",
-        got="a folded ensemble, which is for inference",
+        f"{what} needs the ensemble before folding",
+        got="a folded ensemble, which can only be used for inference",
         fix="Call it on the ensemble that fold() was called on",
     )
 
 
 def one_output_error(what: str, description: str, *, instead: str) -> InputError:
-    """For what needs outputs at several depths, of an ensemble whose members have one output."""
+    """Return the error for a call that needs outputs at several depths.
+
+    Args:
+        what: the call.
+        description: what made the ensemble.
+        instead: what to do with an ensemble whose members have one output.
+    """
     return InputError(
         f"{what} needs outputs at several depths",
         got=f"{description}, whose members have one output",
-        fix=f"{instead}, or take a method with exits: EarlyExit, DUN, MIMMO",
+        fix=f"{instead}, or use a method with exits: EarlyExit, DUN, MIMMO",
     )
 
 
 def part_of_all_error(held: int, members: int) -> InputError:
-    """For choosing members on a process that holds `held` of all `members`."""
+    """Return the error for choosing members in a process that holds only some of them."""
     return InputError(
-        "some members are chosen where all of them are",
-        got=f"an ensemble of {members} over several processes, this one with {held}",
+        "members can only be chosen in a process that holds all of them",
+        got=f"an ensemble of {members} members over several processes, where this process has {held}",
         fix="Wrap the model without a grid and load the run's weights: motet.training.load_run_weights(folder, "
         "ensemble)",
     )
 
 
 def check_separable(network: nn.Module, members: int, description: str) -> None:
-    """Raise `InputError` if no layer of a network of several members says what one of them is."""
+    """Check that single members can be extracted from a network.
+
+    Args:
+        network: the ensemble's network.
+        members: M.
+        description: what made the ensemble, for the error.
+
+    Raises:
+        InputError: if a network of several members has no layer with a member axis.
+    """
     if members > 1 and not any(isinstance(module, MemberLayer) for module in network.modules()):
         raise InputError(
             "a member can only be extracted from a network with layers that have a member axis",
-            got=f"{description}, whose layers are no motet.layers.MemberLayer",
+            got=f"{description}, which has no motet.layers.MemberLayer",
             fix="Derive the layers that hold the members from motet.layers.MemberLayer",
         )

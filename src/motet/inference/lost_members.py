@@ -1,4 +1,4 @@
-"""What losing members costs (Joint training, section 4.1, figure 4)."""
+"""The effect of losing members on an ensemble's scores (Joint training, section 4.1, figure 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Dropped:
     """Scores of ensembles that have lost members.
 
     Attributes:
-        lost: the horizontal axis: how many of the M members are lost, ``M - N``; of `drop_at_random` on average.
-        scores_TKD: of T trials (predictions), for each of K numbers, in D draws.
+        lost: the horizontal axis: the number of lost members, ``M - N``; for `drop_at_random` the expected number.
+        scores_TKD: scores of T trials (predictions), for each of K numbers, in D draws.
     """
 
     lost: tuple[float, ...]
@@ -29,13 +29,15 @@ class Dropped:
 
     @property
     def mean(self) -> Float[Tensor, "number"]:
-        """Over trials and draws."""
+        """The mean over trials and draws."""
         mean: Tensor = self.scores_TKD.mean(dim=(0, 2))
         return mean
 
     @property
     def standard_error(self) -> Float[Tensor, "number"]:
-        """Of the mean: over trials, each the mean of its draws; of one trial, over its draws. NaN of one of one."""
+        """The standard error of the mean, over trials (each the mean of its draws); with one trial, over its draws. NaN
+        if there is only one value.
+        """
         trials, _, draws = self.scores_TKD.shape
         if trials == draws == 1:
             return torch.full_like(self.mean, torch.nan)
@@ -55,15 +57,15 @@ def drop_numbers(
     """Keep N random members and drop the others, `draws` times for each N.
 
     Args:
-        predictions: with targets; one, or several trials of the same number of members. Members are combined as they
-            say: by the mean of natural parameters (the paper's) where that is ``"geometric"``.
-        kept: the numbers N; the authors' if None: 1, 1 + M // 20, 1 + 2 (M // 20), ..., and M.
-        target: what is scored, see `motet.analyses.best_of_random`.
-        draws: random subsets for each number, without replacement; 20 in the paper.
-        generator: draws them; torch's default generator if None.
+        predictions: predictions with targets; one, or several trials with the same number of members. Members are
+            combined by each prediction's own combination; ``"geometric"`` is the paper's.
+        kept: the numbers N; if None the authors' numbers: 1, 1 + M // 20, 1 + 2 (M // 20), ..., and M.
+        target: the score, see `motet.analyses.best_of_random`.
+        draws: the number of random subsets for each N, drawn without replacement; 20 in the paper.
+        generator: random numbers; torch's default generator if None.
 
     Raises:
-        InputError: for numbers outside 1 to M, no draws or trials, trials that differ in M, what cannot be scored.
+        InputError: for numbers outside 1 to M, no draws or trials, trials with different M, and an undefined score.
     """
     trials, members = _checked(predictions, draws)
     if kept is None:
@@ -87,16 +89,17 @@ def drop_at_random(
     draws: int = 20,
     generator: Generator | None = None,
 ) -> Dropped:
-    """Keep each member with a probability p, independently of the others; a draw that keeps none keeps one at random.
+    """Keep each member with probability p, independently; if a draw keeps none, one random member is kept.
 
     Args:
         predictions: see `drop_numbers`.
-        probabilities: of keeping, in (0, 1]. If None 20 from ``1 - (1 - 0.999^(1 / draws))^(1 / M)`` to 1, as the
-            authors have it: at the lowest, all draws keep a member with probability 0.999.
+        probabilities: probabilities of keeping a member, in (0, 1]. If None, 20 values from ``1 - (1 - 0.999^(1 /
+            draws))^(1 / M)`` to 1, as in the authors' code: at the lowest, all draws keep a member with probability
+            0.999.
         target, draws, generator: see `drop_numbers`.
 
     Raises:
-        InputError: as `drop_numbers`, and for probabilities outside (0, 1].
+        InputError: as in `drop_numbers`, and for probabilities outside (0, 1].
     """
     trials, members = _checked(predictions, draws)
     if probabilities is None:
@@ -123,12 +126,12 @@ def _checked(predictions: Prediction | Sequence[Prediction], draws: int) -> tupl
     sizes = {trial.members for trial in trials}
     if len(sizes) != 1:
         raise InputError(
-            "trials must have one number of members",
+            "predictions must all have the same number of members",
             got=f"{sorted(sizes)} in {len(trials)} predictions",
             fix="Pass predictions of ensembles of equal size",
         )
     if not hasattr(draws, "__index__") or draws < 1:
-        raise InputError("draws must be a whole number from 1 on", got=f"draws={draws}", fix="Pass 20")
+        raise InputError("draws must be an integer of at least 1", got=f"draws={draws}", fix="Pass 20")
     return trials, sizes.pop()
 
 

@@ -1,4 +1,4 @@
-"""How what a network returns becomes members' outputs: one output for each member, or one at each of several depths."""
+"""Turns a network's output rows into members' outputs: one for each member, or one at each of several depths."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -27,13 +27,19 @@ from motet.objectives import ExitObjective, Objective
 from motet.types import Batch, Progress
 
 Cost = Callable[[Callable[[], Tensor]], float]
-"""What one run costs."""
+"""A function that returns the cost of one run."""
 
 
 def readout_of(
     network: nn.Module, objective: Objective | ExitObjective, likelihood: Likelihood, *, description: str
 ) -> "Readout":
-    """The readout of a network under an objective: the one place where both are asked what kind they are.
+    """Return the readout for a network under an objective.
+
+    Args:
+        network: the ensemble's network.
+        objective: the training loss.
+        likelihood: the distribution whose natural parameters the outputs are.
+        description: what made the ensemble, for the error.
 
     Raises:
         InputError: if the objective needs outputs at several depths and members have one output.
@@ -49,9 +55,14 @@ def readout_of(
 
 
 class Readout(ABC):
-    """What an ensemble does that depends on how many outputs a member has.
+    """The operations of an ensemble that depend on the number of outputs of a member.
 
-    It holds the ensemble's own network, objective and likelihood, and no state.
+    It holds the ensemble's network, objective and likelihood, and has no state.
+
+    Args:
+        network: the ensemble's network.
+        objective: the training loss.
+        likelihood: the distribution whose natural parameters the outputs are.
     """
 
     has_depths: ClassVar[bool]
@@ -59,33 +70,60 @@ class Readout(ABC):
 
     @abstractmethod
     def check(self, grouping: Grouping, *, members: int) -> None:
-        """Raise `InputError` where the objective does not fit the likelihood, or what `members` are dealt."""
+        """Raise `InputError` if the objective does not fit the likelihood or the grouping."""
 
     @abstractmethod
     def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member ..."]:
-        """All outputs for B `rows`: ``(B, M, C)``, or ``(B, M, D, C)`` with the deepest last."""
+        """Return all outputs for B `rows`: ``(B, M, C)``, or ``(B, M, D, C)`` with the deepest last.
+
+        Args:
+            x: inputs, ``(B, ...)`` or ``(M B, ...)``.
+            rows: B.
+            members: M.
+        """
 
     @abstractmethod
     def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """What is predicted for B `rows`, ``(B, M, C)``: the average over depths where there are several."""
+        """Return the predictions for B `rows`, ``(B, M, C)``: the average over depths if there are several.
+
+        Args:
+            x: inputs, ``(B, ...)`` or ``(M B, ...)``.
+            rows: B.
+            members: M.
+        """
 
     @abstractmethod
     def loss(
         self, outputs: Float[Tensor, "batch member ..."], batch: Batch, *, progress: Progress | None, training: bool
     ) -> Float[Tensor, ""]:
-        """The objective on the `outputs` for a batch; in `training` it may update what it estimates."""
+        """Return the objective on the outputs for a batch.
+
+        Args:
+            outputs: outputs from `outputs`.
+            batch: the batch, with targets and weights.
+            progress: how far training has come; None if unknown.
+            training: whether the objective may update its running estimates.
+        """
 
     @abstractmethod
     def count_steps(self, members: int) -> int:
-        """How many predictions follow each other in `steps`."""
+        """Return the number of predictions that `steps` yields."""
 
     @abstractmethod
     def steps(self, x: Tensor, members: int) -> Steps:
-        """The outputs after each step for rows ``(B, ...)`` that all members share; see `motet.inference.anytime`."""
+        """Yield the outputs after each step for rows ``(B, ...)`` that all members share; see
+        `motet.inference.anytime`.
+        """
 
     @abstractmethod
     def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
-        """What each step costs beyond the steps before it."""
+        """Return the cost of each step, in addition to the steps before it.
+
+        Args:
+            x: inputs, ``(B, ...)``.
+            members: M.
+            cost: measures one run.
+        """
 
 
 @final
@@ -98,7 +136,7 @@ class SingleOutput(Readout):
         self.network, self.objective, self.likelihood = network, objective, likelihood
 
     def check(self, grouping: Grouping, *, members: int) -> None:
-        """One member fits every objective."""
+        """With one member every objective fits."""
         if members > 1:
             self.objective.check(self.likelihood, grouping)
 
@@ -107,7 +145,7 @@ class SingleOutput(Readout):
         return by_member(self.network(x), rows, members)
 
     def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """The outputs."""
+        """The outputs themselves."""
         return by_member(self.network(x), rows, members)
 
     def loss(
@@ -118,7 +156,7 @@ class SingleOutput(Readout):
         return self.objective(outputs, batch.targets_BM, self.likelihood, weights_BM=weights_BM, progress=progress)
 
     def count_steps(self, members: int) -> int:
-        """One for each member, or one in all where their outputs come from one pass."""
+        """One for each member, or one in total if all outputs come from one pass."""
         return 1 if is_single_pass(self.network) else members
 
     def steps(self, x: Tensor, members: int) -> Steps:
@@ -126,7 +164,7 @@ class SingleOutput(Readout):
         return (all_at_once if is_single_pass(self.network) else member_by_member)(self.network, x, members)
 
     def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
-        """Of each member, or of the one pass."""
+        """The cost of each member, or of the one pass."""
         if self.count_steps(members) == 1:
             return [cost(partial(self.network, x))]
         return [cost(partial(run_member, self.network, x, member)) for member in range(members)]
@@ -144,18 +182,18 @@ class _ManyOutputs(Readout):
         return by_member(self.network(x), rows, members, axes=3)
 
     def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """The average over the depths that a prediction needs."""
+        """The average over the depths that a prediction uses."""
         depths = self.network.kept()
         return self.average(by_member(self.network(x, depths), rows, members, axes=3), depths)
 
     def average(
         self, outputs_BMDC: Float[Tensor, "batch member depth out"], depths: tuple[int, ...] | None = None
     ) -> Float[Tensor, "batch member out"]:
-        """The members' weighted averages over all depths, or over `depths`."""
+        """Return the members' weighted averages over all depths, or over `depths`."""
         return self.likelihood.average(outputs_BMDC, self.network.log_weights(depths).to(outputs_BMDC.dtype))
 
     def count_steps(self, members: int) -> int:
-        """One for each depth that a prediction needs."""
+        """One for each depth that a prediction uses."""
         return len(depths_of(self.network))
 
     def steps(self, x: Tensor, members: int) -> Steps:
@@ -163,7 +201,7 @@ class _ManyOutputs(Readout):
         return exit_by_exit(self.network, x, members, self.average)
 
     def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
-        """Of the network from exit to exit."""
+        """The costs of the network from exit to exit."""
         depths = depths_of(self.network)
         up_to = [0.0] + [cost(partial(self.network, x, depths[:last])) for last in range(1, len(depths) + 1)]
         return [after - before for before, after in pairwise(up_to)]
@@ -171,14 +209,14 @@ class _ManyOutputs(Readout):
 
 @final
 class DepthAverage(_ManyOutputs):
-    """Outputs at several depths, trained as their average by an objective for one output."""
+    """Outputs at several depths, averaged, and trained by an objective for one output."""
 
     def __init__(self, network: Exits, objective: Objective, likelihood: Likelihood) -> None:
         self.network, self.likelihood = network, likelihood
         self.averaged = SingleOutput(network, objective, likelihood)
 
     def check(self, grouping: Grouping, *, members: int) -> None:
-        """As for one output."""
+        """The same check as for one output."""
         self.averaged.check(grouping, members=members)
 
     def loss(
@@ -195,7 +233,7 @@ class DepthAverage(_ManyOutputs):
 
 @final
 class DepthOutputs(_ManyOutputs):
-    """Outputs at several depths, all of which the objective reads."""
+    """Outputs at several depths, for an objective that reads all of them."""
 
     def __init__(self, network: Exits, objective: ExitObjective, likelihood: Likelihood) -> None:
         self.network, self.objective, self.likelihood = network, objective, likelihood
@@ -216,7 +254,7 @@ class DepthOutputs(_ManyOutputs):
         weights = self.network.weights
         given = (outputs, batch.targets_BM, self.likelihood)
         if training:
-            # Where the posterior over depths is no parameter, the objective estimates it, as batch norm its means.
+            # If the posterior over depths is not a parameter, the objective estimates it, like batch norm its means.
             with torch.no_grad():
                 logits_MD = self.objective.estimate(*given, logits_MD=weights.logits_MD, progress=progress)
                 if logits_MD is not None:

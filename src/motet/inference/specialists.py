@@ -16,12 +16,13 @@ from motet.prediction import Prediction
 @final
 @dataclass(frozen=True, kw_only=True)
 class Specialist:
-    """A sub-ensemble.
+    """A sub-ensemble chosen for one target.
 
     Attributes:
-        members: their indices, for `Ensemble.subset`; in rising order, or, of `greedy`, in the order of choice.
-        score: on the prediction that they were chosen by.
-        target: what they were chosen for.
+        members: the members' indices, for `Ensemble.subset`; in ascending order, or in the order of selection for
+            `greedy`.
+        score: the score on the prediction that was used for the selection.
+        target: the class or metric.
     """
 
     members: tuple[int, ...]
@@ -37,25 +38,25 @@ def best_of_random(
     candidates: int = 200,
     generator: Generator | None = None,
 ) -> Specialist:
-    """The best of sub-ensembles drawn at random, 200 as in the paper, each without replacement.
+    """Return the best of random sub-ensembles: 200 draws as in the paper, each without replacement.
 
-    A class is predicted where it is the most probable of all classes under the sub-ensemble's combined prediction; the
-    paper says no more than "one-vs-all". Of equal candidates the first drawn is taken. Where there are no more than
-    `candidates` sub-ensembles of this size that is not noticed: some are drawn twice.
+    A class counts as predicted if it is the most probable class under the sub-ensemble's combined prediction; the paper
+    says only "one-vs-all". The first of equally good candidates is returned. If there are at most `candidates`
+    sub-ensembles of this size, some are drawn twice.
 
     Args:
-        prediction: on validation data, with targets. Members are combined as it says.
-        size: members of the sub-ensemble.
+        prediction: a prediction on validation data, with targets. Members are combined by its own combination.
+        size: the number of members of the sub-ensemble.
         target: a class, for the F1 score of that class against the rest; or "accuracy", "error", "nll" or "rmse".
-        candidates: how many are drawn.
-        generator: draws them; torch's default generator if None.
+        candidates: the number of draws.
+        generator: random numbers; torch's default generator if None.
 
     Raises:
-        InputError: for a size outside 1 to M, fewer than one candidate, and what cannot be scored.
+        InputError: for a size outside 1 to M, fewer than one candidate, and an undefined score.
     """
     _check_size(size, prediction.members)
     if not hasattr(candidates, "__index__") or candidates < 1:
-        raise InputError("candidates must be a whole number from 1 on", got=f"candidates={candidates}", fix="Pass 200")
+        raise InputError("candidates must be an integer of at least 1", got=f"candidates={candidates}", fix="Pass 200")
     worth = additive(prediction, target)
     members_SM = draw_members(prediction.members, size, draws=candidates, generator=generator)
     scores = worth.scores(members_SM.to(worth.values_MBV.device))
@@ -65,9 +66,18 @@ def best_of_random(
 
 
 def greedy(prediction: Prediction, size: int, target: Target) -> Specialist:
-    """Forward selection without replacement: the best member, then whoever does most for the score beside those chosen.
+    """Return a sub-ensemble by forward selection: the best member, then repeatedly the one that improves the score
+    most.
 
-    Of equal members the first is taken. See `best_of_random` for the arguments and errors.
+    The first of equally good members is chosen.
+
+    Args:
+        prediction: a prediction on validation data, with targets. Members are combined by its own combination.
+        size: the number of members of the sub-ensemble.
+        target: a class, for the F1 score of that class against the rest; or "accuracy", "error", "nll" or "rmse".
+
+    Raises:
+        InputError: for a size outside 1 to M, and an undefined score.
     """
     _check_size(size, prediction.members)
     worth = additive(prediction, target)
@@ -82,7 +92,7 @@ def greedy(prediction: Prediction, size: int, target: Target) -> Specialist:
         worst = -torch.inf if worth.higher_is_better else torch.inf
         scores[chosen] = worst
         best = int(scores.argmax() if worth.higher_is_better else scores.argmin())
-        if best in chosen:  # where all others are as bad as that
+        if best in chosen:  # if all other members are equally bad
             best = next(islice((member for member in range(len(values_MBV)) if member not in chosen), 1))
         score = float(scores[best])
         chosen.append(best)
@@ -91,10 +101,10 @@ def greedy(prediction: Prediction, size: int, target: Target) -> Specialist:
 
 
 def evaluate(specialist: Specialist, prediction: Prediction) -> float:
-    """The specialist's score on another prediction of the same ensemble: that of the test data.
+    """Return the specialist's score on another prediction of the same ensemble, such as that on test data.
 
     Raises:
-        InputError: if the prediction has no such members, and for what cannot be scored.
+        InputError: if the prediction has no such members, or the score is undefined.
     """
     members_M = torch.zeros(1, prediction.members)
     members_M[0, list(chosen_members(specialist.members, prediction.members))] = 1
@@ -103,7 +113,17 @@ def evaluate(specialist: Specialist, prediction: Prediction) -> float:
 
 
 def draw_members(members: int, size: int, *, draws: int, generator: Generator | None = None) -> Tensor:
-    """Random sub-ensembles of one size, without replacement: ``(draws, M)``, 1 for their members."""
+    """Return random sub-ensembles of one size, drawn without replacement: ``(draws, M)``, 1 for their members.
+
+    Args:
+        members: M.
+        size: the number of members of each.
+        draws: the number of sub-ensembles.
+        generator: random numbers; torch's default generator if None.
+
+    Raises:
+        InputError: for a size outside 1 to M.
+    """
     device = torch.device("cpu") if generator is None else generator.device
     order = torch.rand(draws, members, generator=generator, device=device).argsort(dim=1)[:, :size]
     return torch.zeros(draws, members, device=device).scatter(1, order, 1.0).cpu()

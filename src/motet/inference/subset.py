@@ -1,42 +1,45 @@
-"""Some members of an ensemble as a smaller one: which, and the network that has these alone.
+"""Subsets of members: their indices, and the network that has only them.
 
-A `motet.layers.MemberLayer` says what it is for fewer members by ``subset(indices)``. A layer whose members cannot be
-separated, because it adds up or concatenates what all of them read, takes its folded form, or is left as it is where it
-has none. The smaller network is then for inference.
+The ``subset(indices)`` of a `motet.layers.MemberLayer` returns the layer for fewer members. If its members cannot be
+separated, because it adds up or concatenates what all of them read, its folded form is used, or the layer itself if it
+has none. The smaller network can then only be used for inference.
 """
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from motet.errors import InputError
 from motet.layers import MemberLayer
+from motet.surgery import replace_module
+
+T = TypeVar("T", bound=nn.Module)
 
 
 def chosen_members(members: int | Sequence[int] | Tensor, total: int) -> tuple[int, ...]:
-    """Indices of members: the first k where a number is given, else those that are named, counted from 0.
+    """Return the indices of members: the first k if a number is passed, otherwise the indices passed, from 0.
 
-    A negative index counts from the end.
+    Negative indices count from the end.
 
     Raises:
-        InputError: for a number outside 1 to M, and for indices that are none, no integers, repeated or out of range.
+        InputError: for a number outside 1 to M, and for indices that are empty, repeated, out of range or not integers.
     """
-    if isinstance(members, Tensor) or hasattr(members, "tolist"):  # NumPy's too
+    if isinstance(members, Tensor) or hasattr(members, "tolist"):  # also NumPy's integers
         members = members.tolist()
     if isinstance(members, int) and not isinstance(members, bool):
         if not 1 <= members <= total:
             raise InputError(
                 f"the number of members must lie in 1..{total}",
                 got=f"members={members}",
-                fix=f"Pass one from 1 to {total}, or a list of members' indices",
+                fix=f"Pass a number from 1 to {total}, or a list of indices",
             )
         return tuple(range(members))
     if isinstance(members, str | bytes | bool | float) or not isinstance(members, Sequence | range):
         raise InputError(
-            "members must be given as a list of their indices",
+            "members must be a number or a list of indices",
             got=repr(members),
             fix="Pass [0, 2], for example",
         )
@@ -44,12 +47,12 @@ def chosen_members(members: int | Sequence[int] | Tensor, total: int) -> tuple[i
     for index in members:
         if isinstance(index, bool) or not hasattr(index, "__index__"):
             raise InputError(
-                "members are named by integers", got=repr(index), fix=f"Pass indices from 0 to {total - 1}"
+                "indices of members must be integers", got=repr(index), fix=f"Pass indices from 0 to {total - 1}"
             )
         place = index.__index__()
         if not -total <= place < total:
             raise InputError(
-                f"an ensemble of {total} has the members 0 to {total - 1}",
+                f"indices of {total} members must lie in 0..{total - 1}",
                 got=f"index {place}",
                 fix="Pass indices in that range",
             )
@@ -58,9 +61,9 @@ def chosen_members(members: int | Sequence[int] | Tensor, total: int) -> tuple[i
         raise InputError("at least one member must be chosen", got="none", fix="Pass [0], for example")
     if len(set(indices)) < len(indices):
         raise InputError(
-            "each member can be chosen once",
+            "each member can be chosen only once",
             got=f"the indices {list(members)} of {total} members",
-            fix="Leave out those that are repeated",
+            fix="Remove the repeated indices",
         )
     return tuple(indices)
 
@@ -68,25 +71,25 @@ def chosen_members(members: int | Sequence[int] | Tensor, total: int) -> tuple[i
 def surviving_members(
     lost: float | Sequence[int], chosen: Sequence[int], total: int, *, generator: Generator | None = None
 ) -> tuple[int, ...]:
-    """Which of the `chosen` members are left.
+    """Return the `chosen` members that are not lost.
 
     Args:
-        lost: indices of the members that are lost, or the probability with which each is, independently of the others
-            (Joint training, section 4.1). At least one survives: where the draw takes all, the one whose own draw was
-            furthest from being lost stays.
-        chosen: those that would run.
+        lost: indices of the members that are lost, or the probability of losing each member, independently (Joint
+            training, section 4.1). At least one remains: if all would be lost, the one with the largest
+            random number is kept.
+        chosen: the indices of the members that would run.
         total: M.
-        generator: draws who is lost; torch's default generator if None.
+        generator: random numbers; torch's default generator if None.
 
     Raises:
-        InputError: for a probability outside [0, 1), for bad indices, and for a list that leaves none.
+        InputError: for a probability outside [0, 1), for invalid indices, and if no member remains.
     """
     if isinstance(lost, float) or (isinstance(lost, int) and not isinstance(lost, bool)):
         if not 0 <= lost < 1:
             raise InputError(
                 "the probability of losing a member must lie in [0, 1)",
                 got=f"lost={lost}",
-                fix="Pass lost=0.3, for example, or a list of the members that are lost: lost=[1]",
+                fix="Pass lost=0.3, for example, or a list of the lost members: lost=[1]",
             )
         device = torch.device("cpu") if generator is None else generator.device
         draws = torch.rand(len(chosen), generator=generator, device=device, dtype=torch.float64)
@@ -99,16 +102,18 @@ def surviving_members(
     left = tuple(member for member in chosen if member not in gone)
     if not left:
         raise InputError(
-            "at least one member must survive", got=f"lost={list(lost)}, all that run", fix="Leave one of them out"
+            "at least one member must remain",
+            got=f"lost={list(lost)}, all members that run",
+            fix="Leave one of them out of the list",
         )
     return left
 
 
 def subset_network(network: nn.Module, indices: Sequence[int]) -> tuple[nn.Module, bool]:
-    """A network with the chosen members alone, and whether it can still be trained.
+    """Return a network with only the chosen members, and whether it can still be trained.
 
-    `network` is used up: what it is made of goes into the smaller one. Parameters that members share, or that belong to
-    whole networks, are the same objects.
+    Parts of `network` are reused, so do not use it afterwards. Parameters that members share, or that belong to
+    separate networks, are the same objects.
     """
     done: dict[int, nn.Module] = {}
     trainable = [True]
@@ -137,17 +142,42 @@ def subset_network(network: nn.Module, indices: Sequence[int]) -> tuple[nn.Modul
 
 
 def copy_of_structure(module: nn.Module, *, without: Sequence[nn.Module]) -> Any:
-    """A copy whose parameters and buffers are the module's own; nothing stands where `without` stood."""
+    """Return a copy that shares all parameters and buffers, with an identity in place of each module in `without`."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     memo |= {id(part): nn.Identity() for part in without}
     return copy.deepcopy(module, memo)
 
 
 def dropped_parts(network: nn.Module, indices: Sequence[int]) -> list[nn.Module]:
-    """Modules that belong to members that are not chosen: they need not be copied."""
+    """Return the modules of members that are not chosen, which need not be copied."""
     parts: list[nn.Module] = []
     for module in network.modules():
         if isinstance(module, MemberLayer) and (own := module.member_modules):
             chosen = {id(part) for index in indices for part in own[index].modules()}
             parts += [each for index, each in enumerate(own) if index not in indices and id(each) not in chosen]
     return parts
+
+
+def with_members(ensemble: T, indices: Sequence[int]) -> T:
+    """Return an ensemble of the chosen members that is not a copy: it shares parameters that it needs as a whole.
+
+    Args:
+        ensemble: the ensemble.
+        indices: the members' indices.
+    """
+    whole: Any = ensemble
+    twin = copy_of_structure(ensemble, without=dropped_parts(whole.network, indices))
+    twin.network, trainable = subset_network(twin.network, indices)
+    twin.members = len(indices)
+    twin.members_in_training = min(whole.members_in_training, twin.members)
+    twin.description = f"{whole.description}, members {list(indices)}"
+    twin.is_folded = whole.is_folded or not trainable
+    found: T = twin
+    return found
+
+
+def fold_layers(ensemble: nn.Module) -> None:
+    """Replace every member layer that has a cheaper form for shared inputs by that form, in place."""
+    for layer in list(ensemble.modules()):
+        if isinstance(layer, MemberLayer) and (folded := layer.folded()) is not None:
+            replace_module(ensemble, layer, folded)

@@ -18,7 +18,7 @@ from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer, StackedLinear
 from motet.layers.stacked.norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
-from motet.layers.stacked.stack import TOGETHER_AT_MOST, Stack
+from motet.layers.stacked.stack import MAX_ENTRIES_AT_ONCE, Stack
 from motet.layers.templates.bank import Bank, TemplateBank
 from motet.layers.templates.blob import Filling, ParameterBlob
 from motet.layers.templates.layer import TemplateLayer, TemplateMembers
@@ -26,7 +26,7 @@ from motet.layers.wrapped import WrappedLayer
 
 __all__ = [
     "MASKS",
-    "TOGETHER_AT_MOST",
+    "MAX_ENTRIES_AT_ONCE",
     "ActiveMember",
     "Adapter",
     "Bank",

@@ -1,4 +1,4 @@
-"""What every layer with a member axis declares: the abstract `MemberLayer`."""
+"""The abstract `MemberLayer`, the base class of every layer with a member axis."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,61 +13,61 @@ from motet.layers.parameter_roles import ParameterRoles
 class MemberLayer(ParameterRoles, ABC):
     """Base class of layers, and of whole networks, with a member axis.
 
-    Inside an ensemble's network members are folded into the rows, member-major: ``(M B)``. A member layer says what
-    it is for one member, for fewer members, and for an input that all members share. Motet finds it by its class, at
-    any depth of a network; modules of other classes are left as they are, whatever their methods are called.
+    Inside an ensemble's network members are folded into the rows, member-major: ``(M B)``. A member layer defines its
+    equivalent for one member, for fewer members, and for an input that all members share. motet finds it by its class,
+    at any depth of a network. Modules of other classes are not changed, even if they have methods with the same names.
 
     `member` and `subset` are abstract. Everything else has a default.
     """
 
     layout: Layout | None = None
-    """The ensemble's layout, of a layer that asks it whether the rows are ``(M B)`` or ``B`` rows for all members.
+    """The ensemble's layout, if the layer needs it to know whether the rows are ``(M B)`` or ``B`` rows for all
+    members.
 
-    None of a layer that need not know. An ensemble can be given different examples for its members
-    (`motet.Ensemble.forward_distinct`) if one of its layers holds its layout. Set it in ``__init__``.
+    None for other layers. An ensemble accepts different examples for its members (`motet.Ensemble.forward_distinct`) if
+    one of its layers holds its layout. Set it in ``__init__``.
     """
 
     @abstractmethod
     def member(self, member: int) -> nn.Module:
-        """The module that computes for a shared input what this layer computes for one member.
+        """Return the module that computes one member's output for a shared input.
 
         It maps the member's rows ``(B, ...)`` to the member's output rows ``(B, ...)``. It may be or contain another
-        member layer, which is then asked for the same member. A layer of one member, or one that every member needs
-        as a whole because it reads all members' rows at once, returns itself. Motet calls this method on a copy, so
-        that it may return parts of the layer.
+        member layer, whose `member` is then called too. A layer of one member returns itself, and so does a layer that
+        reads all members' rows at once. motet calls this method on a copy, so it may return parts of the layer.
 
         Args:
-            member: its index, from 0 to M - 1.
+            member: the index of the member, from 0 to M - 1.
         """
 
     @abstractmethod
     def subset(self, indices: Sequence[int]) -> nn.Module | None:
-        """The layer of the members with these indices, in this order. It can be trained.
+        """Return a trainable layer with the members of these indices, in this order.
 
-        Parameters that all members share are this layer's own, not copies. Member layers inside the result are asked
-        for the same members, so a layer that only contains others returns itself. Return None if the members cannot
-        be separated: then the layer is folded, or left as it is where it has no folded form, and the smaller ensemble
-        can only be used for inference.
+        Parameters that all members share must be this layer's own, not copies. `subset` is then also called on member
+        layers inside the result, so a layer that only contains others returns itself. Return None if the members cannot
+        be separated: then the layer is folded, or kept if it has no folded form, and the smaller ensemble can only be
+        used for inference.
         """
 
     def folded(self) -> nn.Module | None:
-        """A cheaper module that computes the same for an input that all members share, for inference.
+        """Return a cheaper module that computes the same for an input that all members share, for inference.
 
-        None if there is none, the default: the layer is left as it is.
+        None, the default, if there is none: the layer is then kept.
         """
         return None
 
     def member_view(self, member: int) -> nn.Module | None:
-        """What runs one member of a whole network on this network's own weights, at one member's cost.
+        """Return a module that runs one member of a whole network on this network's weights, at one member's cost.
 
-        Asked of an ensemble's outermost module when members are run one after another. None, the default: the member
-        is extracted first, as `member` says.
+        It is called on an ensemble's outermost module when members run one after another. None, the default: the member
+        is extracted with `member` first.
         """
         return None
 
     @property
     def member_modules(self) -> Sequence[nn.Module]:
-        """Submodules that belong to one member each, in the members' order. Default: none."""
+        """Submodules that each belong to one member, in the order of members. Default: none."""
         return ()
 
     @property
@@ -80,7 +80,7 @@ class MemberLayer(ParameterRoles, ABC):
 
     @property
     def member_parameters(self) -> frozenset[str]:
-        """Names of parameters that belong to individual members. Default: those in one of `member_modules` only."""
+        """Names of parameters that belong to individual members. Default: those in exactly one of `member_modules`."""
         users = self._users()
         return frozenset(name for name, value in self.named_parameters() if users[id(value)] == 1)
 

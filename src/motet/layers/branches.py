@@ -1,4 +1,4 @@
-"""Where a network that all members share branches into parts of their own."""
+"""Layers at which a shared network branches into separate parts for the members."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, final
@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from motet._internal.wording import with_article
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import ReplacedLayer
@@ -14,7 +15,7 @@ from motet.layers.ordinary import ReplacedLayer
 
 @final
 class Tile(MemberLayer):
-    """Rows ``B`` that all members share become ``(M B)``, member-major.
+    """Repeats rows ``B`` that all members share to ``(M B)``, member-major.
 
     Args:
         members: M.
@@ -29,7 +30,7 @@ class Tile(MemberLayer):
         self.layout = layout
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "out_rows ..."]:
-        """``(B, ...)`` to ``(M B, ...)``; rows of the members' own are left as they are."""
+        """``(B, ...)`` to ``(M B, ...)``; rows that are already separate are not changed."""
         members = self.layout.members or self.members
         if self.layout.distinct or members == 1:
             return x
@@ -37,11 +38,11 @@ class Tile(MemberLayer):
         return tiled
 
     def member(self, member: int) -> nn.Module:
-        """One member needs no tiling."""
+        """One member needs no repetition."""
         return nn.Identity()
 
     def subset(self, indices: Sequence[int]) -> "Tile":
-        """For fewer members."""
+        """The same layer for fewer members."""
         return Tile(len(indices), layout=self.layout)
 
     def extra_repr(self) -> str:
@@ -51,10 +52,11 @@ class Tile(MemberLayer):
 
 @final
 class Branches(MemberLayer, ReplacedLayer):
-    """M modules behind a branching point, each applied to its own of the rows ``(M B)``.
+    """M modules after a branching point, each applied to its member's rows of ``(M B)``.
 
     Args:
-        modules: the members', in order. They take tensors with the rows first, and whatever else, which goes to all.
+        modules: the members' modules, in order. They take tensors with the rows first, and other arguments, which are
+            passed to all of them.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -62,7 +64,7 @@ class Branches(MemberLayer, ReplacedLayer):
         self.branches = nn.ModuleList(modules)
 
     def equivalent_attribute(self, name: str) -> Any:
-        """The first member's own."""
+        """The attribute of the first member's module."""
         return getattr(self.branches[0], name)
 
     @property
@@ -71,15 +73,15 @@ class Branches(MemberLayer, ReplacedLayer):
         return tuple(self.branches)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the members' modules return, their rows one member after another."""
+        """Return the members' outputs, concatenated along the rows."""
         members = len(self.branches)
         rows = next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), 0)
 
         def apart(value: Any) -> tuple[Any, ...]:
             if isinstance(value, Tensor) and value.ndim and len(value) == rows:
                 by_member = value.unflatten(0, (members, -1))
-                # Copies where gradients are kept: a member that writes on its rows, as dropout in place does, would
-                # write on what autograd keeps for the others.
+                # Copies if gradients are needed: a member that changes its rows in place, like in-place dropout, would
+                # change what autograd keeps for the others.
                 keeps = torch.is_grad_enabled() and value.requires_grad
                 return tuple(by_member[m].clone() if keeps else by_member[m] for m in range(members))
             return (value,) * members
@@ -94,11 +96,11 @@ class Branches(MemberLayer, ReplacedLayer):
         )
 
     def member(self, member: int) -> nn.Module:
-        """The member's own module."""
+        """The member's module."""
         return self.branches[member]
 
     def subset(self, indices: Sequence[int]) -> "Branches":
-        """The chosen members' modules alone."""
+        """The chosen members' modules."""
         return Branches(self.branches[index] for index in indices)
 
 
@@ -110,4 +112,4 @@ def _joined(outputs: list[Any]) -> Any:
         return tuple(_joined(list(parts)) for parts in zip(*outputs, strict=True))
     if first is None:
         return None
-    raise TypeError(f"a module behind the branching point returned a {type(first).__name__}, not tensors")
+    raise TypeError(f"a module after the branching point returned {with_article(type(first).__name__)}, not tensors")

@@ -7,30 +7,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
-from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, like
+from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, layer_like
 
 
 @final
+@renamed_arguments(learning_rate="lr_scale", learning_rate_scale="lr_scale")
 class FastWeights(MemberLayer, ReplacedLayer):
-    """A Linear, Conv1d or Conv2d layer whose weight members scale by vectors of their own (BatchEnsemble, section 3).
+    """A Linear, Conv1d or Conv2d layer whose weight each member scales by its own vectors (BatchEnsemble, section 3).
 
-    Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``: the slow weight W is shared; the fast weights alpha (one
-    entry for every input feature or channel) and gamma (one for every output) are the member's. At rank 1 it is never
-    written out: applied to x it is ``gamma * W(alpha * x)``, which runs all members' rows through the layer at once.
-    At higher ranks that would take r times as long, so there the members' weights are written out, and each member's
-    rows pass its own.
+    Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``. The slow weight W is shared. The fast weights alpha (one
+    entry for every input feature or channel) and gamma (one for every output) belong to the member. At rank 1 the
+    member's weight is never computed: the output for x is ``gamma * W(alpha * x)``, which runs all members' rows
+    through the layer at once. At higher ranks that would take r times as long, so the members' weights are computed,
+    and each member's rows pass its own weight.
 
     Args:
-        layer: the ordinary layer to replace. It is not changed, but its weight, the parameter itself, becomes the slow
-            weight: what is tied to it stays tied, and what is frozen stays frozen.
+        layer: the ordinary layer to replace. It is not changed. Its weight parameter itself becomes the slow weight, so
+            it stays tied to other layers, and stays frozen.
         fast_in: alpha, ``(M, r, in)``.
         fast_out: gamma, ``(M, r, out)``.
         biases: the members' biases, ``(M, out)``; None if the layer has none.
-        layout: given where rows come as the input that all members share: says at each forward pass whether they do.
-            Where it is None they always come as ``(M B)``.
-        learning_rate: the fast weights' and biases' learning rate as a multiple of the optimiser's.
+        layout: for a layer that reads the model's input: says in each forward pass whether the rows are ``B`` rows
+            that all members share, or ``(M B)``. None if the rows are always ``(M B)``.
+        lr_scale: the learning rate of fast weights and biases as a multiple of the optimiser's.
     """
 
     undecayed_parameters = frozenset({"fast_in", "fast_out"})
@@ -45,12 +47,12 @@ class FastWeights(MemberLayer, ReplacedLayer):
         biases: Tensor | None,
         *,
         layout: Layout | None = None,
-        learning_rate: float = 1.0,
+        lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.members, self.rank, _ = fast_in.shape
         self.layout = layout
-        self.slow = like(layer, inputs=_inputs(layer), outputs=len(layer.weight))
+        self.slow = layer_like(layer, inputs=_inputs(layer), outputs=len(layer.weight))
         self.slow.weight, self.slow.bias = layer.weight, None
         trained = layer.weight.requires_grad
         self.fast_in = nn.Parameter(fast_in.to(layer.weight), requires_grad=trained)
@@ -59,15 +61,15 @@ class FastWeights(MemberLayer, ReplacedLayer):
         if layer.bias is not None:
             assert biases is not None
             self.biases = nn.Parameter(biases.to(layer.bias), requires_grad=layer.bias.requires_grad)
-        self.learning_rate_scale = learning_rate
+        self.lr_scale = lr_scale
 
     @property
-    def learning_rate_scales(self) -> Mapping[str, float]:
-        """Of the fast weights and the biases."""
-        return dict.fromkeys(("fast_in", "fast_out", "biases"), self.learning_rate_scale)
+    def parameter_lr_scales(self) -> Mapping[str, float]:
+        """The scales of the fast weights and the biases."""
+        return dict.fromkeys(("fast_in", "fast_out", "biases"), self.lr_scale)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
-        """Rows ``(M B, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
+        """Rows ``(M B, ...)`` in, or ``(B, ...)`` if the layout says so; ``(M B, ...)`` out, member-major."""
         shared = self.layout is not None and not self.layout.distinct
         x_MB = x.unsqueeze(0) if shared else x.unflatten(0, (self.members, -1))
         if self.rank > 1 or self._writing_out_is_cheaper(x_MB):
@@ -88,10 +90,10 @@ class FastWeights(MemberLayer, ReplacedLayer):
         return rows
 
     def weight_of(self, member: int) -> Float[Tensor, "..."]:
-        """The member's weight written out: ``W * sum_r gamma_r alpha_r^T``, the same for every tap of a kernel."""
+        """Return the member's weight: ``W * sum_r gamma_r alpha_r^T``, the same for every position of a kernel."""
         weight = self.slow.weight
         groups = 1 if isinstance(self.slow, nn.Linear) else self.slow.groups
-        # Output o of group g reads the inputs of its own group only.
+        # Output o of group g reads only the inputs of its own group.
         gamma = self.fast_out[member].unflatten(-1, (groups, -1))
         alpha = self.fast_in[member].unflatten(-1, (groups, -1))
         scales = torch.einsum("rgo,rgi->goi", gamma, alpha).flatten(0, 1)
@@ -99,8 +101,10 @@ class FastWeights(MemberLayer, ReplacedLayer):
 
     @torch.no_grad()
     def member(self, member: int) -> Ordinary:
-        """The ordinary layer that computes the same for the member."""
-        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None)
+        """Return the ordinary layer that computes the member's output."""
+        layer = layer_like(
+            self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None
+        )
         layer.weight.copy_(self.weight_of(member))
         if self.biases is not None:
             assert layer.bias is not None
@@ -109,9 +113,11 @@ class FastWeights(MemberLayer, ReplacedLayer):
 
     @torch.no_grad()
     def subset(self, indices: Sequence[int]) -> "FastWeights":
-        """The same slow weight, with the chosen members' fast weights and biases."""
+        """Return a layer with the same slow weight, and the chosen members' fast weights and biases."""
         chosen = list(indices)
-        layer = like(self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None)
+        layer = layer_like(
+            self.slow, inputs=_inputs(self.slow), outputs=len(self.slow.weight), bias=self.biases is not None
+        )
         layer.weight = self.slow.weight
         if self.biases is not None:
             assert layer.bias is not None
@@ -122,14 +128,14 @@ class FastWeights(MemberLayer, ReplacedLayer):
             self.fast_out[chosen],
             None if self.biases is None else self.biases[chosen],
             layout=self.layout,
-            learning_rate=self.learning_rate_scale,
+            lr_scale=self.lr_scale,
         )
         own.fast_in.requires_grad_(self.fast_in.requires_grad)
         own.fast_out.requires_grad_(self.fast_out.requires_grad)
         return own.train(self.training)
 
     def equivalent_attribute(self, name: str) -> Any:
-        """Of the slow layer, whose bias is the mean over the members."""
+        """The attribute of the slow layer; its bias is the mean over the members."""
         if name == "bias":
             return None if self.biases is None else self.biases.mean(dim=0)
         return getattr(self.slow, name)
@@ -138,16 +144,21 @@ class FastWeights(MemberLayer, ReplacedLayer):
         """Shown by ``print(module)``."""
         return f"members={self.members}, rank={self.rank}"
 
+    def _ordinary_layer(self) -> Ordinary:
+        outputs = len(self.slow.weight)
+        return layer_like(self.slow, inputs=_inputs(self.slow), outputs=outputs, bias=self.biases is not None)
+
     def _writing_out_is_cheaper(self, x_MB: Tensor) -> bool:
-        # Without gradients, on a CPU, which waits for its memory, and where there are more features than weights: there
-        # WRN-16-4 takes a fifth less time (32 rows).
+        # Without gradients, on a CPU, which is limited by memory, and with more features than weights: WRN-16-4 then
+        # takes a fifth less time (32 rows).
         few = self.slow.weight.numel() <= x_MB[0].numel()
         return few and x_MB.device.type == "cpu" and not torch.is_grad_enabled()
 
     def _spread(self, values: Tensor, like: Tensor) -> Tensor:
-        """``(M, features)`` values in the axes of ``(M, B, ...)`` rows: along the last for Linear, else the channels.
+        """Broadcast ``(M, features)`` values to ``(M, B, ...)`` rows: along the last axis for Linear, otherwise the
+        channels.
 
-        In the rows' type: under autocast full precision here would undo the layer's half precision.
+        They get the rows' dtype, because under autocast full precision would undo the layer's half precision.
         """
         after = 0 if isinstance(self.slow, nn.Linear) else like.ndim - 3
         before = like.ndim - 2 - after

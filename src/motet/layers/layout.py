@@ -1,4 +1,4 @@
-"""What the rows of a wrapped model's tensors are."""
+"""`Layout`: whether the rows of a wrapped model's tensors belong to single members or to all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ class Layout:
     """Tells the member layers of one ensemble what its input rows are.
 
     Inside a wrapped model members are folded into the batch axis, member-major: rows ``(M B)``. An input that all
-    members share enters as ``B`` rows and is never tiled; inputs of the members' own enter as ``M B`` rows. A layer
-    cannot tell the two apart by shape, so the ensemble says which it is for the time of a forward pass.
+    members share enters as ``B`` rows and is not repeated; separate inputs for the members enter as ``M B`` rows. A
+    layer cannot distinguish the two by shape, so the ensemble sets the layout for the time of a forward pass.
 
     Attributes:
         distinct: whether the rows that enter the model are ``(M B)``, one example for each member.
-        members: how many members run in this pass, where that is not all (Monte Carlo samples in training); None
-            for all.
-        mixing: what `motet.types.Batch.mixing` says; None where inputs are not mixed, or mixed in equal shares.
+        members: the number of members that run in this pass, if not all (MC dropout runs one in training); None for
+            all.
+        mixing: see `motet.types.Batch.mixing`; None if inputs are not mixed, or mixed with equal ratios.
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,19 @@ class Layout:
 
     @contextmanager
     def distinct_rows(self) -> Iterator[None]:
-        """Within this context the rows that enter the model are ``(M B)``, member-major."""
+        """In this context the rows that enter the model are ``(M B)``, member-major."""
         with self.rows(distinct=True, members=None, mixing=None):
             yield
 
     @contextmanager
     def rows(self, *, distinct: bool, members: int | None, mixing: Tensor | None) -> Iterator[None]:
-        """Within this context the rows that enter the model are what the arguments say."""
+        """Set the layout for this context.
+
+        Args:
+            distinct: see `Layout`.
+            members: see `Layout`.
+            mixing: see `Layout`.
+        """
         before = self.distinct, self.members, self.mixing
         self.distinct, self.members, self.mixing = distinct, members, mixing
         try:

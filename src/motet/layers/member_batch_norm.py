@@ -1,4 +1,4 @@
-"""Batch normalisation with scales, shifts and statistics of each member's own."""
+"""Batch normalisation with separate scales, shifts and statistics for each member."""
 
 from collections.abc import Sequence
 from typing import final
@@ -16,16 +16,16 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 @final
 class MemberBatchNorm(MemberLayer):
-    """What M batch norms side by side compute, each on its member's rows [edward2, EnsembleSyncBatchNorm].
+    """M batch norms in one layer, each applied to its member's rows [edward2, EnsembleSyncBatchNorm].
 
-    A batch norm that members share takes its statistics over the rows of all members, although their features are
-    scaled differently. As in the paper's code these scales and shifts are not decayed.
+    A shared batch norm computes its statistics over the rows of all members, although their features are scaled
+    differently. As in the paper's code, scales and shifts are not decayed.
 
     Args:
         norm: the ordinary batch norm to replace; not changed. Every member starts with its state.
         members: M.
-        layout: given where rows come as the input that all members share: says at each forward pass whether they do.
-            Where it is None they always come as ``(M B)``.
+        layout: for a layer that reads the model's input: says in each forward pass whether the rows are ``B`` rows
+            that all members share, or ``(M B)``. None if the rows are always ``(M B)``.
     """
 
     is_norm = True
@@ -57,7 +57,7 @@ class MemberBatchNorm(MemberLayer):
     num_batches_tracked: Tensor | None
 
     def forward(self, x: Float[Tensor, "rows features ..."]) -> Float[Tensor, "out_rows features ..."]:
-        """Rows ``(M B, features, ...)`` or, where the layout says so, ``(B, ...)`` in; ``(M B, ...)`` out."""
+        """Rows ``(M B, features, ...)`` in, or ``(B, ...)`` if the layout says so; ``(M B, ...)`` out."""
         shared = self.layout is not None and not self.layout.distinct
         x_MB = x.unsqueeze(0).expand(self.members, *x.shape) if shared else x.unflatten(0, (self.members, -1))
         if not self.training and self.running_mean is not None:
@@ -85,7 +85,7 @@ class MemberBatchNorm(MemberLayer):
 
     @torch.no_grad()
     def member(self, member: int) -> BatchNorm:
-        """The ordinary batch norm with the member's state."""
+        """Return the ordinary batch norm with the member's state."""
         norm = self.kind(
             self.num_features,
             eps=self.eps,
@@ -114,7 +114,7 @@ class MemberBatchNorm(MemberLayer):
         return f"{self.num_features}, members={self.members}, eps={self.eps}, momentum={self.momentum}"
 
     def _with_running_statistics(self, x_MB: Tensor) -> Tensor:
-        """One multiplication and one addition an element, for all members at once; never in half precision."""
+        """Apply one multiplication and one addition per element, for all members at once; never in half precision."""
         assert self.running_mean is not None
         assert self.running_var is not None
         kind = torch.promote_types(x_MB.dtype, self.running_mean.dtype)

@@ -1,4 +1,4 @@
-"""The output layer of a network with one head per member."""
+"""The output layer of a network with one head for each member."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -8,19 +8,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet.layers.base import MemberLayer
-from motet.layers.ordinary import Ordinary, ReplacedLayer, like
+from motet.layers.ordinary import Ordinary, ReplacedLayer, layer_like
 
 
 @final
 class MultiHead(MemberLayer, ReplacedLayer):
     """M heads on the same features, computed as one layer (MIMO, section 2).
 
-    Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result comes in
-    rows ``(M B)``, member-major, so whatever the model does after its output layer (pooling, a softmax) works as it
-    did for one head.
+    Output ``k`` of member m has index ``m K + k`` of the layer, as in the paper's implementation. The result has rows
+    ``(M B)``, member-major, so that operations after the output layer (pooling, a softmax) work as for one head.
 
     Args:
-        layer: the ordinary output layer to replace (Linear, or a convolution that is not grouped); not changed.
+        layer: the ordinary output layer to replace (Linear, or a convolution without groups); not changed.
         weights: the heads' weights, ``(M, *layer.weight.shape)``.
         biases: the heads' biases, ``(M, K)``; None if the layer has none.
     """
@@ -32,7 +31,7 @@ class MultiHead(MemberLayer, ReplacedLayer):
         super().__init__()
         self.members = len(weights)
         features = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-        self.layer = like(layer, inputs=features, outputs=self.members * len(layer.weight))
+        self.layer = layer_like(layer, inputs=features, outputs=self.members * len(layer.weight))
         with torch.no_grad():
             self.layer.weight.copy_(weights.flatten(0, 1))
             if biases is not None:
@@ -51,7 +50,7 @@ class MultiHead(MemberLayer, ReplacedLayer):
         return rows
 
     def equivalent_attribute(self, name: str) -> Any:
-        """Of one head, whose weight and bias are the means over the members."""
+        """The attribute of one head; its weight and bias are the means over the members."""
         value = getattr(self.layer, name)
         if name in ("weight", "bias"):
             return None if value is None else value.unflatten(0, (self.members, -1)).mean(dim=0)
@@ -59,9 +58,9 @@ class MultiHead(MemberLayer, ReplacedLayer):
 
     @torch.no_grad()
     def member(self, member: int) -> Ordinary:
-        """The ordinary layer that is the member's head."""
+        """Return the ordinary layer that is the member's head."""
         features = self.layer.in_features if isinstance(self.layer, nn.Linear) else self.layer.in_channels
-        layer = like(self.layer, inputs=features, outputs=len(self.layer.weight) // self.members)
+        layer = layer_like(self.layer, inputs=features, outputs=len(self.layer.weight) // self.members)
         layer.weight.copy_(self.layer.weight.unflatten(0, (self.members, -1))[member])
         if self.layer.bias is not None:
             assert layer.bias is not None

@@ -1,4 +1,4 @@
-"""Inputs of several members made different from each other, and put together, before a network reads them."""
+"""Transforms that make the inputs of several members different, before one network reads all of them."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,13 @@ class SummedTransforms(MemberLayer):
     """A fixed linear transform of each member's input, and their sum: ``sum_m phi_m(x_m)`` (DataMUX).
 
     Args:
-        kind: ``"convolve"`` with 3-tap or 3x3 kernels, padded to keep the size; ``"scale"`` the features on the last
-            axis; ``"rotate"`` by a matrix: all pixels of each channel, or the features on the last axis.
+        kind: ``"convolve"``: convolution with kernels of size 3 or 3x3, padded to keep the size; ``"scale"``: the
+            features on the last axis are multiplied; ``"rotate"``: a matrix is applied to all pixels of each channel,
+            or to the features on the last axis.
         weights: kernels ``(M, C, C, 3)`` or ``(M, C, C, 3, 3)``; scales ``(M, F)``, or ``(M, 1)`` for one number;
             matrices ``(M, N, N)``. Kept as a buffer.
-        axes: how many of the input's last axes are space: 0 for features, 1 for signals, 2 for images.
-        layout: says whether the rows are ``(M B)``, one input per member, or ``B``, the same for all.
+        axes: how many of the input's last axes are spatial: 0 for features, 1 for signals, 2 for images.
+        layout: says whether the rows are ``(M B)``, one input for each member, or ``B``, the same for all.
     """
 
     weights: Tensor
@@ -40,7 +41,7 @@ class SummedTransforms(MemberLayer):
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ...)`` out."""
-        if not self.layout.distinct:  # the transforms are linear: on one input they add up to one
+        if not self.layout.distinct:  # the transforms are linear, so on one input they can be added
             return self._transformed(x, self.weights.sum(dim=0))
         parts = x.chunk(len(self.weights))
         return torch.stack([self._transformed(*each) for each in zip(parts, self.weights, strict=True)]).sum(dim=0)
@@ -54,14 +55,14 @@ class SummedTransforms(MemberLayer):
         return (flat @ weight.T).view(x.shape)
 
     def member(self, member: int) -> "SummedTransforms":
-        """The whole layer: the network behind it reads the sum over all members."""
+        """The whole layer: the network after it reads the sum over all members."""
         return self
 
     def subset(self, indices: Sequence[int]) -> None:
-        """None: the network behind it reads the sum over all members."""
+        """None: the network after it reads the sum over all members."""
 
     def folded(self) -> "SummedTransforms":
-        """The one transform that computes the same on one shared input."""
+        """Return the one transform that computes the same for one shared input."""
         return SummedTransforms(self.kind, self.weights.sum(dim=0, keepdim=True), axes=self.axes, layout=self.layout)
 
     def extra_repr(self) -> str:
@@ -71,15 +72,16 @@ class SummedTransforms(MemberLayer):
 
 @final
 class LearnedTransforms(MemberLayer):
-    """A learned transform of each member's input: a convolution to as many channels, or a linear layer, and a ReLU.
+    """A learned transform of each member's input: a convolution that keeps the number of channels, or a linear layer,
+    and a ReLU.
 
     Args:
         features: channels C of signals and images, or features F of the last axis.
         members: M.
-        axes: how many of the input's last axes are space: 0 for features, 1 for signals, 2 for images.
-        norm: whether a batch norm stands between a convolution, then without bias, and its ReLU.
-        layout: says whether the rows are ``(M B)``, one input per member, or ``B``, the same for all.
-        like: for device and dtype.
+        axes: how many of the input's last axes are spatial: 0 for features, 1 for signals, 2 for images.
+        norm: whether there is a batch norm between the convolution, which then has no bias, and the ReLU.
+        layout: says whether the rows are ``(M B)``, one input for each member, or ``B``, the same for all.
+        like: a tensor with the device and dtype to use.
     """
 
     member_parameters = frozenset({"layer.weight", "layer.bias", "norm.weight", "norm.bias"})
@@ -91,8 +93,8 @@ class LearnedTransforms(MemberLayer):
     def __init__(self, features: int, members: int, *, axes: int, norm: bool, layout: Layout, like: Tensor) -> None:
         super().__init__()
         self.members, self.axes, self.layout = members, axes, layout
-        # Member m's transform is block m of one layer's outputs, initialised as a layer of its own would be: its fan-in
-        # is the same. A shared input takes the layer as it is, members' own inputs take it in M groups.
+        # Member m's transform is block m of one layer's outputs. Each block is initialised like a separate layer,
+        # because its fan-in is the same. A shared input passes the whole layer, separate inputs pass it in M groups.
         outputs, norm = members * features, norm and axes > 0
         if axes == 0:
             self.layer = nn.Linear(features, outputs)
@@ -111,8 +113,8 @@ class LearnedTransforms(MemberLayer):
             flat = x.reshape(self.members, -1, x.shape[-1])
             return torch.baddbmm(biases, flat, weights.mT).view(x.shape).relu()
         if self.layout.distinct:
-            beside = x.unflatten(0, (self.members, -1)).transpose(0, 1).flatten(1, 2)
-            out = _CONVOLVE[self.axes](beside, self.layer.weight, self.layer.bias, padding=1, groups=self.members)
+            interleaved = x.unflatten(0, (self.members, -1)).transpose(0, 1).flatten(1, 2)
+            out = _CONVOLVE[self.axes](interleaved, self.layer.weight, self.layer.bias, padding=1, groups=self.members)
         else:
             out = self.layer(x)
         if self.norm is not None:
@@ -122,11 +124,11 @@ class LearnedTransforms(MemberLayer):
         return rows.relu()
 
     def member(self, member: int) -> "LearnedTransforms":
-        """The whole layer: the network behind it reads all members' rows at once."""
+        """The whole layer: the network after it reads all members' rows at once."""
         return self
 
     def subset(self, indices: Sequence[int]) -> None:
-        """None: the network behind it reads all members' rows at once."""
+        """None: the network after it reads all members' rows at once."""
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
@@ -135,13 +137,13 @@ class LearnedTransforms(MemberLayer):
 
 @final
 class Multiplexed(MemberLayer):
-    """A network behind the transforms of its members' inputs (DataMUX).
+    """A network after the transforms of its members' inputs (DataMUX).
 
     Args:
-        transforms: read the model's input and decide what the network's rows are: ``B``, the members' transformed
-            inputs summed, or ``(M B)``, member-major, for a network that concatenates them.
-        network: maps those to rows ``(M B, C)``.
-        layout: the one that the transforms and the network's layers hold.
+        transforms: read the model's input and determine the network's rows: ``B``, the sum of the members' transformed
+            inputs, or ``(M B)``, member-major, for a network that concatenates them.
+        network: maps these rows to rows ``(M B, C)``.
+        layout: the layout that the transforms and the network's layers hold.
     """
 
     layout: Layout
@@ -161,17 +163,23 @@ class Multiplexed(MemberLayer):
         return out
 
     def member(self, member: int) -> "Multiplexed":
-        """Itself: the network's layers are the member's."""
+        """Itself: its layers are replaced by those of the member."""
         return self
 
     def subset(self, indices: Sequence[int]) -> "Multiplexed":
-        """Itself: the network's layers are the members'."""
+        """Itself: its layers are replaced by those of the members."""
         return self
 
 
 def random_rotations(members: int, size: int, *, like: Tensor) -> Tensor:
-    """M random rotations of ``size`` dimensions ``(M, size, size)``, uniform over all, of `like`'s device and dtype."""
-    # A Gaussian matrix's Q is uniform once R's diagonal is made positive (Mezzadri 2007).
+    """Return M random rotations, ``(M, size, size)``, uniformly distributed.
+
+    Args:
+        members: M.
+        size: the number of dimensions.
+        like: a tensor with the device and dtype to use.
+    """
+    # The Q factor of a Gaussian matrix is uniform if R's diagonal is made positive (Mezzadri 2007).
     q, r = torch.linalg.qr(torch.randn(members, size, size, dtype=torch.float64))
     q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     q[:, :, 0] *= torch.linalg.det(q).sign().unsqueeze(-1)  # a rotation, not a reflection
@@ -180,5 +188,5 @@ def random_rotations(members: int, size: int, *, like: Tensor) -> Tensor:
 
 
 def pixels(example: Tensor, axes: int) -> int:
-    """How many numbers `SummedTransforms` rotates: the pixels of a channel, or the features."""
+    """Return how many numbers `SummedTransforms` rotates: the pixels of a channel, or the features."""
     return math.prod(example.shape[-axes:]) if axes else example.shape[-1]

@@ -1,4 +1,4 @@
-"""The ordinary layers that can be given a member axis."""
+"""The ordinary layers that can get a member axis, and the base class of their replacements."""
 
 from abc import ABC, abstractmethod
 from typing import Any, cast
@@ -11,16 +11,31 @@ Ordinary = nn.Linear | Convolution
 
 
 def apply(layer: Ordinary, x: Tensor, weight: Tensor, *, bias: bool = True) -> Tensor:
-    """What `layer` computes on `x`, with `weight` in place of its own, and without its bias if that is not wanted."""
+    """Apply `layer` with another weight.
+
+    Args:
+        layer: the layer.
+        x: its input.
+        weight: used in place of the layer's weight.
+        bias: whether the layer's bias is added.
+    """
     added = layer.bias if bias else None
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, added)
-    # The one entry point that honours padding_mode; torch's own quantised layers call it in the same way.
+    # The only function that applies padding_mode; torch's own quantised layers call it in the same way.
     return cast(Tensor, layer._conv_forward(x, weight, added))
 
 
 def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int) -> Tensor:
-    """What `layer` computes on `x`, with other weights and another number of groups than its own."""
+    """Apply a convolution with another weight, bias and number of groups.
+
+    Args:
+        layer: the convolution, which determines stride, padding and dilation.
+        x: its input.
+        weight: used in place of the layer's weight.
+        bias: used in place of the layer's bias.
+        groups: the number of groups.
+    """
     padding: Any = layer.padding
     stride: Any = layer.stride
     dilation: Any = layer.dilation
@@ -31,20 +46,25 @@ def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None,
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-def like(
+def layer_like(
     layer: Ordinary, *, inputs: int, outputs: int, groups: int | None = None, bias: bool | None = None
 ) -> Ordinary:
-    """A new layer of the same kind, settings, device and dtype, with other numbers of inputs and outputs (and groups).
+    """Return a new layer with the kind, settings, device and dtype of another, and other numbers of inputs and outputs.
 
-    With a bias if `layer` has one, unless `bias` says otherwise.
+    Its weights are torch's initial ones; the caller fills them.
 
-    Its weights hold what torch initialises them with; the caller fills them.
+    Args:
+        layer: the layer to follow.
+        inputs: the number of input features or channels.
+        outputs: the number of output features or channels.
+        groups: the number of groups of a convolution; the layer's if None.
+        bias: whether there is a bias; as in `layer` if None.
     """
     place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     bias = layer.bias is not None if bias is None else bias
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs, bias=bias, **place)
-    # Not type(layer): a subclass may take other arguments.
+    # Not type(layer), because a subclass may take other arguments.
     kind: type[Convolution] = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
     return kind(
         inputs,
@@ -65,10 +85,10 @@ def _of_one(name: str) -> Any:
 
 
 class ReplacedLayer(nn.Module, ABC):
-    """A layer in an ordinary layer's place, of which a model can read what it read of that layer.
+    """A layer that replaces an ordinary layer and has its attributes.
 
     Models read ``self.fc.in_features`` to reshape, ``self.conv.weight.dtype`` to cast, ``self.conv.stride`` to pad.
-    They get what one ordinary layer would say, with M inputs or outputs counted once.
+    They get the values of one ordinary layer, where M inputs or outputs count as one.
     """
 
     weight = _of_one("weight")
@@ -86,4 +106,4 @@ class ReplacedLayer(nn.Module, ABC):
 
     @abstractmethod
     def equivalent_attribute(self, name: str) -> Any:
-        """The attribute `name` of the ordinary layer in whose place this one is; `AttributeError` if it has none."""
+        """Return the attribute `name` of the replaced ordinary layer; `AttributeError` if it has none."""

@@ -1,10 +1,12 @@
-"""What a module declares about its parameters, and the optimiser's parameter groups that follow from it."""
+"""What modules declare about their parameters, and the optimiser's parameter groups that follow from it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from motet._internal.renamed_settings import adopt_old_properties, renamed_property
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -20,13 +22,19 @@ class ParameterRoles(nn.Module):
     declarations to an existing layer, derive from both: ``class MyConv(ParameterRoles, nn.Conv2d)``.
     """
 
+    learning_rate_scales = renamed_property("learning_rate_scales", "parameter_lr_scales")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt_old_properties(cls, ParameterRoles, learning_rate_scales="parameter_lr_scales")
+
     @property
     def undecayed_parameters(self) -> frozenset[str]:
         """Names of the module's own parameters that are never decayed. Default: none."""
         return frozenset()
 
     @property
-    def learning_rate_scales(self) -> Mapping[str, float]:
+    def parameter_lr_scales(self) -> Mapping[str, float]:
         """Learning rates of the module's own parameters, by name, as multiples of the optimiser's. Default: all 1."""
         return {}
 
@@ -50,35 +58,36 @@ class ParameterRoles(nn.Module):
 
     @property
     def summary_note(self) -> str:
-        """What `motet.Ensemble.summary` says about the module, in one line. Default: nothing."""
+        """The module's line in `motet.Ensemble.summary`. Default: nothing."""
         return ""
 
 
 def parameter_groups(
     module: nn.Module, *, weight_decay: float, decay_norm_and_bias: bool, learning_rate: float | None = None
 ) -> list[dict[str, Any]]:
-    """Parameter groups for a torch optimiser: one for every pair of decay and learning-rate scale that occurs.
+    """Return parameter groups for a torch optimiser: one for every pair of weight decay and learning-rate scale.
 
     Args:
-        module: whose trainable parameters; each is listed once. Its submodules declare what is special about their
-            own parameters as `ParameterRoles`.
+        module: the module; each trainable parameter is listed once. Its submodules declare exceptions as
+            `ParameterRoles`.
         weight_decay: the coefficient of the decayed groups.
         decay_norm_and_bias: whether norm scales and shifts and all biases are decayed as well.
-        learning_rate: the optimiser's; given, groups with a scale of their own carry their ``lr``. Such groups also
-            carry ``lr_scale``, which `motet.training.fit` multiplies every scheduled rate by.
+        learning_rate: the optimiser's learning rate. If given, groups with another scale than 1 get their ``lr``. They
+            always get ``lr_scale``, by which `motet.training.fit` multiplies every scheduled rate.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     seen: set[int] = set()
     nothing = ParameterRoles()
     for part in module.modules():
         roles = part if isinstance(part, ParameterRoles) else nothing
-        never, scales = roles.undecayed_parameters, roles.learning_rate_scales
+        never, scales = roles.undecayed_parameters, roles.parameter_lr_scales
         is_norm = isinstance(part, _NORMS) or roles.is_norm
         for name, parameter in part.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            # "bias" in the name: recurrent and attention layers have in_proj_bias, bias_ih_l0 and the like.
+            # "bias" anywhere in the name, because recurrent and attention layers have in_proj_bias, bias_ih_l0 and the
+            # like.
             norm_or_bias = is_norm or "bias" in name
             spare = name in never or (norm_or_bias and not decay_norm_and_bias)
             groups.setdefault((scales.get(name, 1.0), spare), []).append(parameter)

@@ -1,4 +1,4 @@
-"""Dropout whose masks are samples of a network."""
+"""Dropout with masks that define the members of an MC-dropout ensemble."""
 
 from collections.abc import Sequence
 from typing import Literal, final, get_args
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.parameter_roles import ParameterRoles
@@ -17,21 +18,22 @@ MASKS: tuple[Masks, ...] = get_args(Masks)
 
 
 @final
+@renamed_arguments(samples="members")
 class SampleDropout(MemberLayer):
-    """Drops entries in training and at test: rows ``(S B)`` in, each sample's with masks of its own.
+    """Drops entries in training and at test: rows ``(M B)`` in, with separate masks for each member.
 
-    In training every row has a new mask, as with `torch.nn.Dropout`. At test masks are either as new (``"fresh"``),
-    or ``"fixed"``: sample s has one mask for all rows, drawn once for the shape of a row from a generator that the
-    seed and the layer's number alone decide. What is kept is scaled by ``1 / (1 - rate)``.
+    In training every row has a new mask, as with `torch.nn.Dropout`. At test masks are either new in each pass
+    (``"fresh"``) or ``"fixed"``: each member has one mask for all rows, drawn once for the shape of a row from a
+    generator that depends only on the seed and the layer's index. Kept entries are multiplied by ``1 / (1 - rate)``.
 
     Args:
         rate: the probability of dropping an entry, in [0, 1).
-        samples: S.
-        masks: see above.
-        seed: of the fixed masks.
-        index: the layer's number, so that layers differ.
-        layout: says how many samples run.
-        chosen: which of the fixed masks, by their place in the generator's order, are the samples'; the first S if
+        members: M.
+        masks: ``"fixed"`` or ``"fresh"``, see above.
+        seed: the seed of the fixed masks.
+        index: the layer's index, so that layers have different masks.
+        layout: says how many members run.
+        chosen: indices of the fixed masks, in the order of the generator, that belong to the members; the first M if
             None.
     """
 
@@ -40,7 +42,7 @@ class SampleDropout(MemberLayer):
     def __init__(
         self,
         rate: float,
-        samples: int,
+        members: int,
         *,
         masks: Masks,
         seed: int,
@@ -49,45 +51,50 @@ class SampleDropout(MemberLayer):
         chosen: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.rate, self.samples, self.masks = rate, samples, masks
-        self.chosen = tuple(range(samples) if chosen is None else chosen)
+        self.rate, self.members, self.masks = rate, members, masks
+        self.chosen = tuple(range(members) if chosen is None else chosen)
         self.seed, self.index = seed, index
         self.layout = layout
         self._drawn: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
-        """``(S B, ...)``, dropped."""
+        """Return rows ``(M B, ...)`` with dropped entries."""
         if self.rate == 0:
             return x
         if self.training or self.masks == "fresh":
             return F.dropout(x, self.rate, training=True)
-        running = self.layout.members or self.samples
+        running = self.layout.members or self.members
         kept = self.fixed(x.shape[1:], x)[:running]
         dropped: Tensor = (x.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
         return dropped
 
-    # Kept for later passes, which may want gradients: inference mode's own tensors could not be used there.
+    # Masks are kept for later passes, which may need gradients, so they must not be tensors of inference mode.
     @torch.inference_mode(False)
     @torch.no_grad()
     def fixed(self, shape: torch.Size, like: Tensor) -> Tensor:
-        """Every sample's scaled mask for rows of `shape`, ``(S, *shape)``, with the device and type of `like`."""
+        """Return every member's scaled mask for rows of `shape`, ``(M, *shape)``, with the device and dtype of
+        `like`.
+        """
         drawn = self._drawn
         if drawn is None or drawn.shape[1:] != shape or drawn.device != like.device or drawn.dtype != like.dtype:
-            # Multiplied by a prime: seed 0 of layer 1 is not seed 1 of layer 0. Drawn on the CPU whatever the device,
-            # and sample by sample, so that the first samples are the same whatever their number.
+            # Multiplied by a prime, so that seed 0 of layer 1 differs from seed 1 of layer 0. Drawn on the CPU for
+            # every device, and one member after another, so that the first masks do not depend on the number of
+            # members.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.index)
-            draws = torch.stack([torch.rand(shape, generator=generator) for _ in range(max(self.chosen) + 1)])
+            draws = torch.stack(
+                [torch.rand(shape, generator=generator, device="cpu") for _ in range(max(self.chosen) + 1)]
+            )
             draws = draws[list(self.chosen)]
             drawn = ((draws >= self.rate) / (1 - self.rate)).to(like)
             self._drawn = drawn
         return drawn
 
     def member(self, member: int) -> nn.Module:
-        """The sample's own mask alone, for rows ``B``; with fresh masks, a sample like any other."""
+        """The member's mask, for rows ``B``; with fresh masks, a layer that draws new masks."""
         return _OneSample(self, member).train(self.training)
 
     def subset(self, indices: Sequence[int]) -> "SampleDropout":
-        """The chosen samples, with the masks that they had."""
+        """The chosen members, with their masks."""
         chosen = [self.chosen[index] for index in indices]
         own = SampleDropout(
             self.rate,
@@ -102,14 +109,14 @@ class SampleDropout(MemberLayer):
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
-        return f"rate={self.rate}, samples={self.samples}, masks={self.masks!r}"
+        return f"rate={self.rate}, members={self.members}, masks={self.masks!r}"
 
 
 @final
 class _OneSample(ParameterRoles):
     def __init__(self, dropout: SampleDropout, sample: int) -> None:
         super().__init__()
-        # A copy under a tuple: registered, it would be taken for a layer of all members again.
+        # A copy in a tuple: as a registered submodule it would count as a layer of all members again.
         self._of = (dropout,)
         self.sample = sample
         self._mask: Tensor | None = None
@@ -123,6 +130,6 @@ class _OneSample(ParameterRoles):
         mask = self._mask
         if mask is None or mask.shape != x.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
             mask = self._mask = dropout.fixed(x.shape[1:], x)[self.sample].clone()
-            dropout._drawn = None  # the other samples' masks are not needed here
+            dropout._drawn = None  # the other members' masks are not needed here
         dropped: Tensor = x * mask
         return dropped

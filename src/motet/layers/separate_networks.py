@@ -1,4 +1,4 @@
-"""Whole networks side by side."""
+"""Separate networks for the members."""
 
 from collections.abc import Iterable, Sequence
 from typing import final
@@ -33,11 +33,11 @@ class SeparateNetworks(MemberLayer):
         return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])
 
     def member(self, member: int) -> nn.Module:
-        """The member's own network."""
+        """The member's network."""
         return self.networks[member]
 
     def member_view(self, member: int) -> nn.Module:
-        """The member's own network."""
+        """The member's network."""
         return self.networks[member]
 
     @property
@@ -46,5 +46,5 @@ class SeparateNetworks(MemberLayer):
         return tuple(self.networks)
 
     def subset(self, indices: Sequence[int]) -> "SeparateNetworks":
-        """The chosen members' networks alone."""
+        """The chosen members' networks."""
         return SeparateNetworks((self.networks[index] for index in indices), layout=self.layout)

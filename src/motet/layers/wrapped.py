@@ -1,50 +1,54 @@
-"""A layer with something before or behind it."""
+"""A layer with another module before or after it."""
 
 from collections.abc import Sequence
 from typing import Any, final
 
 from torch import nn
 
+from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
 from motet.layers.ordinary import ReplacedLayer
 
 
 class _Wrapped(ReplacedLayer):
-    """Three modules one after the other; models read of it what they read of the one in the middle."""
+    """Three modules in sequence, with the attributes of the middle one."""
 
-    def __init__(self, inner: nn.Module, *, before: nn.Module | None = None, behind: nn.Module | None = None) -> None:
+    def __init__(self, inner: nn.Module, *, pre: nn.Module | None = None, post: nn.Module | None = None) -> None:
         super().__init__()
-        self.before = before
+        self.pre = pre
         self.inner = inner
-        self.behind = behind
+        self.post = post
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """What the three make of it, one after the other."""
-        out = self.inner(x if self.before is None else self.before(x), *args, **kwargs)
-        return out if self.behind is None else self.behind(out)
+        """Apply the three modules in sequence."""
+        out = self.inner(x if self.pre is None else self.pre(x), *args, **kwargs)
+        return out if self.post is None else self.post(out)
 
     def equivalent_attribute(self, name: str) -> Any:
-        """The inner module's own."""
+        """The attribute of the inner module."""
         return getattr(self.inner, name)
 
 
 @final
+@renamed_arguments(before="pre", behind="post")
 class WrappedLayer(MemberLayer, _Wrapped):
-    """A module with another before or behind it, in its place; models read of it what they read of the module itself.
+    """A module with another module before or after it, in its place.
+
+    Attributes that the model reads are those of the module itself.
 
     Args:
         inner: the module; it may take several arguments.
-        before: changes its first argument; nothing if None.
-        behind: changes what it puts out; nothing if None.
+        pre: is applied to the module's first argument; nothing if None.
+        post: is applied to the module's output; nothing if None.
     """
 
     def member(self, member: int) -> nn.Module:
-        """The module between what the others are for the member; itself where they are nothing."""
-        before, behind = _member_of(self.before, member), _member_of(self.behind, member)
-        return self.inner if before is behind is None else _Wrapped(self.inner, before=before, behind=behind)
+        """The module between the member's `pre` and `post`; the module itself if both are identities."""
+        pre, post = _member_of(self.pre, member), _member_of(self.post, member)
+        return self.inner if pre is post is None else _Wrapped(self.inner, pre=pre, post=post)
 
     def subset(self, indices: Sequence[int]) -> "WrappedLayer":
-        """Itself: the three modules are the members'."""
+        """Itself: its three modules are replaced by those of the members."""
         return self
 
 

@@ -1,9 +1,9 @@
-"""Likelihoods: from a member's natural parameter (the network's output) to losses and predictions.
+"""Likelihoods, which compute losses and predictions from natural parameters, the outputs of the network.
 
-Natural exponential family with natural parameter eta, mean ``ybar = f^-1(eta)`` and log-normaliser ``A(eta)``:
-``NLL = A(eta) - eta y - log h(y)`` (Joint training of Neural Network Ensembles, section 2). Members are combined
-as a mixture (mean of the members' distributions) or as a normalised geometric mean (the distribution at the mean
-natural parameter).
+A natural exponential family has natural parameter eta, mean ``ybar = f^-1(eta)`` and log-normaliser ``A(eta)``: ``NLL =
+A(eta) - eta y - log h(y)`` (Joint training of Neural Network Ensembles, section 2, https://arxiv.org/abs/1902.04422).
+Members are combined as a mixture (the mean of the members' distributions) or as a normalised geometric mean (the
+distribution at the mean natural parameter).
 """
 
 from motet.likelihoods.base import Combination, Likelihood, NaturalExponentialFamily, TargetKind

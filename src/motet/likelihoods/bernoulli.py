@@ -1,4 +1,4 @@
-"""Yes or no: independent binary labels."""
+"""The likelihood of independent binary labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -15,10 +15,10 @@ from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_w
 @final
 @dataclass(frozen=True, kw_only=True)
 class Bernoulli(NaturalExponentialFamily):
-    """K independent labels in {0, 1}: eta are logits, `y` of shape ``(..., K)``, or ``(...)`` if K is 1.
+    """K independent labels in {0, 1}. eta are logits, `y` has the shape ``(..., K)``, or ``(...)`` if K is 1.
 
-    ``NLL = softplus(eta) - eta y``, summed over the labels. Of labels between 0 and 1 (mixing examples makes them) it
-    is the cross-entropy; outside it is NaN, so that training on such labels stops with the reason.
+    ``NLL = softplus(eta) - eta y``, summed over the labels. For labels between 0 and 1 (from mixing examples) this is
+    the cross-entropy. For other labels the NLL is NaN, so that training stops with an error.
 
     >>> Bernoulli().mean(torch.tensor([0.0]))
     tensor([0.5000])
@@ -29,9 +29,15 @@ class Bernoulli(NaturalExponentialFamily):
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, "*axes"]:
-        """``softplus(eta) - eta y``."""
+        """``softplus(eta) - eta y``, summed over the labels.
+
+        Args:
+            eta: logits, ``(..., K)``.
+            y: labels, ``(..., K)``, or ``(...)`` if K is 1.
+            constants: has no effect, because all terms depend on the outputs.
+        """
         y = matched(y, eta.shape).to(eta.dtype)
-        # softplus of the logit towards the wrong label: the difference of two large numbers would lose the small rest.
+        # This form is exact for small values; the difference softplus(eta) - eta y of two large numbers is not.
         nll = y * _softplus(-eta) + (1 - y) * _softplus(eta)
         return torch.where((y >= 0) & (y <= 1), nll, torch.nan).sum(dim=-1)
 
@@ -46,11 +52,11 @@ class Bernoulli(NaturalExponentialFamily):
     def sample(
         self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
     ) -> Float[Tensor, "*axes out"]:
-        """0 and 1, in the outputs' type."""
+        """Draw labels 0 or 1, in the dtype of the outputs."""
         return torch.bernoulli(self.mean(eta), generator=generator)
 
     def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes out"]:
-        """0 below 0, ``1 - p`` from 0, 1 from 1 on."""
+        """0 for y < 0, ``1 - p`` for 0 <= y < 1, and 1 for y >= 1."""
         y = matched(y, eta.shape)
         return torch.where(y < 0, 0.0, torch.where(y < 1, (-eta).sigmoid(), 1.0))
 
@@ -61,28 +67,40 @@ class Bernoulli(NaturalExponentialFamily):
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
     ) -> Float[Tensor, "*axes out"]:
-        """Logit of the weighted mean probability, in logarithms: ``log sum_d w_d p_d - log sum_d w_d (1 - p_d)``."""
+        """Logit of the weighted mean probability, ``log sum_d w_d p_d - log sum_d w_d (1 - p_d)``.
+
+        It is computed with log-probabilities.
+        """
         if eta.shape[-2] == 1:
             return eta.squeeze(-2)
         weights = log_weights.unsqueeze(-1)
         return torch.logsumexp(weights - _softplus(-eta), dim=-2) - torch.logsumexp(weights - _softplus(eta), dim=-2)
 
     def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
-        """0 or 1."""
+        """Quantiles of the mixture, which are 0 or 1."""
         one: Tensor = 1 - self.mixture(eta_BMC) < at
         return one.to(eta_BMC)
 
     def mixture_crps(
         self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target"]:
-        """``(p - y)^2``."""
+        """``(p - y)^2``, with the mean probability p of the members."""
         return (self.mixture(eta_BMC) - y_BK).square()
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
-        """Labels must be 0 or 1, `outputs` a row; of booleans, integers or floating-point numbers."""
+        """Check that there are `outputs` labels per row, each 0 or 1: booleans, integers or floating-point numbers.
+
+        Args:
+            y: targets.
+            outputs: the number of network outputs.
+            values: whether to check values as well as dtype and shape.
+
+        Raises:
+            InputError: for targets that do not fit.
+        """
         if y.is_complex():
             raise InputError(
-                "binary labels must be real", got="targets of complex numbers", fix="Pass labels that are 0 or 1"
+                "binary labels must be 0 or 1", got="targets of complex numbers", fix="Convert them with y.real"
             )
         check_width(y, targets=outputs, outputs=outputs)
         if values and not bool(((y == 0) | (y == 1)).all()):
@@ -95,5 +113,5 @@ class Bernoulli(NaturalExponentialFamily):
 
 
 def _softplus(eta: Tensor) -> Tensor:
-    # torch's is linear from 20 on; in double precision that is 2e-9 off.
+    # By default torch's softplus is linear above 20, which in double precision is an error of 2e-9.
     return F.softplus(eta, threshold=50.0)

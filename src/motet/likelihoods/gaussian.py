@@ -1,4 +1,4 @@
-"""Regression with unit variance."""
+"""The likelihood of regression with unit variance."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 @final
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(NaturalExponentialFamily):
-    """Regression with unit variance: eta is the predicted mean, `y` of shape ``(..., C)`` or ``(...)`` if C=1.
+    """Regression with unit variance. eta is the predicted mean, `y` has the shape ``(..., C)``, or ``(...)`` if C is 1.
 
     ``NLL = (y - eta)^2 / 2 + log(2 pi) / 2``, summed over the C targets.
     """
@@ -26,23 +26,29 @@ class Gaussian(NaturalExponentialFamily):
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, "*axes"]:
-        """Half the squared error, plus half of log 2 pi, per target."""
-        # Anything but targets of one shape would broadcast, one example's target against another's output.
+        """``(y - eta)^2 / 2``, and with `constants` ``+ log(2 pi) / 2``, summed over the targets.
+
+        Args:
+            eta: predicted means, ``(..., C)``.
+            y: targets, ``(..., C)``, or ``(...)`` if C is 1.
+            constants: see `Likelihood.nll`.
+        """
+        # `matched` refuses targets of another shape. Broadcasting would compare outputs with targets of other examples.
         half = 0.5 * (eta - matched(y, eta.shape)).square()
         return (half + 0.5 * math.log(2 * math.pi) if constants else half).sum(dim=-1)
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
-        """The output itself."""
+        """The output itself, which is the predicted mean."""
         return eta
 
     def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
-        """1."""
+        """1 for each target."""
         return torch.ones_like(eta)
 
     def sample(
         self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
     ) -> Float[Tensor, "*axes out"]:
-        """The output and a standard normal deviate."""
+        """Draw from the normal distribution with mean `eta` and variance 1."""
         return eta + torch.empty_like(eta).normal_(generator=generator)
 
     def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes out"]:
@@ -67,11 +73,20 @@ class Gaussian(NaturalExponentialFamily):
     def mixture_crps(
         self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target"]:
-        """In closed form, see `gaussian_crps`."""
+        """CRPS in closed form, see `gaussian_crps`."""
         return gaussian_crps(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), y_BK)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
-        """Targets must be finite floating-point numbers, `outputs` a row."""
+        """Check that there are `outputs` finite floating-point targets per row.
+
+        Args:
+            y: targets.
+            outputs: the number of network outputs.
+            values: whether to check values as well as dtype and shape.
+
+        Raises:
+            InputError: for targets that do not fit.
+        """
         if not y.is_floating_point():
             raise InputError(
                 "regression targets must be floating-point numbers",

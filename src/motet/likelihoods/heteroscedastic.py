@@ -1,4 +1,4 @@
-"""Regression with a variance of its own for every row."""
+"""The likelihood of regression with a predicted variance for each row and target."""
 
 import math
 from dataclasses import dataclass
@@ -14,20 +14,21 @@ from motet.likelihoods.base import Likelihood, TargetKind, check_finite, check_w
 from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 
 VARIANCE_FLOOR = 1e-6
-"""Added to every variance. Deep ensembles (Lakshminarayanan et al. 2017, section 2.2.1) have the same."""
+"""Added to every variance, as in deep ensembles (Lakshminarayanan et al. 2017, section 2.2.1)."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class HeteroscedasticGaussian(Likelihood):
-    """Regression with mean and variance: 2 K outputs for K targets, first the K means, then the K raw scales s.
+    """Regression with predicted mean and variance. K targets need 2 K outputs: first the K means, then K raw scales s.
 
-    The variance is ``softplus(s) + 1e-6`` (Lakshminarayanan et al. 2017, section 2.2.1): in the size of the residuals
-    it grows linearly in s, so that one outlier cannot throw it as far as an exponential would, and it cannot reach 0.
-    ``NLL = ((y - mean)^2 / variance + log variance + log 2 pi) / 2``, summed over the targets.
+    The variance is ``softplus(s) + 1e-6`` (Lakshminarayanan et al. 2017, section 2.2.1). For large s it grows linearly,
+    so that one outlier changes it less than with an exponential. It cannot reach 0. ``NLL = ((y - mean)^2 / variance +
+    log variance + log 2 pi) / 2``, summed over the targets.
 
-    Not a natural exponential family of its outputs: the statistics of a normal distribution with both parameters free
-    are y and y^2. The members' normalised geometric mean is normal all the same (`geometric`).
+    This is not a natural exponential family of its outputs, because a normal distribution with two free parameters has
+    the sufficient statistics y and y^2. The members' normalised geometric mean is still a normal distribution, see
+    `geometric`.
 
     >>> normal = HeteroscedasticGaussian()
     >>> normal.outputs(3), normal.variance(torch.tensor([0.0, 0.0]))
@@ -37,29 +38,35 @@ class HeteroscedasticGaussian(Likelihood):
     target_kind: ClassVar[TargetKind | None] = "real"
 
     def outputs(self, targets: int) -> int:
-        """A mean and a raw scale for each target."""
+        """Return ``2 * targets``: a mean and a raw scale for each target."""
         return 2 * targets
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, "*axes"]:
-        """Half of the squared error over the variance, the log variance, and log 2 pi."""
+        """Sum over targets of ``((y - mean)^2 / variance + log variance + log 2 pi) / 2``; the last term is a constant.
+
+        Args:
+            eta: outputs, ``(..., 2 K)``.
+            y: targets, ``(..., K)``, or ``(...)`` if K is 1.
+            constants: see `Likelihood.nll`.
+        """
         mean, variance = _halves(eta)
         twice = (matched(y, mean.shape) - mean).square() / variance + variance.log()
         return 0.5 * (twice + math.log(2 * math.pi) if constants else twice).sum(dim=-1)
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes target"]:
-        """The first half of the outputs."""
+        """The predicted means: the first half of the outputs."""
         return _halves(eta)[0]
 
     def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes target"]:
-        """Softplus of the second half of the outputs, plus 1e-6."""
+        """The predicted variances: softplus of the second half of the outputs, plus 1e-6."""
         return _halves(eta)[1]
 
     def sample(
         self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
     ) -> Float[Tensor, "*axes target"]:
-        """The mean and a normal deviate of that variance."""
+        """Draw from the normal distribution with the predicted mean and variance."""
         mean, variance = _halves(eta)
         return mean + variance.sqrt() * torch.empty_like(mean).normal_(generator=generator)
 
@@ -70,7 +77,10 @@ class HeteroscedasticGaussian(Likelihood):
         return probability
 
     def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
-        """Normal, with the mean of the members' precisions, and their means weighted by precision."""
+        """Outputs of the normal distribution that is the members' normalised geometric mean.
+
+        The precision is the mean of the members' precisions. The mean is the precision-weighted mean of their means.
+        """
         mean, variance = _halves(eta_BMC)
         precision = variance.reciprocal()
         total = precision.mean(dim=1)
@@ -79,7 +89,7 @@ class HeteroscedasticGaussian(Likelihood):
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
     ) -> Float[Tensor, "*axes out"]:
-        """The normal distribution with the mean and the variance of the depths' mixture."""
+        """Outputs of the normal distribution with the mean and the variance of the depths' mixture."""
         if eta.shape[-2] == 1:
             return eta.squeeze(-2)
         means, variances = _halves(eta)
@@ -95,15 +105,24 @@ class HeteroscedasticGaussian(Likelihood):
     def mixture_crps(
         self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target"]:
-        """In closed form, see `gaussian_crps`."""
+        """CRPS in closed form, see `gaussian_crps`."""
         return gaussian_crps(self.mean(eta_BMC), self.variance(eta_BMC).sqrt(), y_BK)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
-        """Targets must be finite floating-point numbers, half as many as there are outputs."""
+        """Check that there are ``outputs / 2`` finite floating-point targets per row.
+
+        Args:
+            y: targets.
+            outputs: the number of network outputs.
+            values: whether to check values as well as dtype and shape.
+
+        Raises:
+            InputError: for targets that do not fit.
+        """
         if outputs % 2:
             raise InputError(
                 "a mean and a variance for each target need an even number of outputs",
-                got=f"a model with {outputs}",
+                got=f"a model with {outputs} outputs",
                 fix="Give the model two outputs per target: first the means, then the raw scales",
             )
         if not y.is_floating_point():
@@ -118,7 +137,7 @@ class HeteroscedasticGaussian(Likelihood):
 
 
 def _halves(eta: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance."""
+    """Return the means and the variances of the outputs."""
     if eta.shape[-1] % 2:
         raise InputError(
             "a mean and a variance for each target need an even number of outputs",
@@ -126,11 +145,11 @@ def _halves(eta: Tensor) -> tuple[Tensor, Tensor]:
             fix="Give the model two outputs per target: first the means, then the raw scales",
         )
     mean, raw = eta.chunk(2, dim=-1)
-    # torch's softplus is linear from 20 on; in double precision that is 2e-9 off.
+    # By default torch's softplus is linear above 20, which in double precision is an error of 2e-9.
     return mean, F.softplus(raw, threshold=50.0) + VARIANCE_FLOOR
 
 
 def _outputs(mean: Tensor, variance: Tensor) -> Tensor:
-    """The outputs that have this mean and variance."""
+    """Return the outputs that represent the given mean and variance."""
     above = (variance - VARIANCE_FLOOR).clamp_min(torch.finfo(variance.dtype).tiny)
     return torch.cat([mean, above + torch.log(-torch.expm1(-above))], dim=-1)

@@ -1,4 +1,4 @@
-"""Counts."""
+"""The likelihood of counts with a Poisson distribution."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -16,10 +16,10 @@ from motet.likelihoods.normal_mixtures import gaussian_crps
 @final
 @dataclass(frozen=True, kw_only=True)
 class Poisson(NaturalExponentialFamily):
-    """Counts: eta is the log of the rate, `y` of shape ``(..., K)``, or ``(...)`` if K is 1.
+    """Counts. eta is the logarithm of the rate, `y` has the shape ``(..., K)``, or ``(...)`` if K is 1.
 
-    ``NLL = exp(eta) - eta y + log y!``, summed over the counts. It is NaN for negative and fractional counts, so that
-    training on such targets stops with the reason. Rates beyond what the type can hold are infinite, and so is the NLL.
+    ``NLL = exp(eta) - eta y + log y!``, summed over the counts. The NLL is NaN for negative and fractional counts, so
+    that training stops with an error. If a rate overflows the dtype, the rate and the NLL are infinite.
 
     >>> Poisson().mean(torch.tensor([0.0]))
     tensor([1.])
@@ -30,9 +30,15 @@ class Poisson(NaturalExponentialFamily):
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, "*axes"]:
-        """``exp(eta) - eta y``, and with `constants` ``log y!``, exactly (no Stirling formula)."""
+        """``exp(eta) - eta y``, and with `constants` ``+ log y!``, exactly (without Stirling's formula).
+
+        Args:
+            eta: logarithms of the rates, ``(..., K)``.
+            y: counts, ``(..., K)``, or ``(...)`` if K is 1.
+            constants: see `Likelihood.nll`.
+        """
         y = matched(y, eta.shape).to(eta.dtype)
-        # 0 counts have no such term, however small the rate is: 0 times -inf would be NaN.
+        # eta y is 0 for a count of 0 and any rate. Computed directly, 0 times -inf would be NaN.
         nll = eta.exp() - torch.where(y == 0, 0.0, eta * y)
         if constants:
             nll = nll + torch.lgamma(y + 1)
@@ -43,13 +49,13 @@ class Poisson(NaturalExponentialFamily):
         return eta.exp()
 
     def variance(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
-        """The rate."""
+        """The rate, ``exp(eta)``."""
         return eta.exp()
 
     def sample(
         self, eta: Float[Tensor, "*axes out"], *, generator: Generator | None = None
     ) -> Float[Tensor, "*axes out"]:
-        """Counts, in the outputs' type."""
+        """Draw counts, in the dtype of the outputs."""
         return torch.poisson(self.mean(eta), generator=generator)
 
     def cdf(self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."]) -> Float[Tensor, "*axes out"]:
@@ -65,28 +71,37 @@ class Poisson(NaturalExponentialFamily):
     def average(
         self, eta: Float[Tensor, "*axes depth out"], log_weights: Float[Tensor, "*weighted depth"]
     ) -> Float[Tensor, "*axes out"]:
-        """Log of the weighted mean rate."""
+        """Logarithm of the weighted mean rate."""
         return torch.logsumexp(eta + log_weights.unsqueeze(-1), dim=-2)
 
     def mixture_quantile(self, eta_BMC: Float[Tensor, "batch member out"], at: float) -> Float[Tensor, "batch target"]:
-        """The smallest counts that the mixture exceeds with probability ``1 - at`` or less."""
+        """Quantiles: the smallest counts whose cumulative probability under the mixture is at least `at`."""
         return count_quantiles(self.mean(eta_BMC), at)
 
     def mixture_crps(
         self, eta_BMC: Float[Tensor, "batch member out"], y_BK: Float[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target"]:
-        """The sum over whole numbers; of large rates as of the normal distribution of that mean and variance."""
+        """CRPS by summation over integers; for rates above a million, of normal distributions with the same moments."""
         rate = self.mean(eta_BMC)
         normal = gaussian_crps(rate, rate.sqrt().clamp_min(1e-3), y_BK)
         return count_crps(rate, y_BK, beyond=normal)
 
     def check_targets(self, y: Tensor, *, outputs: int, values: bool = True) -> None:
-        """Counts must be whole numbers from 0 on, `outputs` a row; of integers or floating-point numbers."""
+        """Check that there are `outputs` counts per row: integers of at least 0, of an integer or floating-point dtype.
+
+        Args:
+            y: targets.
+            outputs: the number of network outputs.
+            values: whether to check values as well as dtype and shape.
+
+        Raises:
+            InputError: for targets that do not fit.
+        """
         if y.is_complex() or y.dtype == torch.bool:
             raise InputError(
                 "counts must be integers or floating-point numbers",
                 got=f"targets of {str(y.dtype).removeprefix('torch.')}",
-                fix="Convert them with y.float(), or use the Bernoulli likelihood for yes or no",
+                fix="Convert them with y.float(), or use the Bernoulli likelihood for two classes",
             )
         check_width(y, targets=outputs, outputs=outputs)
         if not values:
@@ -96,11 +111,11 @@ class Poisson(NaturalExponentialFamily):
             raise InputError(
                 "counts must not be negative",
                 got=f"{float(y.min()):g}",
-                fix="Remove those rows, or use a Gaussian likelihood for numbers of both signs",
+                fix="Remove these rows, or use a Gaussian likelihood for numbers of both signs",
             )
         if bool((y != y.floor()).any()) if y.is_floating_point() else False:
             raise InputError(
-                "counts must be whole numbers",
+                "counts must be integers",
                 got=f"{float(y[y != y.floor()][0]):g}",
                 fix="Use a Gaussian likelihood for numbers with fractions",
             )

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from motet.layers import Bank, TemplateBank
-from motet.surgery import fresh_like
+from motet.surgery import permuted_init_like
 
-# How far members start from a model that is kept, in all their layers together; of the weights' own spread.
+# How far members start from a kept model, over all layers together, as a fraction of the weights' standard deviation.
 _NUDGE = 0.1
 _STEPS = 100
 _DRAWS = 32
@@ -19,31 +19,36 @@ _TOLERANCE = 1e-12
 
 @torch.no_grad()
 def draw_entries(weights: Sequence[Tensor], number: int) -> Tensor:
-    """Entries of a bank, ``(n,)``: the layers' own weights in random order, as `fresh_like` draws them.
+    """Return the entries of a bank, ``(n,)``: the layers' weights in random order, drawn by `permuted_init_like`.
 
-    Layers may have been drawn with different deviations. Each is brought to the largest of them, and its coefficients
-    take it back (`draw_coefficients`).
+    Layers may have been initialised with different standard deviations. Each is scaled to the largest of them, and its
+    coefficients scale it back (`draw_coefficients`).
     """
     if weights[0].is_meta:
         return weights[0].new_empty(number)
     scales = _scales(weights)
     live = [(weight, scale) for weight, scale in zip(weights, scales, strict=True) if scale > 0]
-    if not live:  # all zeros, as some models start their last layers
+    if not live:  # all zeros, as in some models' last layers
         return weights[0].new_zeros(number)
     pool = torch.cat([(weight / scale).flatten() for weight, scale in live])
-    return torch.cat([fresh_like(pool) for _ in range(math.ceil(number / len(pool)))])[:number].to(weights[0])
+    return torch.cat([permuted_init_like(pool) for _ in range(math.ceil(number / len(pool)))])[:number].to(weights[0])
 
 
 @torch.no_grad()
 def draw_coefficients(weights: Sequence[Tensor], counts: Sequence[int], members: int) -> Tensor:
-    """Every member's own initial coefficients, ``(M, R)``.
+    """Return every member's initial coefficients, ``(M, R)``.
 
     Layers with equally many templates get the rows of an orthogonal matrix (Savarese and Maire 2019), each scaled to
-    length 1: the composed weights then have the variance of the templates, whatever the number of layers. Each layer
-    is scaled further by its own initial deviation over that of the bank.
+    length 1. The composed weights then have the variance of the templates, for any number of layers. Each layer is also
+    scaled by its own initial deviation over that of the bank.
 
-    With one template the row is 1 or -1, and members might start equal, see the same batches, and stay equal for
-    ever. So a tenth of noise is added there.
+    With one template the row would be 1 or -1. Members might then start equal, and stay equal because they see the same
+    batches. So noise of relative size 0.1 is added to these rows.
+
+    Args:
+        weights: the layers' weights.
+        counts: the number of templates of each layer; R is their sum.
+        members: M.
     """
     rows_MLT: list[list[Tensor]] = []
     for _ in range(members):
@@ -65,17 +70,23 @@ def draw_coefficients(weights: Sequence[Tensor], counts: Sequence[int], members:
 
 
 @torch.no_grad()
-def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
-    """Make a bank's mixtures the model's own weights, as nearly as its size allows, and part the members a little.
+def initialise_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
+    """Set a bank's mixtures to the model's weights, as nearly as its size allows, with small differences between
+    members.
 
-    Members that read the same templates all take the same coefficients; the entries are then the least-squares
-    solution nearest to the fresh draws, exact where there are as many templates as layers. The coefficients are
-    nudged by draws that add up to zero over the members, so that the mean of their weights stays the model's (where
-    members read the same): by a tenth of their spread in all, that is by ``0.1 / sqrt(layers)`` in each of the model's
-    layers.
+    Members that read the same templates all get the same coefficients. The entries are then the least-squares solution
+    nearest to the fresh draws; it is exact if there are as many templates as layers. The coefficients are moved by
+    draws that add up to zero over the members, so that the mean of the members' weights stays the model's (where
+    members read the same templates). The total movement is a tenth of the coefficients' spread, that is ``0.1 /
+    sqrt(layers)`` in each layer.
+
+    Args:
+        bank: the bank; its entries and coefficients are changed.
+        weights: the weights of the layers that read the bank.
+        layers: the number of mixtures in the whole model.
 
     Returns:
-        How much of the weights is kept: 1 less the squared distance from them over their squared length.
+        The fraction of the weights that is kept: 1 minus the squared distance from them over their squared length.
     """
     if bank.entries.is_meta:
         return 1.0
@@ -98,10 +109,10 @@ def start_near(bank: Bank, weights: Sequence[Tensor], *, layers: int) -> float:
 
 
 def _promising(bank: Bank, weights: Sequence[Tensor]) -> list[Tensor]:
-    """Draws of one member's coefficients, ``(1, R)``, of which one is to be chosen by what entries it needs.
+    """Return candidates for one member's coefficients, ``(1, R)``; the one that needs the smallest entries is chosen.
 
-    Of whole templates that can be told beforehand: they need be least large where the coefficients' matrix has no small
-    singular value. Of a blob it takes a solution each, so the larger it is, the fewer there are.
+    With whole templates this can be predicted: entries are small if the coefficients' matrix has no small singular
+    value. A blob needs one solution per candidate, so a larger blob gets fewer candidates.
     """
     if not isinstance(bank, TemplateBank):
         number = min(_SOLUTIONS, max(1, _SOLVED_ENTRIES // len(bank.entries)))
@@ -112,9 +123,9 @@ def _promising(bank: Bank, weights: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _best(solved: Sequence[tuple[Tensor, Tensor]], length: float) -> int:
-    """Of solutions that leave about as little, the one with the smallest entries.
+    """Return the index of the solution with the smallest entries, among those with about the smallest residual.
 
-    Large entries cancel in the weights, but not in the coefficients' gradients: the first steps would blow up.
+    Large entries cancel in the weights but not in the coefficients' gradients, so that the first steps would diverge.
     """
     left = [float(residual.square().sum()) for _, residual in solved]
     close = [index for index, each in enumerate(left) if each <= min(left) + 0.01 * length]
@@ -122,11 +133,11 @@ def _best(solved: Sequence[tuple[Tensor, Tensor]], length: float) -> int:
 
 
 def _least_squares(bank: Bank, coefficients_MR: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Entries, and what their mixtures leave of what is wanted.
+    """Return entries, and the residual of their mixtures.
 
-    Conjugate gradients on the normal equations of entries -> weights, from the bank's entries, in double precision.
-    For whole templates the operator has as many different singular values as there are templates, so as many steps
-    suffice.
+    Conjugate gradients on the normal equations of entries -> weights, started from the bank's entries, in double
+    precision. For whole templates the operator has as many different singular values as there are templates, so that as
+    many steps suffice.
     """
     solution = bank.entries.detach().double()
     leaf = solution.clone().requires_grad_()
@@ -157,10 +168,10 @@ def _least_squares(bank: Bank, coefficients_MR: Tensor, wanted: Tensor) -> tuple
 
 
 def _scales(weights: Sequence[Tensor]) -> list[Tensor]:
-    """Each layer's root mean square over the largest of them; 1 for all where every weight is zero.
+    """Return each layer's root mean square over the largest one; 1 for all layers if every weight is zero.
 
-    A step of the entries moves a layer's weights by its squared scale times what the layer's own step would be. With
-    no scale above 1 no layer moves faster than it would alone, at the same learning rate.
+    A step of the entries moves a layer's weights by its squared scale times the layer's own step. With no scale above 1
+    no layer moves faster than it would in the single network at the same learning rate.
     """
     wide = torch.promote_types(weights[0].dtype, torch.float32)
     squares = torch.stack([weight.detach().square().sum(dtype=wide) for weight in weights])

@@ -1,4 +1,4 @@
-"""Which layers of a model read which bank, and how the budget is split between the banks."""
+"""Decides which layers of a model read which bank, and splits the budget between the banks."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -7,6 +7,7 @@ from typing import Literal, final
 
 from torch import nn
 
+from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.layers import Ordinary
 from motet.surgery import Probe, ordinary_layers
@@ -32,11 +33,11 @@ class Group:
 @final
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of the model's layers.
+    """How the model's layers are converted.
 
     Attributes:
-        groups: layers that become mixtures, with their banks' sizes.
-        shared: modules that all members share as they are.
+        groups: layers that become mixtures, with the sizes of their banks.
+        shared: modules that all members share unchanged.
         is_blob: whether the layers of a group may have different shapes.
     """
 
@@ -46,14 +47,14 @@ class Plan:
 
     @property
     def params(self) -> int:
-        """The number of parameters that the members share: the banks' and those of the shared modules."""
+        """The number of parameters that the members share: those of the banks and of the shared modules."""
         return sum(group.entries for group in self.groups) + count(self.shared)
 
 
 def plan_templates(
     model: nn.Module, probed: Probe, *, params: int | None, sharing: Sharing, bank_single_layers: bool
 ) -> Plan:
-    """Decide between groups and one blob, and split the budget.
+    """Choose between groups and one blob, and split the budget.
 
     Args:
         model: the single network.
@@ -63,8 +64,8 @@ def plan_templates(
         bank_single_layers: whether a layer that is the only one of its shape gets a bank too.
 
     Raises:
-        InputError: if no layer can be a mixture, if `sharing` is "groups" and no two layers have the same shape, and
-            if the budget is too small, with the smallest possible one.
+        InputError: if no layer can be a mixture, if `sharing` is "groups" and no two layers have the same shape, and if
+            the budget is too small, with the smallest possible one.
     """
     layers, fixed = _survey(model, probed)
     if not layers:
@@ -74,24 +75,24 @@ def plan_templates(
     if sharing == "groups" and not groups.layers:
         raise InputError(
             "sharing='groups' needs two or more trained layers of the same shape",
-            got="a model without",
+            got="a model without such layers",
             fix="Pass sharing='blob' to let layers of all shapes share, or bank_single_layers=True",
         )
     if sharing == "groups" or (sharing == "auto" and _suits(groups, layers, params)):
-        return groups.plan(params, is_blob=False, way_out="or sharing='blob', which does with less")
+        return groups.plan(params, is_blob=False, way_out="or sharing='blob', which needs fewer parameters")
     blob = _blob(layers, fixed)
-    return blob.plan(params, is_blob=True, way_out="or leave it out for as many as the single network has")
+    return blob.plan(params, is_blob=True, way_out="or leave it out to use as many parameters as the single network")
 
 
 @final
 @dataclass(frozen=True)
 class _Banks:
-    """Which layers read which bank, before the budget is split between the banks.
+    """The layers of each bank, before the budget is split between the banks.
 
     Attributes:
         layers: the layers of each bank.
-        needs: the number of entries that each bank must have at least.
-        shared: modules that all members share as they are.
+        needs: the smallest number of entries of each bank.
+        shared: modules that all members share unchanged.
     """
 
     layers: list[list[Ordinary]]
@@ -100,7 +101,7 @@ class _Banks:
 
     @property
     def smallest_budget(self) -> int:
-        """The smallest budget of which each bank's share, rounded down, is what it needs."""
+        """The smallest budget that gives each bank at least the entries that it needs, after rounding down."""
         sizes = [_size(layers) for layers in self.layers]
         least = (-(-need * sum(sizes) // size) for size, need in zip(sizes, self.needs, strict=True))
         return count(self.shared) + max(least, default=0)
@@ -110,10 +111,15 @@ class _Banks:
         return params is None or params >= self.smallest_budget
 
     def plan(self, params: int | None, *, is_blob: bool, way_out: str) -> Plan:
-        """The plan for a budget.
+        """Return the plan for a budget.
+
+        Args:
+            params: the number of parameters that the members share; None for as many as the single network has.
+            is_blob: whether the layers of a group may have different shapes.
+            way_out: an alternative to a larger budget, for the error message.
 
         Raises:
-            InputError: if the budget is too small; `way_out` is what else to do than to raise it.
+            InputError: if the budget is too small.
         """
         if not self.fits(params):
             raise InputError(
@@ -126,7 +132,7 @@ class _Banks:
 
 
 def _groups(layers: Sequence[Ordinary], fixed: Sequence[nn.Module], *, bank_single_layers: bool) -> _Banks:
-    """A bank for each weight shape, with one whole template at least. Other layers are shared as they are."""
+    """A bank for each weight shape, with at least one whole template. Other layers are shared unchanged."""
     groups = _by(layers, lambda layer: (layer.weight.shape, *_place(layer)))
     single = [] if bank_single_layers else [group[0] for group in groups if len(group) == 1]
     groups = [group for group in groups if bank_single_layers or len(group) > 1]
@@ -134,40 +140,40 @@ def _groups(layers: Sequence[Ordinary], fixed: Sequence[nn.Module], *, bank_sing
 
 
 def _blob(layers: Sequence[Ordinary], fixed: Sequence[nn.Module]) -> _Banks:
-    """One bank for all layers (of one dtype and device), with one entry at least."""
+    """One bank for all layers (of one dtype and device), with at least one entry."""
     blobs = _by(layers, _place)
     return _Banks(blobs, [1] * len(blobs), tuple(fixed))
 
 
 def _suits(groups: _Banks, layers: Sequence[Ordinary], params: int | None) -> bool:
-    """Whether "auto" means groups: they hold half of the layers' weights or more, and the budget is enough."""
+    """Whether "auto" means groups: they hold at least half of the layers' weights, and the budget is large enough."""
     weights = sum(map(_size, groups.layers))
     return bool(groups.layers) and 2 * weights >= _size(layers) and groups.fits(params)
 
 
 def _check_frozen(model: nn.Module) -> None:
-    """Refuse a model without layers for mixtures, unless nothing of it is trained."""
+    """Raise `InputError` for a model without layers for mixtures, unless none of its parameters is trained."""
     if any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
             "MixtureEnsembles needs at least one ordinary Linear, Conv1d or Conv2d layer that is trained",
-            got=f"a {type(model).__name__} without one",
+            got=f"{with_article(type(model).__name__)} without one",
             fix="Use another method, or unfreeze a layer",
         )
 
 
 def count(modules: Iterable[nn.Module]) -> int:
-    """Number of parameters of several modules, each counted once."""
+    """Return the number of parameters of several modules, each counted once."""
     return sum({id(value): value.numel() for module in modules for value in module.parameters()}.values())
 
 
 def _survey(model: nn.Module, probed: Probe) -> tuple[list[Ordinary], list[nn.Module]]:
-    """Layers that can be mixtures, and the other layers with a weight matrix, which all members share."""
+    """Return the layers that can be mixtures, and the other layers with a weight matrix, which all members share."""
     layers, others = ordinary_layers(model)
     uses = Counter(id(value) for module in model.modules() for value in module.parameters(recurse=False))
     mixtures: list[Ordinary] = []
     fixed = [module for module in map(model.get_submodule, others) if _has_matrix(module)]
     for name, layer in layers.items():
-        # A layer that does not run may be read by functional code, or run in training only.
+        # A layer that does not run here may be read by functional code, or run only in training.
         if probed.calls[name] > 0 and uses[id(layer.weight)] == 1 and layer.weight.requires_grad:
             mixtures.append(layer)
         else:
@@ -176,7 +182,7 @@ def _survey(model: nn.Module, probed: Probe) -> tuple[list[Ordinary], list[nn.Mo
 
 
 def _has_matrix(module: nn.Module) -> bool:
-    """Whether a module combines features: a norm over several axes, or a scale with axes of length 1, does not."""
+    """Whether a module combines features. A norm over several axes, or a scale with axes of length 1, does not."""
     if not any(True for _ in module.children()) and not is_mixing(module):
         return False
     return any(sum(length > 1 for length in value.shape) > 1 for value in module.parameters())
@@ -198,11 +204,11 @@ def _size(layers: Iterable[Ordinary]) -> int:
 
 
 def _split(groups: Sequence[Sequence[Ordinary]], budget: int | None) -> tuple[Group, ...]:
-    """Every group's fraction of the budget is its fraction of the single network's weights (section 3.1).
+    """Split the budget so that each group's fraction is its fraction of the single network's weights (section 3.1).
 
-    Without a budget it is the number of those weights. Shares are rounded down, and the entries left over go to the
-    groups that lost most by it, so that the shares add up to the budget. (Rounding each to the nearest, as Plummer et
-    al. 2022 do, may add up to more.)
+    Without a budget the total is the number of those weights. The parts are rounded down, and the remaining entries go
+    to the groups that lost most by rounding, so that the parts add up to the budget. (Rounding to the nearest, as in
+    Plummer et al. 2022, can exceed it.)
     """
     sizes = [_size(group) for group in groups]
     if budget is None:

@@ -8,50 +8,55 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
 from motet.layers import FastWeights, Layout, MemberBatchNorm
-from motet.method import Given, Method, Model, another_row, check_members, instance_of
+from motet.method import ConversionContext, Method, Model, another_row, check_members, instance_of
 from motet.objectives import Independent, Objective
 from motet.surgery import Init, SharedNetwork, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
 
-# How far members start apart around a trained model's weights, as a part of how far they start apart otherwise.
+# How far members start from a trained model's weights, as a fraction of their usual distance.
 _NUDGE = 0.1
 
 
 @final
+@with_old_settings
 @dataclass(frozen=True, kw_only=True)
 class BatchEnsemble(Method):
-    """One slow weight a layer for all members; each member scales its inputs and outputs by fast weights (section 3).
+    """One shared weight per layer; each member scales its inputs and outputs with its own fast weights (section 3).
 
-    Every Linear, Conv1d and Conv2d layer that is an ordinary one becomes a `motet.layers.FastWeights`, with a bias for
-    each member; other layers (attention's inner projections, embeddings) stay shared. Fast weights cost hardly any
-    parameters; training and inference cost M passes of the single network, and with `Ensemble.fold` nothing beside.
+    Paper: https://arxiv.org/abs/2002.06715.
 
-    The slow weights are the model's own, trained or not. Members part by their fast weights, and by biases drawn like
-    the model's. Around a trained model (``init="keep"``) biases are the model's, and the fast weights keep a tenth of
-    their deviations from 1, whose mean over the members is 0.
+    Every ordinary Linear, Conv1d and Conv2d layer becomes a `motet.layers.FastWeights`, with a bias for each member.
+    Other layers (attention's inner projections, embeddings) stay shared. Fast weights add very few parameters. Training
+    and inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
 
-    The loss is the *mean* over members and rows, as in the paper's code [uncertainty-baselines, batchensemble.py]: slow
-    weights then get gradients of the single network's size at the single network's learning rate.
+    The shared (slow) weights are the model's, trained or not. Members differ in their fast weights, and in biases that
+    are drawn from the distribution of the model's biases. With a trained model (``init="keep"``) the biases are the
+    model's, and the fast weights keep a tenth of their deviations from 1, with mean 0 over the members.
+
+    **Differences from the reference:** the paper and its code [uncertainty-baselines, batchensemble.py] differ in two
+    places; the code is the default, and settings choose the paper's variant (`fast_init`, `training_batches`). The loss
+    is the *mean* over members and rows, as in the code: slow weights then get gradients of the single network's size at
+    the single network's learning rate.
 
     Attributes:
         members: M; 4 in the paper.
-        rank: r, the number of pairs of fast weights whose products add up to a member's scales. Initial fast weights
-            are shrunk as r grows, so that these scales keep their mean square.
-        fast_init: what fast weights are drawn from: ``"normal"``, N(1, fast_std^2), the code's default; or ``"signs"``,
-            +1 or -1, the paper's.
-        fast_std: the standard deviation of ``"normal"``; at 0 members part by their
-            biases alone.
+        rank: r, the number of pairs of fast weights whose products are added to give a member's scales. Initial fast
+            weights shrink as r grows, so that the mean square of these scales does not change.
+        fast_init: the distribution of initial fast weights: ``"normal"``, N(1, fast_std^2), the code's default; or
+            ``"signs"``, +1 or -1, as in the paper.
+        fast_std: the standard deviation of ``"normal"``. At 0 members differ only in their biases.
         fast_positive: the probability of +1 of ``"signs"``.
-        fast_lr: the learning rate of fast weights and of the members' biases as a multiple of the optimiser's: 0.5 on
-            CIFAR, 0.25 on ImageNet in the code. (It scales gradients there, which is the same for SGD; an optimiser
-            like Adam would not notice that.) Fast weights are never decayed.
-        norm: ``"shared"``: batch norms take their statistics over all members' rows, as by default in the code.
+        fast_weight_lr_scale: the learning rate of fast weights and of the members' biases as a multiple of the
+            optimiser's: 0.5 on CIFAR, 0.25 on ImageNet in the code. (The code scales gradients instead, which is the
+            same for SGD but has no effect with an optimiser like Adam.) Fast weights are never decayed.
+        norm: ``"shared"``: batch norms compute their statistics over all members' rows, as by default in the code.
             ``"per-member"``: each member has its own statistics, scales and shifts (the code's "ensemble batch norm").
-            Norms that look at each row alone, such as LayerNorm, are shared in either case.
+            Norms that look at each row separately, such as LayerNorm, are shared in either case.
         training_batches: ``"tiled"``: every member sees every example, as in the code. ``"split"``: each member sees
-            1/M of the batch, as the paper describes it: M times cheaper, and M times fewer examples for each. See
+            1/M of the batch, as in the paper's text: M times cheaper, with M times fewer examples for each member. See
             `motet.grouping.Split`.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
@@ -71,47 +76,47 @@ class BatchEnsemble(Method):
     fast_init: Literal["normal", "signs"] = "normal"
     fast_std: float = 0.5
     fast_positive: float = 0.5
-    fast_lr: float = 0.5
+    fast_weight_lr_scale: float = 0.5
     norm: Literal["shared", "per-member"] = "shared"
     training_batches: Literal["tiled", "split"] = "tiled"
 
     def __post_init__(self) -> None:
         check_members(self.members)
         if self.rank < 1:
-            raise InputError("rank must be at least 1", got=f"rank={self.rank}", fix="Pass rank=1, as the paper")
+            raise InputError("rank must be at least 1", got=f"rank={self.rank}", fix="Pass rank=1, as in the paper")
         _check_choice("fast_init", self.fast_init, ("normal", "signs"))
         _check_choice("norm", self.norm, ("shared", "per-member"))
         _check_choice("training_batches", self.training_batches, ("tiled", "split"))
         if not 0 <= self.fast_std < math.inf:
             raise InputError(
-                "fast_std must be a number of at least 0", got=f"fast_std={self.fast_std}", fix="Pass 0.5, as the code"
+                "fast_std must be a number of at least 0",
+                got=f"fast_std={self.fast_std}",
+                fix="Pass 0.5, as in the code",
             )
         if not 0 <= self.fast_positive <= 1:
             raise InputError(
                 "fast_positive must be a probability",
                 got=f"fast_positive={self.fast_positive}",
-                fix="Pass 0.5 for as many -1 as +1",
+                fix="Pass 0.5 for equally many -1 and +1",
             )
-        if not 0 < self.fast_lr < math.inf:
+        if not 0 < self.fast_weight_lr_scale < math.inf:
             raise InputError(
-                "fast_lr must be a positive number",
-                got=f"fast_lr={self.fast_lr}",
+                "fast_weight_lr_scale must be a positive number",
+                got=f"fast_weight_lr_scale={self.fast_weight_lr_scale}",
                 fix="Pass 1.0 for the optimiser's own learning rate",
             )
 
     @property
-    def size(self) -> int:
-        """M."""
-        return self.members
-
-    @property
     def exempt_from(self) -> Mapping[str, str]:
-        """A fold holds M networks."""
-        return {"a_fold_is_no_larger": "members whose weights are scaled from shared ones hold them all when folded"}
+        """A folded ensemble holds M networks."""
+        return {
+            "a_fold_is_no_larger": "members whose weights are scaled copies of shared weights are M full "
+            "networks when folded"
+        }
 
     @property
     def grouping(self) -> Grouping:
-        """Every member sees every example, or each its part of the batch."""
+        """Every member sees every example, or each member sees its part of the batch."""
         return Split() if self.training_batches == "split" else Shared()
 
     @property
@@ -119,24 +124,29 @@ class BatchEnsemble(Method):
         """The mean over all members' rows."""
         return Independent(reduction="mean")
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with fast weights in its layers."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with fast weights in its layers.
+
+        Raises:
+            InputError: if the model writes on its input, has no layer that can be converted, or, for
+                ``norm="per-member"``, has no batch norm.
+        """
         network = instance_of(model)
-        probed = probe(network, given.example)
+        probed = probe(network, context.example)
         if probed.changes_input and self.members > 1:
             raise InputError(
-                "members that share an input must not write on it",
+                "members that share an input must not change it in place",
                 got="a model that changes its input in place",
-                fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
+                fix="Use an operation that is not in place: x - mean instead of x.sub_(mean)",
             )
         layers, others = ordinary_layers(network)
         norms = _batch_norms(network) if self.norm == "per-member" else {}
-        example = torch.cat([given.example, another_row(given.example)])
+        example = torch.cat([context.example, another_row(context.example)])
         tiling = find_tiling(network, example, [*layers, *norms])
         converted = False
         for name, layer in layers.items():
-            if name in tiling.ran:  # what does not run would get no gradients
-                fast = self._fast_weights(layer, given.layout if name in tiling.layers else None, given.init)
+            if name in tiling.ran:  # a layer that does not run would get no gradients
+                fast = self._fast_weights(layer, context.layout if name in tiling.layers else None, context.init)
                 network, converted = replace_module(network, layer, fast), True
         if not converted:
             raise InputError(
@@ -147,9 +157,9 @@ class BatchEnsemble(Method):
             )
         for name, norm in norms.items():
             if name in tiling.ran:
-                layout = given.layout if name in tiling.layers else None
+                layout = context.layout if name in tiling.layers else None
                 network = replace_module(network, norm, MemberBatchNorm(norm, self.members, layout=layout))
-        return SharedNetwork(network, self.members, layout=given.layout, tiles=tiling.at_entrance)
+        return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance)
 
     def _fast_weights(self, layer: nn.Linear | nn.Conv1d | nn.Conv2d, layout: Layout | None, init: Init) -> FastWeights:
         inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
@@ -163,11 +173,11 @@ class BatchEnsemble(Method):
             self.initial(len(layer.weight), init),
             biases,
             layout=layout,
-            learning_rate=self.fast_lr,
+            lr_scale=self.fast_weight_lr_scale,
         )
 
     def initial(self, features: int, init: Init) -> Tensor:
-        """Initial fast weights for so many features, ``(M, r, features)``."""
+        """Return initial fast weights for this many features, ``(M, r, features)``."""
         shape = (self.members, self.rank, features)
         if self.fast_init == "signs":
             draws = 2.0 * (torch.rand(shape, dtype=torch.float64) < self.fast_positive).double() - 1.0
@@ -177,7 +187,7 @@ class BatchEnsemble(Method):
             mean, square = 1.0, 1 + self.fast_std**2
         if init == "keep":
             return (1.0 + _NUDGE * (draws - draws.mean(dim=0))) / math.sqrt(self.rank)
-        # The mean square of sum_r gamma_r alpha_r is r q^2 + r (r - 1) mean^4 for draws of mean square q.
+        # If draws have mean square q, the mean square of sum_r gamma_r alpha_r is r q^2 + r (r - 1) mean^4.
         of_sum = self.rank * square**2 + self.rank * (self.rank - 1) * mean**4
         shrink: float = (square**2 / of_sum) ** 0.25
         return draws * shrink
@@ -185,13 +195,13 @@ class BatchEnsemble(Method):
 
 def _batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    # Not subclasses: they may do more than normalise.
+    # Subclasses are left out, because they may do more than normalise.
     norms = {name: module for name, module in network.named_modules() if type(module) in kinds}
     if not norms:
         raise InputError(
-            "norm='per-member' needs batch norms of torch's own",
-            got="a model without any",
-            fix="Leave norm='shared': norms that look at each row alone do not mix the members",
+            "norm='per-member' needs torch's own batch norms",
+            got="a model without batch norms",
+            fix="Use norm='shared': norms that look at each row separately do not mix the members",
         )
     return norms
 

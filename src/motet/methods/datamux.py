@@ -10,45 +10,49 @@ from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
 from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.multiplexed import Kind, pixels, random_rotations
-from motet.method import Given, Method, Model, check_members, instance_of
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.member_layers import member_heads, with_member_inputs_and_heads
 from motet.surgery import Probe, output_layers, probe, replace_module
 
 Transform = Literal["learned", "gaussian", "orthogonal", "identity"]
-# A matrix of this many rows takes 64 MiB, for each member.
+# A matrix with this many rows takes 64 MiB for each member.
 _MOST_ROTATED = 4096
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class DataMUX(Method):
-    """Each member's input passes a transform of its own; one network reads them all; M heads.
+    """A transform for each member's input, one network that reads all of them, M heads.
 
-    The transforms stand before the whole model, and what they are depends on its input: a convolution of 3x3 (3 for
-    signals ``(B, C, L)`` that a Conv1d reads), padded to keep the size; or, on vectors and tokens, whose features
-    are the last axis, a linear map of each step's features.
+    Paper: https://arxiv.org/abs/2202.09318.
 
-    ``"learned"`` is MIMMO's baseline (supplement, section A): C to C channels and a ReLU, the members' results
-    concatenated on the channels into a widened input layer. It is not linear, so that a shared input costs M transforms
-    and the wide input layer; `Ensemble.fold` gains nothing. The others are fixed and *summed*, not averaged, into the
-    model as it is, as in the original (section 3.1 and its vision notebook): on a shared input they add up to one.
+    The transforms come before the whole model and depend on its input. For images they are convolutions of size 3x3 (3
+    for signals ``(B, C, L)`` read by a Conv1d), padded to keep the size. For vectors and tokens, whose features are the
+    last axis, they are a linear map of each step's features.
 
-    Further decisions: heads are separate linear layers as in MIMMO's baseline, not the original's demultiplexer (a
-    layer a member before a shared one), so that methods differ in their inputs alone. ``"graded"`` of the original
-    (constant kernels 1, 2, ...) is left out: it says only how loud a member is. Weights of a trained model are kept,
-    but its input is changed, so that it has to be trained again.
+    ``"learned"`` is MIMMO's baseline (supplement, section A): C to C channels and a ReLU; the members' results are
+    concatenated along the channels and read by a widened input layer. It is not linear, so a shared input costs M
+    transforms and the wide input layer, and `Ensemble.fold` gains nothing. The other transforms are fixed and *summed*,
+    not averaged, into the unchanged model, as in the original (section 3.1 and its vision notebook). On a shared input
+    they can be added to one transform.
+
+    **Differences from the reference:** heads are separate linear layers, as in MIMMO's baseline, and not the original's
+    demultiplexer (one layer per member before a shared layer), so that methods differ only in their inputs.
+    ``"graded"`` of the original (constant kernels 1, 2, ...) is left out, because it only scales the members. Weights
+    of a trained model are kept, but its input changes, so that it has to be trained again.
 
     Attributes:
-        members: M; 2, the smallest of MIMMO's tables.
+        members: M; 2, the smallest number in MIMMO's tables.
         transform: ``"learned"``; ``"gaussian"``: random kernels C to C with N(0, 1) entries, or N(0, 1) factors for the
-            features; ``"orthogonal"``: a random rotation of each channel's pixels, or of the features;
-            ``"identity"``: the plain sum of the inputs, a control in which nothing tells whose input is whose. (The
-            original's ``"identity"`` is an all-ones kernel, a blur, which is no better at that.)
-        norm: for ``"learned"``: a batch norm between convolution and ReLU. MIMMO's text has none, its first author's
-            code has one, and the operations in its tables are exactly those of convolution without bias, batch norm
-            and ReLU: on, then. Linear maps of features have none.
-        batch_repetition: each step's examples are repeated this often; 2, as for every method of MIMMO's tables.
-        input_repetition: rho, the fraction of rows in which all members see the same input; 0.25 there.
+            features; ``"orthogonal"``: a random rotation of each channel's pixels, or of the features; ``"identity"``:
+            the plain sum of the inputs, a control in which members' inputs cannot be told apart. (The original's
+            ``"identity"`` is an all-ones kernel, a blur, in which they cannot be told apart either.)
+        norm: for ``"learned"``: whether there is a batch norm between convolution and ReLU. MIMMO's text has none, its
+            first author's code has one, and the operation counts in its tables are exactly those of a convolution
+            without bias, a batch norm and a ReLU. So it is on by default. Linear maps of features have none.
+        batch_repetition: the number of times each step's examples are repeated; 2, as for every method of MIMMO's
+            tables.
+        input_repetition: rho, the fraction of rows in which all members see the same input; 0.25, as in these tables.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> DataMUX(members=2).wrap(net, example=torch.zeros(1, 4)).network.network[0].layer
@@ -73,47 +77,48 @@ class DataMUX(Method):
             raise InputError(
                 f"transform must be one of {', '.join(get_args(Transform))}",
                 got=repr(self.transform),
-                fix="Pass 'learned' for transforms that are trained, 'gaussian' for the original's",
+                fix="Pass 'learned' for trained transforms, or 'gaussian' for random ones",
             )
         _ = self.grouping  # checks the two repetitions
-
-    @property
-    def size(self) -> int:
-        """M."""
-        return self.members
 
     @property
     def grouping(self) -> Grouping:
         """Each member sees its own permutation of the repeated batch."""
         return Permuted(batch_repetition=self.batch_repetition, input_repetition=self.input_repetition)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model behind M transforms, with M heads in place of its output layer."""
-        example = given.example
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model after M transforms, with M heads in place of its output layer.
+
+        Raises:
+            InputError: if the input is not floating-point, has an unknown layout, or is too large for ``"orthogonal"``;
+                and if input or output layers are ambiguous or cannot be replaced.
+        """
+        example = context.example
         if not example.is_floating_point():
             raise InputError(
-                "DataMUX transforms its inputs' values, so that they must be floating-point numbers",
-                got=f"{str(example.dtype).removeprefix('torch.')} (indices of an embedding, say, have no values)",
-                fix="Wrap the part of the model behind the embedding, or take a method that leaves inputs alone",
+                "DataMUX transforms the values of its inputs, so they must be floating-point numbers",
+                got=f"{str(example.dtype).removeprefix('torch.')} (indices, of an embedding for example, cannot be "
+                "transformed)",
+                fix="Wrap the part of the model after the embedding, or use a method that leaves inputs unchanged",
             )
         network = instance_of(model)
         probed = probe(network, example)
         axes = _axes(network, probed, example)
         if self.transform == "learned":
-            network = with_member_inputs_and_heads(self, lambda: network, given, ConcatenatedInput)
+            network = with_member_inputs_and_heads(self, lambda: network, context, ConcatenatedInput)
             features = example.shape[1 if axes else -1]
             transforms: LearnedTransforms | SummedTransforms = LearnedTransforms(
-                features, self.members, axes=axes, norm=self.norm, layout=given.layout, like=example
+                features, self.members, axes=axes, norm=self.norm, layout=context.layout, like=example
             )
         else:
-            for layer in output_layers(network, probed, given.last):
-                network = replace_module(network, layer, member_heads(layer, self.members, given.init))
+            for layer in output_layers(network, probed, context.last):
+                network = replace_module(network, layer, member_heads(layer, self.members, context.init))
             kind, weights = self._fixed(example, axes)
-            transforms = SummedTransforms(kind, weights, axes=axes, layout=given.layout)
-        return Multiplexed(transforms, network, layout=given.layout)
+            transforms = SummedTransforms(kind, weights, axes=axes, layout=context.layout)
+        return Multiplexed(transforms, network, layout=context.layout)
 
     def _fixed(self, example: Tensor, axes: int) -> tuple[Kind, Tensor]:
-        """What `SummedTransforms` does, and the members' random weights for it."""
+        """Return the operation of `SummedTransforms`, and the members' random weights for it."""
         if self.transform == "identity":
             return "scale", torch.ones(self.members, 1, device=example.device, dtype=example.dtype)
         if self.transform == "gaussian":
@@ -122,18 +127,18 @@ class DataMUX(Method):
             return ("convolve" if axes else "scale"), torch.randn(self.members, *shape).to(example)
         if (size := pixels(example, axes)) > _MOST_ROTATED:
             raise InputError(
-                f"transform='orthogonal' rotates at most {_MOST_ROTATED} numbers",
-                got=f"{size} of inputs of shape {tuple(example.shape[1:])}, for {size:,} x {size:,} matrices",
+                f"transform='orthogonal' can rotate at most {_MOST_ROTATED} numbers per channel",
+                got=f"inputs of shape {tuple(example.shape[1:])}, which need {size:,} x {size:,} matrices",
                 fix="Pass transform='gaussian' or 'learned'",
             )
         return "rotate", random_rotations(self.members, size, like=example)
 
 
 def _axes(network: nn.Module, probed: Probe, example: Tensor) -> int:
-    """How many of the input's last axes are space: 0 for features, 1 for signals, 2 for images.
+    """Return how many of the input's last axes are spatial: 0 for features, 1 for signals, 2 for images.
 
-    The input's shape leaves open what ``(B, 5, 3)`` is: the layer that reads it tells signals from tokens. Images that
-    a model flattens are still images.
+    The shape alone does not say what ``(B, 5, 3)`` is: the layer that reads it distinguishes signals from tokens.
+    Images that a model flattens are still images.
     """
     readers = [network.get_submodule(name) for name in probed.input_layers]
     if example.ndim == 3:
@@ -145,6 +150,6 @@ def _axes(network: nn.Module, probed: Probe, example: Tensor) -> int:
         raise InputError(
             "DataMUX transforms vectors, tokens, signals or images",
             got=f"inputs of shape {tuple(example.shape[1:])} that no Linear layer reads along their last axis",
-            fix="Bring them into the shape (channels, height, width)",
+            fix="Reshape them to (channels, height, width)",
         )
     return 0

@@ -1,4 +1,4 @@
-"""Deep ensembles: M whole networks (Lakshminarayanan et al. 2017), the upper baseline of the papers."""
+"""Deep ensembles: M separate networks (Lakshminarayanan et al., NeurIPS 2017), the upper baseline."""
 
 import copy
 from collections.abc import Sequence
@@ -9,30 +9,39 @@ import torch
 from torch import nn
 
 from motet.errors import InputError, nearest
-from motet.layers import TOGETHER_AT_MOST, SeparateNetworks
-from motet.method import Given, Method, Model, check_members, instance_of
+from motet.layers import MAX_ENTRIES_AT_ONCE, SeparateNetworks
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.surgery import CannotStackError, Probe, fresh_copy, head_stack, member_stack, probe, stack
 
 Execution = Literal["auto", "stacked", "loop"]
-# Convolutional members are stacked where a batch of so many rows would run together. Where it would run in turn,
-# stacked weights cost a twentieth of a forward pass: WRN-16-1 on 32x32 images, measured before this rule.
+# Convolutional members are stacked if a batch of this many rows would run all members at once. Otherwise the members
+# run in turn, and stacked weights then cost a twentieth of a forward pass (WRN-16-1 on 32x32 images, measured before
+# this rule).
 _BATCH = 16
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class DeepEnsemble(Method):
-    """M networks that share nothing but the order of the data; M times the parameters and the compute.
+    """M separate networks that see the same batches; M times the parameters and the compute.
 
-    Under the default objective (sum over members) each member gets exactly the gradient that it would get alone.
-    Members trained in separate runs would also see the data in different orders; here they see the same batches.
+    Paper: https://arxiv.org/abs/1612.01474.
+
+    Under the default objective (the sum over members) each member gets exactly the gradient that it would get if it
+    were trained separately.
+
+    **Differences from the reference:** members of the papers' code are trained in separate runs, so each sees the data
+    in a different order. Here all members see the same batches, because they are trained in one run. The adversarial
+    training of the original paper is not included: the papers that use deep ensembles as a baseline leave it out as
+    well.
 
     Attributes:
         members: M; the papers use 4.
         execution: how the members run. ``"loop"``: one after another. ``"stacked"``: together, side by side in the
             channels of one network, which for small networks is several times faster. ``"auto"``: stacked where the
             networks can be and it was measured to be faster (`motet.layers.Stack`), otherwise in a loop. It computes
-            the same either way, and costs the same memory in training.
+            the same either way, and costs the same memory in training. On the meta device it is a
+            loop. The names in the ``state_dict`` differ between the two.
 
     >>> net = torch.nn.Linear(4, 3)
     >>> ensemble = DeepEnsemble(members=4).wrap(net, example=torch.zeros(1, 4))
@@ -42,7 +51,7 @@ class DeepEnsemble(Method):
 
     name: ClassVar[str] = "deep-ensemble"
     label: ClassVar[str] = "Deep ensemble"
-    summary: ClassVar[str] = "M whole networks, nothing shared, M times the cost"
+    summary: ClassVar[str] = "M separate networks, nothing shared, M times the cost"
     shares_nothing: ClassVar[bool] = True
 
     members: int = 4
@@ -57,42 +66,46 @@ class DeepEnsemble(Method):
                 fix=nearest(str(self.execution), get_args(Execution)),
             )
 
-    @property
-    def size(self) -> int:
-        """M."""
-        return self.members
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return M networks that run side by side.
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """M networks side by side."""
-        networks, probed = member_networks(model, given, self.members)
+        Raises:
+            InputError: if the model writes on its input, if a function returns modules that share parameters, and for
+                ``execution="stacked"`` if the model cannot be stacked.
+        """
+        networks, probed = member_networks(model, context, self.members)
         if self.execution == "loop" or (self.execution == "auto" and len(networks) == 1):
-            return SeparateNetworks(networks, layout=given.layout)
+            return SeparateNetworks(networks, layout=context.layout)
         together = self.execution == "stacked"
         try:
             return stack(
                 networks,
-                given.example,
+                context.example,
                 probed,
-                layout=given.layout,
-                at_most=None if together else TOGETHER_AT_MOST // _BATCH,
+                layout=context.layout,
+                at_most=None if together else MAX_ENTRIES_AT_ONCE // _BATCH,
                 always=together,
             )
         except CannotStackError as reason:
             if together:
                 raise InputError(
-                    "execution='stacked' needs a model that works with the members in its channels",
+                    "execution='stacked' needs a model whose layers can run with the members stacked in their channels",
                     got=f"a model that {reason}",
                     fix="Pass execution='auto', which runs such a model in a loop",
                 ) from reason
-            return SeparateNetworks(networks, layout=given.layout)
+            return SeparateNetworks(networks, layout=context.layout)
 
 
 def part_members(networks: Sequence[nn.Module], probed: Probe, *, members: int, only: range) -> None:
-    """Nudge the output layers of networks with the same weights, as `motet.surgery.member_stack` keeps them.
+    """Add small differences to the output layers of networks with equal weights, as `motet.surgery.member_stack` does.
 
-    The networks are those of the members `only`, of so many.
+    Members with equal weights that see the same batches would get equal gradients and stay equal.
 
-    Members with the same weights that see the same batches would get the same gradients, and stay one network.
+    Args:
+        networks: the networks of the members `only`, in that order; they are changed in place.
+        probed: what `motet.surgery.probe` found in the first network.
+        members: M, the number of members of the whole ensemble.
+        only: indices of the members that `networks` holds.
     """
     with torch.no_grad():
         for name in probed.output_layers:
@@ -103,32 +116,33 @@ def part_members(networks: Sequence[nn.Module], probed: Probe, *, members: int, 
                     list(network.get_submodule(name).parameters())[index].copy_(stack[member])
 
 
-def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.Module], Probe]:
-    """M networks with initial weights of their own, the first with the model's, and what the first showed.
+def member_networks(model: Model, context: ConversionContext, members: int) -> tuple[list[nn.Module], Probe]:
+    """Return M networks with separate initial weights, the first with the model's, and the first network's probe.
 
-    Where only some are to be held, all are drawn, one after another, so that each is what it is beside all others.
+    If only some members are held, all are drawn, one after another, so that a member's weights do not depend on which
+    other members are held.
 
     Args:
-        model: what `Method.convert` is given.
-        given: the same; `Given.only` tells which members are held.
+        model: what `Method.convert` is passed.
+        context: what `Method.convert` is passed; `ConversionContext.only` tells which members are held.
         members: M.
 
     Returns:
-        The networks of the members that are held, and what `motet.surgery.probe` found of the first.
+        The networks of the members that are held, and what `motet.surgery.probe` found in the first network.
 
     Raises:
-        InputError: for a model that writes on its input, and for a function that gives one module again and again.
+        InputError: if the model writes on its input, or if a function returns modules that share parameters.
     """
     network = instance_of(model)
-    probed = probe(network, given.example)
+    probed = probe(network, context.example)
     if probed.changes_input and members > 1:
         raise InputError(
-            "members that share an input must not write on it",
+            "members that share an input must not change it in place",
             got="a model that changes its input in place",
-            fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
+            fix="Use an operation that is not in place: x - mean instead of x.sub_(mean)",
         )
-    only = range(members) if given.only is None else given.only
-    if given.init == "keep":
+    only = range(members) if context.only is None else context.only
+    if context.init == "keep":
         networks = [network if member == 0 else copy.deepcopy(network) for member in only]
         part_members(networks, probed, members=members, only=only)
         return networks, probed
@@ -136,7 +150,7 @@ def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.M
     for member in range(1, members):
         made = fresh_copy(network) if isinstance(model, nn.Module) else instance_of(model)
         _check_new(made, known)
-        if member in only:  # of the others the ids come again
+        if member in only:  # Python may reuse the ids of members that are not kept.
             networks.append(made)
             known.update(map(id, made.parameters()))
     return networks, probed
@@ -145,7 +159,7 @@ def member_networks(model: Model, given: Given, members: int) -> tuple[list[nn.M
 def _check_new(network: nn.Module, known: set[int]) -> None:
     if any(id(parameter) in known for parameter in network.parameters()):
         raise InputError(
-            "a function given as the model must make a new module each time",
+            "a function given as the model must make a new module at each call",
             got="modules that share parameters",
-            fix="Build the model inside the function, or give the model itself",
+            fix="Build the model inside the function, or pass the model itself",
         )

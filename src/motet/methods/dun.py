@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, final
 from torch import nn
 
 from motet.errors import InputError
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, plan_exits
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO, DepthMarginalLikelihood
@@ -17,24 +17,28 @@ from motet.surgery import probe
 @final
 @dataclass(frozen=True, kw_only=True)
 class DUN(Method):
-    """One network that predicts at D depths and weighs them by a posterior over depth.
+    """One network that predicts at D depths and weights them with a posterior over depth.
 
-    Features at each exit pass an adapter (1x1 convolution with bias, batch norm, ReLU, global average pool) to the
-    model's own output layer, which all depths share, as MIMMO's appendix B has it. The prediction is
-    ``sum_d q_d p_d`` in one pass.
+    Paper: https://arxiv.org/abs/2006.08437.
+
+    The features at each exit go through an adapter (1x1 convolution with bias, batch norm, ReLU, global average pool)
+    to the model's own output layer, which all depths share, as in MIMMO's appendix B. The prediction is ``sum_d q_d
+    p_d``, computed in one pass.
+
+    **Differences from the reference:** the logits of the posterior are not decayed, because decay would pull the
+    posterior towards the prior a second time; the original code decays them with all other parameters. Under ``"mll"``
+    the posterior is a running estimate over the training set, because an estimate from one batch, as in the original
+    code, chooses a depth by chance.
 
     Attributes:
-        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none:
-            then this is the single network.
-        objective: ``"vi"``: a learned categorical posterior q and the evidence lower bound (`DepthELBO`).
-            ``"mll"``: the exact marginal likelihood, with a running estimate of the posterior
-            (`DepthMarginalLikelihood`).
-        alpha: the weight of the KL divergence under ``"vi"``: 1 is the bound itself.
-        warm_start_epochs: for this long all depths count equally; 5 in MIMMO's appendix B.
-        skip_below: in evaluation depths with a smaller weight are left out, the others' weights adding up to 1 again,
-            and what comes after the deepest of these is not run; 0 to keep all.
-
-    The posterior's logits are not decayed; the original code decays them with the rest.
+        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none,
+            which gives the single network.
+        objective: ``"vi"``: a learned categorical posterior q and the evidence lower bound (`DepthELBO`). ``"mll"``:
+            the exact marginal likelihood, with a running estimate of the posterior (`DepthMarginalLikelihood`).
+        alpha: the weight of the KL divergence under ``"vi"``; 1 gives the evidence lower bound itself.
+        warm_start_epochs: the number of epochs in which all depths have equal weight; 5 in MIMMO's appendix B.
+        skip_below: in evaluation, depths with a smaller weight are left out and the other weights are rescaled to add
+            up to 1; layers after the deepest remaining exit do not run. 0 keeps all depths.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
     >>> ensemble = DUN(exits=("1",)).wrap(net, example=torch.zeros(1, 4))
@@ -60,10 +64,10 @@ class DUN(Method):
                 got=repr(self.objective),
                 fix="Pass objective='vi' for the evidence lower bound",
             )
-        DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)  # checks both
+        DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)  # checks both settings
         if self.objective == "mll" and self.alpha != 1:
             raise InputError(
-                "alpha weighs the KL divergence, which only objective='vi' has",
+                "alpha weights the KL divergence, which only objective='vi' has",
                 got=f"alpha={self.alpha} with objective='mll'",
                 fix="Leave alpha out, or pass objective='vi'",
             )
@@ -75,13 +79,13 @@ class DUN(Method):
             )
 
     @property
-    def size(self) -> int:
+    def members(self) -> int:
         """One member."""
         return 1
 
     @property
     def exempt_from(self) -> Mapping[str, str]:
-        """With exits a member is more than the network."""
+        """With exits, one member predicts more than the single network does."""
         return exempt_with_exits(self.exits)
 
     @property
@@ -91,9 +95,9 @@ class DUN(Method):
             return DepthELBO(alpha=self.alpha, warm_start_epochs=self.warm_start_epochs)
         return DepthMarginalLikelihood(warm_start_epochs=self.warm_start_epochs)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with exits that lead to its output layer."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with exits that lead to its output layer."""
         network = instance_of(model)
-        plan = plan_exits(network, given, probe(network, given.example), self.exits)
+        plan = plan_exits(network, context, probe(network, context.example), self.exits)
         learned = self.objective == "vi"
-        return plan.exits(network, given, members=1, learned=learned, skip_below=self.skip_below)
+        return plan.exits(network, context, members=1, learned=learned, skip_below=self.skip_below)

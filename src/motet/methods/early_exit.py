@@ -1,4 +1,4 @@
-"""Early-exit ensembles (Qendro, Campbell, Lio and Mascolo, PMLR 158, 2021), as MIMMO's baseline EE."""
+"""Early-exit ensembles (Qendro, Campbell, Lio and Mascolo, PMLR 158, 2021), MIMMO's baseline EE."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.layers import Ordinary, ParameterRoles, mean_over_positions
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, input_width, plan_exits
 from motet.objectives import ExitObjective
 from motet.objectives.depth import ExitSum
@@ -19,18 +19,21 @@ from motet.surgery import Features, probe
 @final
 @dataclass(frozen=True, kw_only=True)
 class EarlyExit(Method):
-    """One network with a classifier of its own at each of D depths; the prediction is their mean.
+    """One network with a separate classifier at each of D depths; the prediction is their mean.
 
-    Every exit is a global average pool and a classifier with one hidden layer, wider the shallower the exit. The
-    settings are the arguments of yamle's `methods/early_exit.py`, by MIMMO's first author, with the values of MIMMO's
-    appendix B. That they are the original paper's symbols is not verified.
+    Paper: https://proceedings.mlr.press/v158/qendro21a.html.
+
+    Every exit is a global average pool and a classifier with one hidden layer, which is wider at shallower exits.
+
+    **Differences from the reference:** the settings are the arguments of yamle's `methods/early_exit.py`, by MIMMO's
+    first author, with the values of MIMMO's appendix B. It was not verified that they are the original paper's symbols.
 
     Attributes:
         exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none.
         alpha: weight of each exit's loss; the model's own output has weight 1.
         beta: weight of the mean cross-entropy between pairs of exits, added to the loss (`ExitSum`).
-        gamma: exit i of D has ``int(sqrt(1 + gamma)^(D - i) F)`` hidden units, where the output layer reads F features;
-            0 for a linear classifier.
+        gamma: exit i of D has ``int(sqrt(1 + gamma)^(D - i) F)`` hidden units, where F is the number of features that
+            the output layer reads; 0 for a linear classifier.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
     >>> EarlyExit(exits=("1",)).wrap(net, example=torch.zeros(1, 4)).network.heads[0].hidden
@@ -48,20 +51,22 @@ class EarlyExit(Method):
 
     def __post_init__(self) -> None:
         check_exits(self.exits)
-        _ = self.default_objective  # checks its weights
+        _ = self.default_objective  # checks the weights of the loss
         if not 0 <= self.gamma < math.inf:
             raise InputError(
-                "gamma must be a number from 0", got=f"gamma={self.gamma}", fix="Pass gamma=0.0 for linear heads"
+                "gamma must be a finite number of at least 0",
+                got=f"gamma={self.gamma}",
+                fix="Pass gamma=0.0 for linear classifiers",
             )
 
     @property
-    def size(self) -> int:
+    def members(self) -> int:
         """One member."""
         return 1
 
     @property
     def exempt_from(self) -> Mapping[str, str]:
-        """With exits a member is more than the network."""
+        """With exits, one member predicts more than the single network does."""
         return exempt_with_exits(self.exits)
 
     @property
@@ -69,29 +74,29 @@ class EarlyExit(Method):
         """The weighted sum of the exits' losses."""
         return ExitSum(alpha=self.alpha, beta=self.beta)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with a classifier at each point."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with a classifier at each point."""
         network = instance_of(model)
-        probed = probe(network, given.example)
-        plan = plan_exits(network, given, probed, self.exits)
+        probed = probe(network, context.example)
+        plan = plan_exits(network, context, probed, self.exits)
         classes = probed.output.shape[1]
 
         def head(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
             hidden = int(math.sqrt(1 + self.gamma) ** (depths - depth) * input_width(layer)) if self.gamma else None
             return ExitHead(features, hidden, classes, layer)
 
-        return plan.exits(network, given, members=1, learned=False, head=head)
+        return plan.exits(network, context, members=1, learned=False, head=head)
 
 
 @final
 class ExitHead(ParameterRoles):
-    """Mean over positions, then a linear layer, or two with a ReLU between them.
+    """The mean over positions, then one linear layer, or two with a ReLU between them.
 
     Args:
-        features: at the exit.
-        hidden: width of the hidden layer; none if None.
-        classes: outputs.
-        layer: whose device and dtype it takes.
+        features: the features at the exit.
+        hidden: the width of the hidden layer; no hidden layer if None.
+        classes: the number of outputs.
+        layer: a layer with the device and dtype to use.
     """
 
     def __init__(self, features: Features, hidden: int | None, classes: int, layer: Ordinary) -> None:
@@ -104,10 +109,10 @@ class ExitHead(ParameterRoles):
 
     @property
     def shared_parameters(self) -> frozenset[str]:
-        """All of them: none was the model's own."""
+        """All parameters: none of them was in the model before."""
         return frozenset(name for name, _ in self.named_parameters())
 
     def forward(self, h: Tensor) -> Tensor:
-        """Features in, rows ``(B, C)`` out."""
+        """Return rows ``(B, C)`` for features ``h``."""
         rows: Tensor = self.out(self.act(self.hidden(mean_over_positions(h, self.axis))))
         return rows

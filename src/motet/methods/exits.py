@@ -1,4 +1,4 @@
-"""Exits at points inside a model: what EarlyExit, DUN and MIMMO have in common."""
+"""Exits at points inside a model: the shared parts of EarlyExit, DUN and MIMMO."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.layers import Adapter, DepthWeights, Exits, Ordinary
-from motet.method import Given
+from motet.method import ConversionContext
 from motet.surgery import (
     Features,
     Point,
@@ -27,19 +27,20 @@ from motet.surgery.features import MixingCall
 
 Points = tuple[str, ...] | None
 Head = Callable[[int, int, Features, Ordinary], nn.Module]
-"""Makes the head of exit i of D, for the features there, in a model with that output layer."""
+"""A function that makes the head of exit i of D from i, D, the features there, and the model's output layer."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ExitPlan:
-    """Where a model gets exits, and what their heads lead to.
+    """The points of a model that get exits, and the output layer that their heads lead to.
 
     Attributes:
-        features: at the points, in the order in which they run; none where the model is left with its own output.
-        output: name of the model's output layer; None without exits.
-        layer: that layer.
-        written: names of the points that the model writes on later.
+        features: the features at the points, in the order in which the points run; empty for a model that keeps only
+            its own output.
+        output: the name of the model's output layer; None without exits.
+        layer: the output layer.
+        written: names of the points whose features the model later changes in place.
     """
 
     features: tuple[Features, ...] = ()
@@ -49,63 +50,75 @@ class ExitPlan:
 
     @property
     def depths(self) -> int:
-        """D."""
+        """D, the number of depths."""
         return len(self.features) + 1
 
     def exits(
         self,
         network: nn.Module,
-        given: Given,
+        context: ConversionContext,
         *,
         members: int,
         learned: bool,
         head: Head | None = None,
         skip_below: float = 0.0,
     ) -> Exits:
-        """`network` with heads at the points: adapters to the output layer, shared by all depths, or `head`'s."""
+        """Return `network` with a head at each point.
+
+        Args:
+            network: the network to change, from `motet.method.instance_of`.
+            context: what `Method.convert` is passed.
+            members: M.
+            learned: whether the weights over depths are parameters.
+            head: makes the head of an exit; None for adapters to the output layer, which all depths share.
+            skip_below: see `motet.methods.DUN`.
+        """
         make, shared = (adapter, self.output) if head is None else (head, None)
         heads: list[nn.Module] = []
         for depth, features in enumerate(self.features, start=1):
             assert self.layer is not None
             heads.append(make(depth, self.depths, features, self.layer))
-        like = next((value for value in network.parameters() if value.is_floating_point()), given.example)
-        # At least single precision: logits are learned in small steps.
+        like = next((value for value in network.parameters() if value.is_floating_point()), context.example)
+        # At least single precision, because logits are learned in small steps.
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
         weights = DepthWeights(members, self.depths, learned=learned, device=like.device, dtype=dtype)
         points = [features.point.name for features in self.features]
         return Exits(
             network, points, heads, weights,
-            likelihood=given.likelihood, output=shared, skip_below=skip_below, written=self.written,
+            likelihood=context.likelihood, output=shared, skip_below=skip_below, written=self.written,
         )  # fmt: skip
 
 
 def exempt_with_exits(exits: Points) -> Mapping[str, str]:
-    """What a method with such exits is exempt from, see `Method.exempt_from`."""
-    return {} if exits == () else {"one_member_is_the_single_network": "with exits a member is more than the network"}
+    """Return the laws that a method with these exits is exempt from, see `Method.exempt_from`."""
+    if exits == ():
+        return {}
+    return {"one_member_is_the_single_network": "with exits, one member predicts more than the single network does"}
 
 
-def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> ExitPlan:
-    """The exits of `model`: at the points that the user named, or at those that `default_exits` finds.
+def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exits: Points) -> ExitPlan:
+    """Plan the exits of `model`: at the points that the user named, or at those that `default_exits` finds.
 
     Args:
         model: from `motet.method.instance_of`.
-        given: what the conversion is given.
-        probed: what `motet.surgery.probe` found of the model.
+        context: what `Method.convert` is passed.
+        probed: what `motet.surgery.probe` found in the model.
         exits: names of points; None to find them, ``()`` for none.
 
     Returns:
         The plan; its `ExitPlan.exits` makes the network.
 
     Raises:
-        InputError: for names that are not of points between the input and the output layer that all paths go through,
-            for features that an exit cannot read, for an output layer that exits cannot share, and if nothing was
-            named and the model has no such point.
+        InputError: if a name is not a point between the input and the output layer that all paths go through, if an
+            exit cannot read the features, if exits cannot share the output layer, and if `exits` is None and the model
+            has no such point.
     """
     if exits == ():
         return ExitPlan()
-    layer = _output_layer(model, given, probed)
+    layer = _output_layer(model, context, probed)
     output = next(name for name, module in model.named_modules() if module is layer)
-    example = torch.cat([given.example, given.example])  # two rows tell a batch axis from an axis of length 1
+    # Two rows distinguish a batch axis from an axis of length 1.
+    example = torch.cat([context.example, context.example])
     calls = mixing_calls(model, example)
     between = _behind_input(model, probed, calls, layer)
     if exits is None:
@@ -115,52 +128,52 @@ def plan_exits(model: nn.Module, given: Given, probed: Probe, exits: Points) -> 
             _named(point, calls, between, rows=len(example))
             for point in check_points(model, example, exits, argument="exits")
         ]
-    written = modules_modified_in_place(model, given.example, [features.point.name for features in chosen])
+    written = modules_modified_in_place(model, context.example, [features.point.name for features in chosen])
     return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
 
 
-def _output_layer(model: nn.Module, given: Given, probed: Probe) -> Ordinary:
+def _output_layer(model: nn.Module, context: ConversionContext, probed: Probe) -> Ordinary:
     """The model's only output layer."""
-    layers = output_layers(model, probed, given.last)
+    layers = output_layers(model, probed, context.last)
     if len(layers) != 1:
         raise InputError(
-            "exits need a model with one output layer, which they lead to",
-            got=f"{len(layers)} of them",
-            fix="Pass exits=() for a model with its own output alone",
+            "exits need a model with one output layer, which they all use",
+            got=f"{len(layers)} output layers",
+            fix="Pass exits=() for a model with only its own output",
         )
     _check_layer(layers[0])
     return layers[0]
 
 
 def _behind_input(model: nn.Module, probed: Probe, calls: list[MixingCall], layer: Ordinary) -> range:
-    """How many runs of mixing layers lie before a point behind the input layers and before the output layer."""
-    # Whole numbers have no gradient to find their reader by: it is the layer that runs first, an embedding.
+    """Return how many runs of mixing layers come before a point after the input layers and before the output layer."""
+    # Integer inputs have no gradient, so their reader is the first layer that runs: an embedding.
     readers = (index for index, call in enumerate(calls, start=1) if call.name in probed.input_layers)
     last = next(index for index, call in enumerate(calls, start=1) if model.get_submodule(call.name) is layer)
     return range(max(readers, default=1), last)
 
 
 def _found(model: nn.Module, example: Tensor, calls: list[MixingCall], between: range) -> list[Features]:
-    """The features at the default exits."""
+    """Return the features at the default exits."""
     points = [point for point in cut_points(model, example) if point.mixing in between]
     found = [features for point in points if (features := features_at(point, calls, rows=len(example)))]
     chosen = default_exits(found, between.stop)
     if not chosen:
         raise InputError(
-            "a model with exits needs a point between its input and its output layer that everything goes through",
-            got="a model that has none",
-            fix="Pass exits=() for its own output alone, or put the body into modules that run one after the other",
+            "a model with exits needs a point between its input and its output layer that all paths go through",
+            got="a model without such a point",
+            fix="Pass exits=() to keep only its own output, or put the body into modules that run one after another",
         )
     return chosen
 
 
 def _named(point: Point, calls: list[MixingCall], between: range, *, rows: int) -> Features:
-    """The features at a point that the user named."""
+    """Return the features at a point that the user named."""
     if point.mixing not in between:
         raise InputError(
-            "an exit must lie behind the layers that read the input and before the output layer",
+            "an exit must come after the layers that read the input and before the output layer",
             got=f"exits with {point.name!r}",
-            fix="Name points between them, or pass exits=() for the model's own output alone",
+            fix="Name points between them, or pass exits=() to keep only the model's own output",
         )
     features = features_at(point, calls, rows=rows)
     if features is None:
@@ -169,7 +182,13 @@ def _named(point: Point, calls: list[MixingCall], between: range, *, rows: int) 
 
 
 def adapter(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
-    """From the features to what the output layer reads."""
+    """Return an adapter from the features at an exit to the input of the output layer.
+
+    Args:
+        depth, depths: the index of the exit and the number of depths; not used.
+        features: the features at the exit.
+        layer: the output layer.
+    """
     return Adapter(
         axes=len(features.point.output),
         axis=features.axis,
@@ -181,12 +200,16 @@ def adapter(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.
 
 
 def input_width(layer: Ordinary) -> int:
-    """How many features the layer reads."""
+    """Return the number of features that the layer reads."""
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 
 def check_exits(exits: Sequence[str] | None) -> None:
-    """Raise `InputError` unless `exits` is None or a tuple of names."""
+    """Check the setting `exits`.
+
+    Raises:
+        InputError: unless it is None or a tuple of names.
+    """
     if exits is None or (isinstance(exits, tuple) and all(isinstance(name, str) for name in exits)):
         return
     raise InputError(
@@ -203,5 +226,5 @@ def _check_layer(layer: Ordinary) -> None:
         raise InputError(
             "exits can share an output layer that is Linear or a 1x1 convolution without padding",
             got=f"{layer}, which reads more than one position",
-            fix="Name another layer with last=, or pass exits=() for the model's own output alone",
+            fix="Name another layer with last=, or pass exits=() to keep only the model's own output",
         )

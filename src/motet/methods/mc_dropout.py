@@ -1,4 +1,4 @@
-"""MC dropout: dropout at test as samples of a network (Gal and Ghahramani, ICML 2016), a baseline of the papers."""
+"""MC dropout: predictions under several dropout masks (Gal and Ghahramani, ICML 2016), a common baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,53 +8,63 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.renamed_settings import with_old_settings
+from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
 
 
 @final
+@with_old_settings
 @dataclass(frozen=True, kw_only=True)
 class MCDropout(Method):
-    """One network with dropout before its layers; its members are samples of the masks.
+    """One network with dropout before its layers; each member is the network under one sampled mask.
 
-    A training step runs one sample, with a mask of its own for every example: ordinary dropout. At test S samples run.
-    By default a sample is a network: it has one mask for each layer, the same for all examples and at every call, so
-    that predictions can be repeated, do not depend on what else is in the batch, and members mean something. The
-    papers' code draws new masks for every example and call: ``masks="fresh"``. The expectation is the same.
+    Paper: https://arxiv.org/abs/1506.02142.
 
-    Dropout modules that the model has of its own stay what they are, on in training and off at test. The setting
-    `rate` would otherwise not say how much is dropped at test, and functional dropout, which nothing can find in a
-    model, would be treated differently. Take them out, or set their rate to 0, to sample from these masks alone.
+    A training step is a step of ordinary dropout: one pass, with a new mask for every example. At test M masks are
+    used.
+
+    Dropout modules that the model already has are not changed: they are active in training and inactive at test. If
+    they were active at test, `rate` would not say how much is dropped there, and functional dropout, which cannot be
+    found in a model, would be treated differently. To sample from these masks only, remove the model's own dropout or
+    set its rate to 0.
+
+    **Differences from the reference:** the papers' code draws new masks for every example and every call:
+    ``masks="fresh"``. By default a member has one mask for each layer, which is the same for all examples and at every
+    call. Predictions can then be repeated, do not depend on the other examples in the batch, and a member is a fixed
+    network. The expected prediction is the same.
 
     Attributes:
-        rate: the probability of dropping an entry. 0.1 in the baselines of MIMO (uncertainty-baselines, there behind
-            the first convolution of each block); 0.15 in MIMMO's, before every convolution and linear layer.
-        where: modules whose Linear, Conv1d and Conv2d layers get dropout before them; None for the whole model.
-        samples: S at test; MIMMO uses 10, uncertainty-baselines 1 and 30.
+        rate: the probability of dropping an entry. 0.1 in the baselines of MIMO (uncertainty-baselines, which has
+            dropout only after the first convolution of each block); 0.15 in those of MIMMO, before every convolution
+            and linear layer.
+        where: names of the modules whose Linear, Conv1d and Conv2d layers get dropout before them; None for the whole
+            model.
+        members: M, the number of masks at test; MIMMO uses 10, uncertainty-baselines 1 and 30.
         masks: ``"fixed"`` or ``"fresh"``, at test.
-        seed: of the fixed masks.
+        seed: the seed of the fixed masks.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    >>> ensemble = MCDropout(rate=0.5, samples=10).wrap(net, example=torch.zeros(1, 4))
+    >>> ensemble = MCDropout(rate=0.5, members=10).wrap(net, example=torch.zeros(1, 4))
     >>> ensemble.predict(torch.ones(5, 4)).member_probs.shape
     torch.Size([5, 10, 3])
     """
 
     name: ClassVar[str] = "mc-dropout"
     label: ClassVar[str] = "MC dropout"
-    summary: ClassVar[str] = "one network, S dropout masks at test: S times the cost there"
+    summary: ClassVar[str] = "one network, M dropout masks at test; M times the cost at test"
 
     rate: float = 0.1
     where: tuple[str, ...] | None = None
-    samples: int = 4
+    members: int = 4
     masks: Masks = "fixed"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise InputError("samples must be at least 1", got=f"samples={self.samples}", fix="Pass samples=1 or more")
+        check_members(self.members)
         if not 0 <= self.rate < 1:
             raise InputError(
                 "the dropout rate must lie in [0, 1)", got=f"rate={self.rate}", fix="Pass rate=0.1, for example"
@@ -63,48 +73,48 @@ class MCDropout(Method):
             raise InputError(
                 f"masks must be one of {', '.join(MASKS)}",
                 got=repr(self.masks),
-                fix="Pass masks='fixed' for predictions that can be repeated",
+                fix="Pass masks='fixed' for repeatable predictions",
             )
         if isinstance(self.where, str) or self.where == ():
             raise InputError(
-                "where must be names of modules in a tuple, or None for the whole model",
+                "the setting where must be a tuple of names of modules, or None for the whole model",
                 got=repr(self.where),
                 fix="Pass where=('layer4', 'fc'), for example",
             )
 
     @property
-    def size(self) -> int:
-        """S."""
-        return self.samples
-
-    @property
     def exempt_from(self) -> Mapping[str, str]:
-        """Masks in training are drawn from torch's default generator; without masks samples are equal."""
+        """Training masks come from torch's default generator, and with rate 0 all members are equal."""
         if self.rate == 0:
-            return {"members_differ": "without masks all samples are equal"}
+            return {"members_differ": "without masks all members are equal"}
         return {"the_generator_alone_decides_the_grouping": "masks are drawn from torch's default generator"}
 
     @property
-    def size_in_training(self) -> int:
-        """One sample: a training step is one of ordinary dropout."""
+    def members_in_training(self) -> int:
+        """One: a training step is a step of ordinary dropout."""
         return 1
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with dropout before its layers, and the rows tiled at the last place that no mask has reached."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with dropout before its layers, and the rows repeated as late as the masks allow.
+
+        Raises:
+            InputError: if `where` names modules that the model lacks, or if there is no layer to drop inputs of.
+        """
         network = instance_of(model)
-        probe(network, given.example)  # for its checks of what the model takes and returns
+        probe(network, context.example)  # checks what the model takes and returns
         layers = self._layers(network)
-        cut = _last_cut_before(network, given.example, list(layers.values()))
+        cut = _last_cut_before(network, context.example, list(layers.values()))
         if cut is not None:
-            module, tile = network.get_submodule(cut), Tile(self.samples, layout=given.layout)
-            network = replace_module(network, module, WrappedLayer(module, behind=tile))
+            module, tile = network.get_submodule(cut), Tile(self.members, layout=context.layout)
+            network = replace_module(network, module, WrappedLayer(module, post=tile))
         for index, layer in enumerate(layers.values()):
             dropout = SampleDropout(
-                self.rate, self.samples, masks=self.masks, seed=self.seed, index=index, layout=given.layout
+                self.rate, self.members, masks=self.masks, seed=self.seed, index=index, layout=context.layout
             )
-            network = replace_module(network, layer, WrappedLayer(layer, before=dropout))
-        # From the entrance on samples share no work: folded, they run in turn, which is kinder to caches.
-        return SharedNetwork(network, self.samples, layout=given.layout, tiles=True) if cut is None else network
+            network = replace_module(network, layer, WrappedLayer(layer, pre=dropout))
+        # If masks are used from the input layer on, members share no work. Folded, they run in turn, which uses caches
+        # better.
+        return SharedNetwork(network, self.members, layout=context.layout, tiles=True) if cut is None else network
 
     def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
         layers, _ = ordinary_layers(network)
@@ -113,18 +123,20 @@ class MCDropout(Method):
             for name in self.where:
                 if name not in names or not name:
                     raise InputError(
-                        "where must name modules of the model", got=repr(name), fix=nearest(name, names.keys() - {""})
+                        "the setting where must name modules of the model",
+                        got=repr(name),
+                        fix=nearest(name, names.keys() - {""}),
                     )
                 if not any(_inside(layer, name) for layer in layers):
                     raise InputError(
-                        "a module named in where must hold a Linear, Conv1d or Conv2d layer",
-                        got=f"{name!r}, a {type(names[name]).__name__} without one",
-                        fix=f"Name others: {', '.join(map(repr, layers)) or 'the model has none'}",
+                        "a module named in the setting where must contain a Linear, Conv1d or Conv2d layer",
+                        got=f"{name!r}, {with_article(type(names[name]).__name__)} without one",
+                        fix=f"Name other modules: {', '.join(map(repr, layers)) or 'the model has none'}",
                     )
             layers = {key: layer for key, layer in layers.items() if any(_inside(key, name) for name in self.where)}
         if not layers:
             raise InputError(
-                "MC dropout needs a Linear, Conv1d or Conv2d layer to drop inputs of",
+                "MC dropout needs a Linear, Conv1d or Conv2d layer whose inputs it can drop",
                 got="a model without one",
                 fix="Use a model with such a layer",
             )
@@ -136,7 +148,7 @@ def _inside(layer: str, name: str) -> bool:
 
 
 def _last_cut_before(network: nn.Module, example: Tensor, layers: list[Ordinary]) -> str | None:
-    """The last cut point that is done before the first of `layers` runs; None if there is none."""
+    """Return the last cut point that has run before the first of `layers` runs, or None if there is none."""
     cuts = {point.name for point in cut_points(network, example)}
     done: list[str] = []
     before: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""M inputs and M heads in place of a model's own input and output layers: what MIMO, MixMo and others share."""
+"""M inputs and M heads in place of a model's input and output layers: the shared parts of MIMO, MixMo and others."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.layers import MultiHead, Ordinary
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, instance_of
 from motet.surgery import (
     Init,
     Probe,
@@ -20,17 +20,19 @@ from motet.surgery import (
 )
 
 InputLayer = Callable[[Ordinary, Tensor], nn.Module]
-"""Makes a layer for M inputs from the model's own and the members' kernels ``(M, *kernel)``, which add up to its."""
+"""A function that makes a layer for M inputs from the model's layer and the members' kernels ``(M, *kernel)``, whose
+sum is the layer's kernel.
+"""
 
 
 def member_heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
-    """M heads like `layer`.
+    """Return M heads like `layer`.
 
     Args:
         layer: the model's output layer, Linear or a convolution.
         members: M.
-        init: ``"fresh"``: the first head has the layer's weights, the others new draws like them. ``"keep"``: all are
-            near the layer's, and their mean is the layer's.
+        init: ``"fresh"``: the first head has the layer's weights, the others have new draws from their distribution.
+            ``"keep"``: all heads are near the layer's weights, and their mean is the layer's.
 
     Returns:
         A layer from rows ``(B, ...)`` or ``(M B, ...)`` to rows ``(M B, ...)``, member-major.
@@ -39,13 +41,15 @@ def member_heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
     return MultiHead(layer, head_stack(layer.weight, members, init), biases)
 
 
-def with_member_inputs_and_heads(method: Method, model: Model, given: Given, input_layer: InputLayer) -> nn.Module:
-    """The model with M heads in place of its output layer, and new layers in place of those that read the input.
+def with_member_inputs_and_heads(
+    method: Method, model: Model, context: ConversionContext, input_layer: InputLayer
+) -> nn.Module:
+    """Return the model with M heads in place of its output layer, and new layers in place of those that read the input.
 
     Args:
         method: the method, for its number of members, and for its name in errors.
-        model: the model, which is left as it is.
-        given: what the conversion is given.
+        model: the model, which is not changed.
+        context: what `Method.convert` is passed.
         input_layer: makes a layer for M inputs.
 
     Returns:
@@ -55,27 +59,27 @@ def with_member_inputs_and_heads(method: Method, model: Model, given: Given, inp
         InputError: if input and output layers are ambiguous, the same, or cannot be replaced.
     """
     network = instance_of(model)
-    return replace_inputs_and_heads(method, network, probe(network, given.example), given, input_layer)
+    return replace_inputs_and_heads(method, network, probe(network, context.example), context, input_layer)
 
 
 def replace_inputs_and_heads(
-    method: Method, network: nn.Module, probed: Probe, given: Given, input_layer: InputLayer
+    method: Method, network: nn.Module, probed: Probe, context: ConversionContext, input_layer: InputLayer
 ) -> nn.Module:
-    """As `with_member_inputs_and_heads`, of a network that was probed before and is changed.
+    """Like `with_member_inputs_and_heads`, for a network that has already been probed. Changes the network in place.
 
     Args:
-        method, given, input_layer: see `with_member_inputs_and_heads`.
-        network: from `motet.method.instance_of`.
-        probed: from `motet.surgery.probe`.
+        method, context, input_layer: see `with_member_inputs_and_heads`.
+        network: the network to change, from `motet.method.instance_of`.
+        probed: the result of `motet.surgery.probe` for this network.
 
     Returns:
-        The converted network: the one given, unless that is itself a layer that was replaced.
+        The converted network. It is `network` itself, unless `network` is a layer that is replaced.
 
     Raises:
         InputError: see `with_member_inputs_and_heads`.
     """
-    readers = input_layers(network, probed, given.first)
-    makers = output_layers(network, probed, given.last)
+    readers = input_layers(network, probed, context.first)
+    makers = output_layers(network, probed, context.last)
     if any(reader is maker for reader in readers for maker in makers):
         raise InputError(
             f"{method.label} needs a body between the input layer and the output layer",
@@ -83,7 +87,7 @@ def replace_inputs_and_heads(
             fix="Use a model with at least two layers",
         )
     for layer in readers:
-        network = replace_module(network, layer, input_layer(layer, split_kernel(layer.weight, method.size)))
+        network = replace_module(network, layer, input_layer(layer, split_kernel(layer.weight, method.members)))
     for layer in makers:
-        network = replace_module(network, layer, member_heads(layer, method.size, given.init))
+        network = replace_module(network, layer, member_heads(layer, method.members, context.init))
     return network

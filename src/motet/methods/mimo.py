@@ -7,7 +7,7 @@ from torch import nn
 
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
-from motet.method import Given, Method, Model, check_members
+from motet.method import ConversionContext, Method, Model, check_members
 from motet.methods.member_layers import with_member_inputs_and_heads
 
 
@@ -16,16 +16,21 @@ from motet.methods.member_layers import with_member_inputs_and_heads
 class MIMO(Method):
     """M inputs concatenated at the input layer, one shared body, M heads (section 2).
 
-    In training each member sees its own permutation of the batch and predicts its own input; at test the same
-    input goes to all members. With one shared input the M input kernels add up to one, so inference costs what
-    the single network costs (`Ensemble.fold`).
+    Paper: https://arxiv.org/abs/2010.06610.
+
+    In training each member sees its own permutation of the batch and predicts its own input. At test all members get
+    the same input. The M input kernels can then be added to one, so that inference costs as much as the single network
+    (`Ensemble.fold`).
+
+    **Differences from the reference** (uncertainty-baselines, mimo.py): none in the layers, the batches or the loss.
+    `batch_repetition` does not divide the batch size: a step over u unique examples has ``u * batch_repetition`` rows,
+    while the reference's batch size counts rows after repetition.
 
     Attributes:
         members: M; 3 for WRN-28-10 on CIFAR (section 4.1).
-        batch_repetition: each step's examples are repeated this often, 4 on CIFAR (section 4.3, figure 6b). A step
-            over u unique examples has ``u * batch_repetition`` rows.
-        input_repetition: rho, the fraction of rows in which all members see the same input: 0 on CIFAR, 0.6 on
-            ImageNet (section 4.2, figure 6a).
+        batch_repetition: the number of times each step's examples are repeated, 4 on CIFAR (section 4.3, figure 6b).
+        input_repetition: rho, the fraction of rows in which all members see the same input: 0 on CIFAR, 0.6 on ImageNet
+            (section 4.2, figure 6a).
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> ensemble = MIMO(members=2).wrap(net, example=torch.zeros(1, 4))
@@ -48,17 +53,17 @@ class MIMO(Method):
         _ = self.grouping  # checks the two repetitions
 
     @property
-    def size(self) -> int:
-        """M."""
-        return self.members
-
-    @property
     def grouping(self) -> Grouping:
         """Each member sees its own permutation of the repeated batch."""
         return Permuted(batch_repetition=self.batch_repetition, input_repetition=self.input_repetition)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with a multi-input layer in place of its input layer and M heads in place of its output
+        layer.
+
+        Raises:
+            InputError: if the input or output layers are ambiguous, the same, or cannot be replaced.
+        """
         return with_member_inputs_and_heads(
-            self, model, given, lambda layer, kernels: MultiInput(layer, kernels, layout=given.layout)
+            self, model, context, lambda layer, kernels: MultiInput(layer, kernels, layout=context.layout)
         )

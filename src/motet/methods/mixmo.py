@@ -5,12 +5,13 @@ from typing import ClassVar, Literal, final, get_args
 
 from torch import Tensor, nn
 
+from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.grouping import Grouping
 from motet.grouping.mixed import Mixed
 from motet.layers import MultiInput, Ordinary
 from motet.likelihoods import Combination
-from motet.method import Given, Method, Model, check_members
+from motet.method import ConversionContext, Method, Model, check_members
 from motet.methods.member_layers import with_member_inputs_and_heads
 
 Mixing = Literal["auto", "cut", "linear"]
@@ -19,28 +20,31 @@ Mixing = Literal["auto", "cut", "linear"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class MixMo(Method):
-    """M inputs, each behind an input layer of its own, mixed in random shares into one body with M heads.
+    """M inputs with separate input layers, mixed with random ratios into one body with M heads.
 
-    Right behind the input layers ``e_m`` the features are ``h = M sum_m mask_m e_m(x_m)``, where the masks add up to 1.
-    At test the masks are their mean, so that ``h = sum_m e_m(x)``: with one shared input the M input kernels add up to
-    one, as in `MIMO`, which is linear mixing with equal shares and equal weights (``alpha=0, mixing="linear"``).
+    Paper: https://arxiv.org/abs/2103.06132.
 
-    Not included is the CutMix of each member's own input that the authors add in their best results (MSDA): it is an
-    augmentation that any method could have.
+    After the input layers ``e_m`` the features are ``h = M sum_m mask_m e_m(x_m)``, where the masks add up to 1. At
+    test each mask is 1/M, so that ``h = sum_m e_m(x)``. With one shared input the M input kernels can then be added to
+    one, as in `MIMO`, which is linear mixing with equal ratios and equal weights (``alpha=0, mixing="linear"``).
+
+    **Differences from the reference** (https://github.com/alexrame/mixmo-pytorch): the CutMix of each member's own
+    input, which the authors add in their best results (MSDA), is not included. It is a data augmentation that could be
+    combined with any method. `test_scale` is an addition.
 
     Attributes:
         members: M; 2 in the paper.
-        batch_repetition: each step's examples are repeated this often, 4 on CIFAR.
+        batch_repetition: the number of times each step's examples are repeated, 4 on CIFAR.
         input_repetition: rho, the fraction of rows in which all members see the same input; 0.
-        mixing: ``"linear"``: by shares alone (Linear-MixMo). ``"cut"``: in some steps one input fills a box instead
-            (Cut-MixMo); it needs images ``(B, C, H, W)`` that a Conv2d reads. ``"auto"``: cut for those, linear for
-            all else: vectors, signals, tokens, and images that a model flattens.
-        alpha: of the Dirichlet distribution of the shares, 2; 0 or less for equal shares.
-        cut_probability: of a step that cuts, 0.5; the others mix linearly.
+        mixing: ``"linear"``: a weighted sum of the inputs' features (Linear-MixMo). ``"cut"``: in some steps one input
+            fills a box instead (Cut-MixMo); this needs images ``(B, C, H, W)`` read by a Conv2d. ``"auto"``: cut for
+            such images, linear for all other inputs: vectors, signals, tokens, and images that the model flattens.
+        alpha: the parameter of the Dirichlet distribution of the mixing ratios, 2; 0 or less for equal ratios.
+        cut_probability: the probability that a step uses cut mixing, 0.5; the other steps mix linearly.
         weight_root: r in the weights of the losses, ``w_m = M lambda_m^(1/r) / sum_j lambda_j^(1/r)``; 3.
-        test_scale: multiplies ``sum_m e_m(x)`` at test; 1 in the paper. The shares of a training step vary, so that
-            its features vary more than those at test: a value above 1 makes up for that.
-        combination: ``"geometric"`` averages the members' logits, as the authors do; ``"mixture"`` their
+        test_scale: multiplies ``sum_m e_m(x)`` at test; 1 in the paper. Mixing ratios vary in training, so features
+            vary more there than at test; a value above 1 compensates for that.
+        combination: ``"geometric"`` averages the members' logits, as the authors do; ``"mixture"`` averages their
             probabilities, as the papers of the other methods do.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
@@ -53,7 +57,7 @@ class MixMo(Method):
 
     name: ClassVar[str] = "mixmo"
     label: ClassVar[str] = "MixMo"
-    summary: ClassVar[str] = "M inputs mixed in random shares or cut out of each other, one body, M heads"
+    summary: ClassVar[str] = "M inputs, mixed with random ratios or cut out of each other, one body, M heads"
 
     members: int = 2
     batch_repetition: int = 4
@@ -78,14 +82,9 @@ class MixMo(Method):
             raise InputError(
                 "test_scale must be a positive, finite number",
                 got=f"test_scale={self.test_scale}",
-                fix="Pass 1 for the paper's",
+                fix="Pass 1, as in the paper",
             )
         _ = self.grouping  # checks the other settings
-
-    @property
-    def size(self) -> int:
-        """M."""
-        return self.members
 
     @property
     def grouping(self) -> Grouping:
@@ -93,25 +92,30 @@ class MixMo(Method):
         return self._mixed(cut=self.mixing != "linear")
 
     def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
-        """As `grouping`, but linear where `mixing` is ``"auto"`` and the model does not read images by a Conv2d."""
+        """Return `grouping`, but with linear mixing if `mixing` is ``"auto"`` and no Conv2d reads the images."""
         if self.mixing == "auto":
             stems = [module.layer for module in network.modules() if isinstance(module, MultiInput)]
             return self._mixed(cut=all(_reads_images(stem, example, self.members) for stem in stems))
         return self.grouping
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with a multi-input layer in place of its input layer and M heads in place of its output layer."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with a multi-input layer in place of its input layer and M heads in place of its output
+        layer.
+
+        Raises:
+            InputError: if the input or output layers are ambiguous, the same, or cannot be replaced.
+        """
 
         def multi_input(layer: Ordinary, kernels: Tensor) -> nn.Module:
-            if self.mixing == "cut" and not _reads_images(layer, given.example):
+            if self.mixing == "cut" and not _reads_images(layer, context.example):
                 raise InputError(
                     "mixing='cut' needs images (batch, channels, height, width) that a Conv2d reads",
-                    got=f"inputs of shape {tuple(given.example.shape)} that a {type(layer).__name__} reads",
-                    fix="Pass mixing='linear', or 'auto' to cut only where that can be",
+                    got=f"inputs of shape {tuple(context.example.shape)}, read by {with_article(type(layer).__name__)}",
+                    fix="Pass mixing='linear', or 'auto' to cut only where it is possible",
                 )
-            return MultiInput(layer, kernels, layout=given.layout, scale=self.test_scale)
+            return MultiInput(layer, kernels, layout=context.layout, scale=self.test_scale)
 
-        return with_member_inputs_and_heads(self, model, given, multi_input)
+        return with_member_inputs_and_heads(self, model, context, multi_input)
 
     def _mixed(self, *, cut: bool) -> Mixed:
         return Mixed(
@@ -124,5 +128,5 @@ class MixMo(Method):
 
 
 def _reads_images(layer: nn.Module, example: Tensor, members: int = 1) -> bool:
-    """Whether the layer reads the example's channels as they are: a model may take its axes elsewhere."""
+    """Whether the layer reads the example's channels unchanged; a model may move its axes first."""
     return isinstance(layer, nn.Conv2d) and example.ndim == 4 and layer.in_channels == members * example.shape[1]

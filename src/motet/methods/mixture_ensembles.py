@@ -1,4 +1,4 @@
-"""MixtureEnsembles: Leveraging parameter sharing for efficient ensembles (ICLR 2022 submission)."""
+"""MixtureEnsembles: Leveraging parameter sharing for efficient ensembles (Teterwak et al., ICLR 2022 submission)."""
 
 import copy
 import math
@@ -10,67 +10,78 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import nn
 
+from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.layers import Bank, Filling, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
-from motet.method import Given, Method, Model, check_members, instance_of
-from motet.methods._template_init import draw_coefficients, draw_entries, start_near
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.methods._template_init import draw_coefficients, draw_entries, initialise_near
 from motet.methods._template_plan import Group, Sharing, count, plan_templates
-from motet.surgery import Init, fresh_like, probe, replace_module
+from motet.surgery import Init, permuted_init_like, probe, replace_module
 
-# A model of which less is kept has to be trained again.
+# If less of a trained model is kept, it has to be trained again.
 _MOST = 0.9
 
 
 @final
+@with_old_settings
 @dataclass(frozen=True, kw_only=True)
 class MixtureEnsembles(Method):
     """M networks whose layers are mixtures of the same templates, within a budget of parameters (section 3).
 
-    Layers of one shape are a group with a bank of templates; the weight of layer j of member i is
-    ``sum_l alpha_jli T_l`` (equation 2) with coefficients of each member's own. The number of templates is what the
-    budget allows, whatever the architecture. With one member it is soft parameter sharing between layers (Savarese
-    and Maire 2019). Inference costs what M networks cost, and any of the members may be left out
-    (`motet.surgery.member_network`); `Ensemble.fold` gives M ordinary networks.
+    Paper: https://openreview.net/forum?id=u3IYqzOdQdl.
 
-    **What the members share** is the banks, and whole: layers that are alone in their group (unless
-    `bank_single_layers`), frozen layers, layers that share their weight, and layers that cannot be mixtures (attention
-    of torch's own, recurrent and embedding layers, subclasses with a forward of their own). As in the paper that is
-    "to conserve the parameter budget".
+    Layers of one shape form a group that shares a bank of templates. The weight of layer j of member i is ``sum_l
+    alpha_jli T_l`` (equation 2); the coefficients alpha belong to the member. The number of templates follows from the
+    budget, for any architecture. With one member this is soft parameter sharing between layers (Savarese and Maire
+    2019, https://arxiv.org/abs/1902.09701). Inference costs as much as M networks. Any member can be left out
+    (`motet.surgery.member_network`), and `Ensemble.fold` gives M ordinary networks.
 
-    **What each member owns**: coefficients, norms with their statistics, bare parameters (class tokens), buffers, and
-    the biases of its mixtures. A bias fits the features that its layer's weight makes, which are the member's own;
-    it costs as little as a norm, and gives models without norms what norms give those with them.
+    **Shared by the members** are the banks, and as whole layers: layers that are the only one of their shape (unless
+    `bank_single_layers`), frozen layers, layers that share their weight, and layers that cannot be mixtures (torch's
+    own attention, recurrent and embedding layers, subclasses with their own forward). The paper does the same "to
+    conserve the parameter budget".
 
-    **The budget** `params` is the number of parameters that the members share: exactly that many there are, never
-    more. What each member owns comes on top, as in the paper (105 coefficients and 17,952 of norms for WRN-28-10);
-    ``print(ensemble.summary())`` gives both numbers. ``summary().shared`` equals `params` for two members or more.
+    **Separate for each member** are coefficients, norms with their statistics, bare parameters (class tokens), buffers,
+    and the biases of mixtures. A bias must fit the features of its layer's weight, which belong to the member; it costs
+    as few parameters as a norm.
 
-    **The loss** is the sum over members. The templates' gradient moves a member's own weight by ``sum_l alpha^2``, 1 at
-    first, times what its own loss asks for, so that each member learns as fast as it would alone; what the others ask
-    for comes with products of different members' coefficients, of random sign. The mean would make that 1/M. Layers
-    shared whole get the sum of all members' gradients, though: ``Independent(reduction="mean")`` keeps theirs, and
-    makes the members slower.
+    **The budget** `params` is the number of parameters that the members share, exactly. What each member owns is added
+    to it, as in the paper (105 coefficients and 17,952 norm parameters for WRN-28-10). ``print(ensemble.summary())``
+    shows both numbers. ``summary().shared`` equals `params` for two members or more.
 
-    **A trained model** (``init="keep"``) starts as the mean of the members' weights, exactly with as many templates as
-    layers and ``assignment="same"``; with less it is the nearest there is, and a warning says how near.
+    **The loss** is the sum over members. A step of the templates moves a member's weight by ``sum_l alpha^2``
+    (initially 1) times its own gradient, so that each member learns as fast as if it were trained separately. The other
+    members' gradients enter with products of different members' coefficients, which have random signs. The mean over
+    members would divide all this by M. Layers that are shared whole get the sum of all members' gradients, however;
+    ``Independent(reduction="mean")`` keeps the single network's scale for them and makes the members slower.
+
+    **A trained model** (``init="keep"``) is the mean of the members' initial weights. This is exact with as many
+    templates as layers and ``assignment="same"``. With fewer templates it is the best approximation, and a warning says
+    how much of the weights is kept.
+
+    **Differences from the reference:** no public code was found. Biases and norms are separate for each member
+    because the paper does not say otherwise, and coefficients may have their own learning rate, because one step of a
+    coefficient changes a whole template.
 
     Attributes:
-        members: M; 4, the best of those tried (section 5.2).
-        params: the budget; as many as the single network has in the same layers if None.
-        templates_per_layer: how many templates a layer mixes, or all there are if that is fewer. 5 gives the paper's
-            105 coefficients for the 21 layers of WRN-28-10. More where templates would be left over otherwise.
-        sharing: ``"groups"`` by shape; one ``"blob"`` for layers of all shapes, for very small budgets (section 5.1)
-            and models whose layers all differ; ``"auto"``: groups if they hold half of the layers' weights or more
-            and the budget has a whole template for each of them, and the blob otherwise.
+        members: M; 4, the best of the paper's values (section 5.2).
+        params: the budget; as many parameters as the single network has in the same layers if None.
+        templates_per_layer: the number of templates that a layer mixes, or all templates if there are fewer. 5 gives
+            the paper's 105 coefficients for the 21 layers of WRN-28-10. It is raised if some templates would be unused
+            otherwise.
+        sharing: ``"groups"``: a bank for each shape. ``"blob"``: one bank for layers of all shapes, for very small
+            budgets (section 5.1) and for models whose layers all have different shapes. ``"auto"``: groups if they hold
+            at least half of the layers' weights and the budget has a whole template for each of them, and the blob
+            otherwise.
         assignment: ``"same"``: corresponding layers of all members read the same templates, as on CIFAR;
-            ``"disjoint"``: different ones until there are no others, as on ImageNet (section 4.2).
-        bank_single_layers: whether layers that are alone in their group have banks too, as for the thin networks of
-            appendix A.1, rather than being shared whole.
-        filling: how a blob smaller than a layer fills it; see `motet.layers.ParameterBlob`. Tiling is the default, as
-            it keeps the entries' distribution, whatever it is, and uses every entry.
-        coefficient_lr: the coefficients' learning rate as a multiple of the optimiser's; 1 in the paper. A step of a
-            coefficient moves a whole template: in a network without norms, which forgive a weight its length, the
-            optimiser's own rate can be too much.
+            ``"disjoint"``: different templates as long as there are enough, as on ImageNet (section 4.2).
+        bank_single_layers: whether layers that are the only one of their shape have a bank too, as in the thin networks
+            of appendix A.1, instead of being shared whole.
+        filling: how a blob that is smaller than a layer fills it, see `motet.layers.ParameterBlob`. Tiling is the
+            default because it keeps the distribution of the entries and uses every entry.
+        coefficient_lr_scale: the coefficients' learning rate as a multiple of the optimiser's; 1 in the paper. A step
+            of a coefficient changes a whole template. In a network without norms, which would compensate for the length
+            of a weight, the optimiser's own rate can be too large.
 
     >>> net = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(4)), torch.nn.Linear(8, 3))
     >>> ensemble = MixtureEnsembles(members=4, params=200).wrap(net, example=torch.zeros(1, 8))
@@ -91,7 +102,7 @@ class MixtureEnsembles(Method):
     assignment: Literal["same", "disjoint"] = "same"
     bank_single_layers: bool = False
     filling: Filling = "tile"
-    coefficient_lr: float = 1.0
+    coefficient_lr_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_members(self.members)
@@ -99,10 +110,10 @@ class MixtureEnsembles(Method):
             value = getattr(self, setting)
             if value is not None and value < smallest:
                 raise InputError(f"{setting} must be at least {smallest}", got=f"{value}", fix="Pass a larger number")
-        if not 0 < self.coefficient_lr < math.inf:
+        if not 0 < self.coefficient_lr_scale < math.inf:
             raise InputError(
-                "coefficient_lr must be a positive number",
-                got=f"coefficient_lr={self.coefficient_lr}",
+                "coefficient_lr_scale must be a positive number",
+                got=f"coefficient_lr_scale={self.coefficient_lr_scale}",
                 fix="Pass 1.0 for the optimiser's own learning rate",
             )
         for setting, known in (
@@ -118,32 +129,28 @@ class MixtureEnsembles(Method):
                 )
 
     @property
-    def size(self) -> int:
-        """M."""
-        return self.members
-
-    @property
     def exempt_from(self) -> Mapping[str, str]:
-        """A fold holds M networks, and one member is not the single network."""
+        """A folded ensemble holds M networks, and one member is not the single network."""
         return {
-            "a_fold_is_no_larger": "members whose weights are mixed from shared templates hold them all when folded",
+            "a_fold_is_no_larger": "members whose weights are mixed from shared templates are M full networks when "
+            "folded",
             "one_member_is_the_single_network": "one member shares templates between its layers",
         }
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """M copies of the model that share what the class says, with the banks behind them.
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return M copies of the model that share the banks and the layers that the class names.
 
         Raises:
             InputError: if no layer can be a mixture, if the budget is too small (with the smallest possible one), if
-                the model writes on its input, and if what a member owns cannot be copied.
+                the model writes on its input, and if a part that a member owns cannot be copied.
         """
         network = instance_of(model)
-        probed = probe(network, given.example)
+        probed = probe(network, context.example)
         if probed.changes_input and self.members > 1:
             raise InputError(
-                "members that share an input must not write on it",
+                "members that share an input must not change it in place",
                 got="a model that changes its input in place",
-                fix="Use the operation that is not in place there: x - mean for x.sub_(mean)",
+                fix="Use an operation that is not in place: x - mean instead of x.sub_(mean)",
             )
         plan = plan_templates(
             network,
@@ -157,22 +164,23 @@ class MixtureEnsembles(Method):
         kept: list[float] = []
         for group in plan.groups:
             bank = self._bank(group, is_blob=plan.is_blob)
-            if given.init == "keep":
-                kept.append(start_near(bank, [layer.weight.detach() for layer in group.layers], layers=mixtures))
+            if context.init == "keep":
+                kept.append(initialise_near(bank, [layer.weight.detach() for layer in group.layers], layers=mixtures))
             for index, layer in enumerate(group.layers):
                 network = replace_module(network, layer, TemplateLayer(layer, bank, layer_index=index))
             banks.append(bank)
         if min(kept, default=1.0) < _MOST:
             warnings.warn(
-                f"the budget keeps {min(kept):.0%} of a trained model's weights: templates are too few, or members "
-                "have to read different ones. Pass a larger params, assignment='same', or init='fresh' to train anew",
+                f"the budget keeps {min(kept):.0%} of a trained model's weights: there are too few templates, "
+                "or members have to read different ones. Pass a larger params, assignment='same', or "
+                "init='fresh' to train from scratch",
                 stacklevel=3,
             )
         shared = [*banks, *plan.shared]
-        networks = [network, *(_member(network, index, shared, given.init) for index in range(1, self.members))]
+        networks = [network, *(_member(network, index, shared, context.init) for index in range(1, self.members))]
         own = count([network]) - count(plan.shared) + sum(bank.coefficients_MR.shape[1] for bank in banks)
-        note = f"{plan.params:,} parameters in the budget, and {own:,} of each member's own beside it"
-        return TemplateMembers(banks, SeparateNetworks(networks, layout=given.layout), note=note)
+        note = f"{plan.params:,} parameters in the budget, and {own:,} more for each member"
+        return TemplateMembers(banks, SeparateNetworks(networks, layout=context.layout), note=note)
 
     def _bank(self, group: Group, *, is_blob: bool) -> Bank:
         weights = [layer.weight.detach() for layer in group.layers]
@@ -188,15 +196,17 @@ class MixtureEnsembles(Method):
             shapes=group.shapes,
             counts=counts,
             disjoint=readers > 1,
-            coefficient_lr=self.coefficient_lr,
+            coefficient_lr_scale=self.coefficient_lr_scale,
             **special,
         )
 
 
 def _member(network: nn.Module, index: int, shared: list[nn.Module], init: Init) -> nn.Module:
-    """A copy of the first member with what all members share left out; fresh, what it owns is drawn anew."""
+    """Return a copy of the first member that shares the modules in `shared`; with ``init="fresh"`` the rest is drawn
+    again.
+    """
     common = {id(value) for module in shared for value in module.parameters()}
-    # What `deepcopy` finds in its memo it does not copy.
+    # `deepcopy` does not copy objects that it finds in its memo.
     memo: dict[int, Any] = {}
     for module in shared:
         for each in (module, *module.parameters()):
@@ -205,7 +215,7 @@ def _member(network: nn.Module, index: int, shared: list[nn.Module], init: Init)
         twin = copy.deepcopy(network, memo)
     except RuntimeError as error:
         raise InputError(
-            "a model must be one that copy.deepcopy can copy",
+            "the model must work with copy.deepcopy",
             got=f"{type(error).__name__}: {error}",
             fix="Use torch.nn.utils.parametrizations for computed weights",
         ) from error
@@ -216,5 +226,5 @@ def _member(network: nn.Module, index: int, shared: list[nn.Module], init: Init)
         with torch.no_grad():
             for parameter in twin.parameters():
                 if parameter.requires_grad and id(parameter) not in common:
-                    parameter.copy_(fresh_like(parameter))
+                    parameter.copy_(permuted_init_like(parameter))
     return twin

@@ -1,4 +1,4 @@
-"""Modular networks: M networks under the modular loss (Webb et al., Joint Training of Neural Network Ensembles)."""
+"""Modular networks: M networks trained with the modular loss (Webb et al., 2019)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import nn
 
 from motet.likelihoods import Combination
-from motet.method import Given, Method, Model
+from motet.method import ConversionContext, Method, Model
 from motet.methods.deep_ensemble import DeepEnsemble, Execution
 from motet.objectives.modular import Modular, Reduction, Schedule
 
@@ -14,18 +14,23 @@ from motet.objectives.modular import Modular, Reduction, Schedule
 @final
 @dataclass(frozen=True, kw_only=True)
 class ModularNetwork(Method):
-    """M networks that share nothing but the data and, by lambda, the loss (S3, sections 3.1 and 3.3).
+    """M networks that share no weights and are coupled by the modular loss (sections 3.1 and 3.3 of the paper).
 
-    The members are a `DeepEnsemble`'s; the loss is `motet.Modular`, the mean of members' logits is the prediction.
-    Where each network is small, joint training (lambda near 1) makes one good predictor of many weak ones; where each
-    is large, independent training is better (S3, sections 4.1 to 4.3). Slightly under 1 the ensemble also survives the
-    loss of members, at 1 it does not (S3, figure 4).
+    Paper: https://arxiv.org/abs/1902.04422.
+
+    The members are those of `DeepEnsemble`. The loss is `motet.Modular`, and the prediction is the mean of the members'
+    logits. If each network is small, joint training (lambda near 1) makes one good predictor of many weak ones. If each
+    network is large, independent training is better (sections 4.1 to 4.3). With lambda slightly below 1 the
+    ensemble also works when members are lost; at 1 it does not (figure 4).
+
+    **Differences from the reference** (https://github.com/grey-area/modular-loss-experiments): none in the loss.
+    Schedules of lambda and ``reduction="sum"`` are additions.
 
     Attributes:
-        members: M; the paper takes 16, 64 and 256 small perceptrons.
+        members: M; the paper uses 16, 64 and 256 small perceptrons.
         lam: lambda, from 0 (independent) to 1 (joint); 0.95 was the paper's best for many small modules.
-        schedule, start, reduction: see `motet.Modular`. The paper's reduction is ``"mean"``, with learning rates
-            that grow with M.
+        schedule, start, reduction: see `motet.Modular`. The paper's reduction is ``"mean"``, with learning rates that
+            grow with M.
         execution: how the members run, see `DeepEnsemble`.
 
     >>> net = torch.nn.Linear(4, 3)
@@ -36,7 +41,7 @@ class ModularNetwork(Method):
 
     name: ClassVar[str] = "modular-network"
     label: ClassVar[str] = "Modular network"
-    summary: ClassVar[str] = "M whole networks trained between independently and jointly, by lambda"
+    summary: ClassVar[str] = "M separate networks, trained independently (lambda 0), jointly (lambda 1), or in between"
     shares_nothing: ClassVar[bool] = True
 
     members: int = 16
@@ -47,28 +52,27 @@ class ModularNetwork(Method):
     execution: Execution = "auto"
 
     def __post_init__(self) -> None:
-        self._networks  # refuses what a deep ensemble refuses  # noqa: B018
+        self._networks  # checks the settings that a deep ensemble shares  # noqa: B018
         object.__setattr__(self, "lam", self.default_objective.lam)
         object.__setattr__(self, "start", self.default_objective.start)
 
     @property
-    def size(self) -> int:
-        """M."""
-        return self.members
-
-    @property
     def combination(self) -> Combination:
-        """The normalised geometric mean, whatever lambda is (S3, section 2.3)."""
+        """The normalised geometric mean, for every lambda (section 2.3 of the paper)."""
         return "geometric"
 
     @property
     def default_objective(self) -> Modular:
-        """The modular loss with these settings."""
+        """Return the modular loss with these settings."""
         return Modular(lam=self.lam, schedule=self.schedule, start=self.start, reduction=self.reduction)
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """M networks side by side."""
-        return self._networks.convert(model, given)
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return M networks that run side by side.
+
+        Raises:
+            InputError: see `DeepEnsemble.convert`.
+        """
+        return self._networks.convert(model, context)
 
     @property
     def _networks(self) -> DeepEnsemble:

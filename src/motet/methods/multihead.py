@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.method import Given, Method, Model, check_members, instance_of
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.member_layers import member_heads
 from motet.surgery import output_layers, probe, replace_module
 
@@ -13,12 +13,17 @@ from motet.surgery import output_layers, probe, replace_module
 @final
 @dataclass(frozen=True, kw_only=True)
 class Multihead(Method):
-    """The input and the body are shared, each member has its own output layer.
+    """The input layer and the body are shared; each member has its own output layer.
 
-    The papers' lower baseline: all heads read the same features, so their predictions hardly differ. Under the default
-    objective, the sum over members, the shared body gets the sum of the heads' gradients: what Multihead gains over the
-    single network at the same learning rate may be that, and not ensembling. ``Independent(reduction="mean")`` keeps
-    the body's gradients at the single network's scale.
+    Paper: the baseline of https://arxiv.org/abs/2010.06610.
+
+    This is the lower baseline for methods of the same cost: all heads read the same features, so their predictions
+    hardly differ.
+
+    **Differences from the reference:** none known. Under the default objective, the sum over members, the shared body
+    gets the sum of the heads' gradients. What Multihead gains over the single network at the same learning rate may
+    come from that and not from ensembling. ``Independent(reduction="mean")`` keeps the body's gradients at the single
+    network's scale.
 
     Attributes:
         members: M; 3, as for MIMO.
@@ -31,21 +36,16 @@ class Multihead(Method):
 
     name: ClassVar[str] = "multihead"
     label: ClassVar[str] = "Multihead"
-    summary: ClassVar[str] = "one body, M heads that all see the same features"
+    summary: ClassVar[str] = "one body, M heads that read the same features"
 
     members: int = 3
 
     def __post_init__(self) -> None:
         check_members(self.members)
 
-    @property
-    def size(self) -> int:
-        """M."""
-        return self.members
-
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with M heads in place of its output layer."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with M heads in place of its output layer."""
         network = instance_of(model)
-        for layer in output_layers(network, probe(network, given.example), given.last):
-            network = replace_module(network, layer, member_heads(layer, self.members, given.init))
+        for layer in output_layers(network, probe(network, context.example), context.last):
+            network = replace_module(network, layer, member_heads(layer, self.members, context.init))
         return network

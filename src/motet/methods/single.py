@@ -5,14 +5,16 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from motet.method import Given, Method, Model, instance_of
+from motet.method import ConversionContext, Method, Model, instance_of
 from motet.surgery import probe
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Single(Method):
-    """The model as it is, with the ensemble's interface and one member.
+    """The unchanged model behind the ensemble interface, with one member.
+
+    There is no paper and no reference implementation: the network is a copy of the model that is wrapped.
 
     >>> net = torch.nn.Linear(4, 3)
     >>> Single().wrap(net, example=torch.zeros(1, 4))(torch.zeros(5, 4)).shape
@@ -21,15 +23,15 @@ class Single(Method):
 
     name: ClassVar[str] = "single"
     label: ClassVar[str] = "Single network"
-    summary: ClassVar[str] = "the model as it is: the baseline for quality and cost"
+    summary: ClassVar[str] = "the unchanged model: the baseline for quality and cost"
 
     @property
-    def size(self) -> int:
+    def members(self) -> int:
         """One member."""
         return 1
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """A copy of the model."""
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return a copy of the model."""
         network = instance_of(model)
-        probe(network, given.example)  # for its checks of what the model takes and returns
+        probe(network, context.example)  # checks what the model takes and returns
         return network

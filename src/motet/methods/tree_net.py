@@ -1,4 +1,4 @@
-"""TreeNet: a shared trunk that branches (Lee et al. 2015), a baseline of MIMO (section 3.1 and table 1)."""
+"""TreeNet: a shared trunk and a branch for each member (Lee et al. 2015), a baseline of MIMO (section 3.1, table 1)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.layers import Branches, Tile, WrappedLayer
-from motet.method import Given, Method, Model, check_members, instance_of
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.deep_ensemble import DeepEnsemble, member_networks
 from motet.surgery import after_point, check_points, cut_points, points, probe, replace_module
 
@@ -17,23 +17,28 @@ AT_INPUT = "input"
 
 
 class _CannotBranchError(Exception):
-    """The message names what stands on both sides of the point."""
+    """Raised for a point where the model cannot branch; the message names the weights that are used on both sides."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TreeNet(Method):
-    """One trunk up to a point inside the model; what runs after it, each member has for itself.
+    """One shared trunk up to a point inside the model; each member has its own copy of everything after that point.
 
-    All members see the same examples. At the point, rows that they share become each member's own; the trunk runs once.
-    Branched at the input it is a deep ensemble, branched before the last layer a multi-headed network.
+    Paper: https://arxiv.org/abs/1511.06314.
+
+    All members see the same examples, and the trunk runs once. Branched at the input it is a deep ensemble; branched
+    before the last layer it is a multi-headed network.
+
+    **Differences from the reference:** the original trains an oracle loss in some experiments; here members are trained
+    independently, as in MIMO's baseline. The branching point can be any point of any model.
 
     Attributes:
-        members: M; MIMO's table has 3, as for MIMO itself.
-        branch: the module whose output is the last thing shared, by its name in the model, or ``"input"`` to share
-            nothing. None: the last point before the final third of the model's layers with weights that everything
-            goes through and that has no bare parameters on both sides; for a wide ResNet the end of its second group,
-            as in MIMO; the input, if there is no such point.
+        members: M; 3 in MIMO's table.
+        branch: the name of the module whose output is the last shared one, or ``"input"`` to share nothing. None: the
+            last point before the final third of the model's layers with weights that all paths go through and that has
+            no bare parameters on both sides. For a wide ResNet that is the end of its second group, as in MIMO. If
+            there is no such point, it is the input.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> ensemble = TreeNet(members=3, branch="1").wrap(net, example=torch.zeros(1, 4))
@@ -43,7 +48,7 @@ class TreeNet(Method):
 
     name: ClassVar[str] = "tree-net"
     label: ClassVar[str] = "TreeNet"
-    summary: ClassVar[str] = "one trunk, M branches: the first layers shared, the last ones each member's own"
+    summary: ClassVar[str] = "one trunk, M branches: the first layers are shared, the last ones separate"
 
     members: int = 3
     branch: str | None = None
@@ -51,39 +56,39 @@ class TreeNet(Method):
     def __post_init__(self) -> None:
         check_members(self.members)
 
-    @property
-    def size(self) -> int:
-        """M."""
-        return self.members
+    def convert(self, model: Model, context: ConversionContext) -> nn.Module:
+        """Return the model with M copies of everything that runs after the branching point.
 
-    def convert(self, model: Model, given: Given) -> nn.Module:
-        """The model with M copies of what runs after the point."""
+        Raises:
+            InputError: if the model cannot branch at that point, or has no weights after it.
+        """
         if self.branch == AT_INPUT:
-            return DeepEnsemble(members=self.members).convert(model, given)
+            return DeepEnsemble(members=self.members).convert(model, context)
         template = instance_of(model)
-        probe(template, given.example)  # for its checks of what the model takes and returns
+        probe(template, context.example)  # checks what the model takes and returns
         if self.branch is None:
-            found = _default_branch(template, given.example)
+            found = _default_branch(template, context.example)
             if found is None:
-                return DeepEnsemble(members=self.members).convert(model, given)
+                return DeepEnsemble(members=self.members).convert(model, context)
             point, names = found
         else:
-            point = check_points(template, given.example, [self.branch], argument="branch")[0].name
+            point = check_points(template, context.example, [self.branch], argument="branch")[0].name
             try:
-                names = _behind(template, given.example, point)
+                names = _behind(template, context.example, point)
             except _CannotBranchError as reason:
                 raise InputError(
-                    "what runs after the branching point must be modules of its own",
+                    "everything that runs after the branching point must be in modules that run only there",
                     got=f"branch={self.branch!r}, where {reason}",
                     fix="Name another point, or branch='input' to share nothing",
                 ) from reason
         if not names:
             raise InputError(
-                "members must have layers of their own after the branching point",
+                "members must have separate layers after the branching point",
                 got=f"branch={self.branch!r}, after which no weights are used",
                 fix="Name an earlier point",
             )
-        # A function has made the template; it stays the first member, so that it is called M times and not once more.
+        # The template comes from the user's function. It is also the first member, so that the function is called M
+        # times.
         first = [template]
         source: Model = template
         if not isinstance(model, nn.Module):
@@ -91,13 +96,13 @@ class TreeNet(Method):
             def source() -> nn.Module:
                 return first.pop() if first else instance_of(model)
 
-        networks, _ = member_networks(source, given, self.members)
+        networks, _ = member_networks(source, context, self.members)
         trunk = networks[0]
         parts = [[network.get_submodule(name) for network in networks] for name in names]
         cut = trunk.get_submodule(point)
         for modules in parts:
             trunk = replace_module(trunk, modules[0], Branches(modules))
-        return replace_module(trunk, cut, WrappedLayer(cut, behind=Tile(self.members, layout=given.layout)))
+        return replace_module(trunk, cut, WrappedLayer(cut, post=Tile(self.members, layout=context.layout)))
 
 
 def _default_branch(model: nn.Module, example: Tensor) -> tuple[str, list[str]] | None:
@@ -114,10 +119,10 @@ def _default_branch(model: nn.Module, example: Tensor) -> tuple[str, list[str]] 
 
 
 def _behind(model: nn.Module, example: Tensor, point: str) -> list[str]:
-    """Names of the largest modules with weights or state all of whose runs are after the point.
+    """Return the names of the largest modules with weights or state that run only after the point.
 
     Raises:
-        _CannotBranchError: if weights are used after the point that are not in such a module.
+        _CannotBranchError: if weights outside such modules are used after the point.
     """
     runs = _runs(model, example, point)
     used = after_point(model, example, point)
@@ -145,12 +150,12 @@ def _behind(model: nn.Module, example: Tensor, point: str) -> list[str]:
         )
     modules = {id(model.get_submodule(name)) for name in names}
     if len(modules) < len(names):  # pragma: no cover  (named_children lists a module once)
-        raise _CannotBranchError("one module stands under several names")
+        raise _CannotBranchError("one module has several names")
     return names
 
 
 def _runs(model: nn.Module, example: Tensor, point: str) -> dict[str, list[bool]]:
-    """For every module, whether each of its runs in a pass began after the point was reached."""
+    """Return, for every module, whether each of its runs in a forward pass began after the point was reached."""
     reached: list[bool] = []
     runs: dict[str, list[bool]] = {}
     handles = [model.get_submodule(point).register_forward_hook(lambda _, args, output: reached.append(True))]

@@ -1,6 +1,7 @@
-"""How good, how calibrated, how diverse and how costly: pure functions of predictions, and measures of networks."""
+"""Metrics of quality, calibration and diversity (pure functions of predictions), and the cost of networks."""
 
 from motet.likelihoods import gaussian_crps
+from motet.metrics.by_target import target_scores
 from motet.metrics.calibration import Reliability, ece, reliability
 from motet.metrics.classification import accuracy, brier, member_accuracy, member_nll, nll
 from motet.metrics.cost import Latency, flops, latency_ratios, parameters
@@ -80,5 +81,6 @@ __all__ = [
     "rmse",
     "score",
     "selective_risk",
+    "target_scores",
     "uncertainties",
 ]

@@ -1,4 +1,4 @@
-"""Whether a prediction that is p confident is right a fraction p of the time."""
+"""Calibration: whether predictions with confidence p are correct with frequency p."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,11 +14,11 @@ from motet.metrics._checks import check_labels, check_probs, widen
 @final
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """A reliability diagram's numbers, one per bin of confidence.
+    """The data of a reliability diagram: one value for each confidence bin.
 
     Attributes:
-        low: lower edges, ``(bins,)``. A confidence that equals an edge belongs to the bin above it.
-        high: upper edges, ``(bins,)``. Only the last bin holds its own: confidence 1.
+        low: lower edges, ``(bins,)``. A confidence equal to an edge is in the bin above it.
+        high: upper edges, ``(bins,)``. Only the last bin includes its upper edge: confidence 1.
         count: number of rows in each bin, ``(bins,)``.
         confidence: mean confidence of a bin's rows, ``(bins,)``; NaN in an empty bin.
         accuracy: accuracy of a bin's rows, ``(bins,)``; NaN in an empty bin.
@@ -40,8 +40,8 @@ def reliability(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batc
         bins: number of bins.
 
     Raises:
-        InputError: fewer than one bin, no rows, NaN, values that are no probabilities, labels of another shape or
-            outside the classes.
+        InputError: for fewer than one bin, no rows, NaN, values that are not probabilities, and labels that have
+            another shape or are out of range.
 
     >>> reliability(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]), bins=2).count
     tensor([0, 2])
@@ -54,13 +54,19 @@ def reliability(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batc
 
 
 def reliability_of(confidence: Float[Tensor, "batch"], correct: Bool[Tensor, "batch"], bins: int = 15) -> Reliability:
-    """`reliability` from what it needs of the predictions: each row's confidence, and whether it is right."""
-    # One small vector from here on: on the CPU, where double precision always exists and sums have a fixed order.
+    """Return the data of a reliability diagram, computed from confidences and correctness.
+
+    Args:
+        confidence: each row's confidence, ``(B,)``.
+        correct: whether each row's prediction is correct, ``(B,)``.
+        bins: number of bins.
+    """
+    # The vectors are small, so they are moved to the CPU: double precision is available and sums have a fixed order.
     confidence_B, correct_B = confidence.cpu().double(), correct.cpu().double()
-    # The edges are rounded to the type of the probabilities, then both are compared exactly: 0.2 in float32 must
-    # equal the edge 3/15, although neither is a fifth. linspace would multiply by a step and miss some edges.
+    # Edges are rounded to the dtype of the probabilities, so that 0.2 in float32 equals the edge 3/15, although neither
+    # is exactly a fifth. linspace multiplies by a step, and some of its edges are rounded differently.
     edges = (torch.arange(bins + 1, dtype=torch.float64) / bins).to(confidence.dtype).double()
-    # Only inner edges are searched, so that confidence 1 (or a rounding error more) stays in the last bin.
+    # Only the inner edges are searched, so that a confidence of 1 (or slightly more, by rounding) is in the last bin.
     bin_B = torch.bucketize(confidence_B, edges[1:-1], right=True)
     count = torch.bincount(bin_B, minlength=bins)
     mean_confidence = torch.bincount(bin_B, weights=confidence_B, minlength=bins) / count
@@ -78,8 +84,8 @@ def reliability_of(confidence: Float[Tensor, "batch"], correct: Bool[Tensor, "ba
 def ece(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bins: int = 15) -> Float[Tensor, ""]:
     """Expected calibration error, ``sum_b n_b / N |accuracy_b - confidence_b|``. From 0 (best) to 1.
 
-    Guo et al. 2017 (On Calibration of Modern Neural Networks), equation (3), with the left-closed bins of
-    uncertainty-baselines and robustness-metrics.
+    See Guo et al. 2017 (On Calibration of Modern Neural Networks, https://arxiv.org/abs/1706.04599), equation (3). Bins
+    are closed on the left, as in uncertainty-baselines and robustness-metrics.
 
     Args:
         probs_BC: class probabilities ``(B, C)``.
@@ -87,8 +93,7 @@ def ece(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bin
         bins: number of bins.
 
     Raises:
-        InputError: fewer than one bin, no rows, NaN, values that are no probabilities, labels of another shape or
-            outside the classes.
+        InputError: see `reliability`.
 
     >>> ece(torch.tensor([[0.75, 0.25]]), torch.tensor([0]))
     tensor(0.2500)
@@ -97,6 +102,6 @@ def ece(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"], bin
 
 
 def ece_of(diagram: Reliability) -> Float[Tensor, ""]:
-    """`ece` from a reliability diagram's numbers."""
-    gap = (diagram.accuracy - diagram.confidence).abs().nan_to_num(nan=0.0)  # an empty bin weighs nothing
+    """Return the expected calibration error, computed from the data of a reliability diagram."""
+    gap = (diagram.accuracy - diagram.confidence).abs().nan_to_num(nan=0.0)  # an empty bin has weight 0
     return (diagram.count / diagram.count.sum() * gap).sum()

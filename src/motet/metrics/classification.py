@@ -1,4 +1,4 @@
-"""How good class predictions are: of the combined prediction, and of every member by itself."""
+"""Metrics of class predictions, for the combined prediction and for each member."""
 
 from jaxtyping import Float, Integer
 from torch import Tensor
@@ -12,11 +12,11 @@ def accuracy(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"]
     """Fraction of rows whose most probable class is the true one. Higher is better.
 
     Args:
-        probs_BC: class probabilities ``(B, C)``. Any scores do whose largest marks the prediction.
+        probs_BC: class probabilities ``(B, C)``, or any scores whose largest value is the prediction.
         y_B: class labels ``(B,)``.
 
     Raises:
-        InputError: no rows, NaN, labels of another shape or outside the classes.
+        InputError: for no rows, NaN, and labels that have another shape or are out of range.
 
     >>> import torch
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
@@ -31,16 +31,16 @@ def accuracy(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"]
 def nll(logits_BMC: Float[Tensor, "batch member out"], y_B: Integer[Tensor, "batch"]) -> Float[Tensor, ""]:
     """Negative log-likelihood of the members' mixture in nats, a mean over rows. Lower is better.
 
-    ``-logsumexp_m(log p_m(y)) + log M``, taken from logits, so it stays exact where probabilities underflow. MIMO's
-    own evaluation computes it so (uncertainty-baselines), and robustness-metrics as EnsembleCrossEntropy.
+    ``-logsumexp_m(log p_m(y)) + log M``, computed from logits, so that it is exact even if probabilities underflow. The
+    evaluation code of MIMO (in uncertainty-baselines) and EnsembleCrossEntropy of robustness-metrics compute the same.
 
     Args:
-        logits_BMC: the members' logits ``(B, M, C)``. A class may be ruled out with -inf; the NLL is inf if it was
-            the true one.
+        logits_BMC: the members' logits ``(B, M, C)``. A logit of -inf excludes a class. The NLL is inf if all members
+            exclude the true class of a row.
         y_B: class labels ``(B,)``.
 
     Raises:
-        InputError: no rows, NaN or inf, labels of another shape or outside the classes.
+        InputError: for no rows, NaN or inf, and labels that have another shape or are out of range.
 
     >>> import torch
     >>> nll(torch.zeros(1, 3, 2), torch.tensor([1]))
@@ -54,14 +54,15 @@ def nll(logits_BMC: Float[Tensor, "batch member out"], y_B: Integer[Tensor, "bat
 def brier(probs_BC: Float[Tensor, "batch out"], y_B: Integer[Tensor, "batch"]) -> Float[Tensor, ""]:
     """Brier score: the squared error summed over classes, a mean over rows. From 0 (best) to 2.
 
-    Some papers divide it by the number of classes, others by two (Brier 1950 is the sum).
+    Brier (1950) uses the sum over classes. Some papers divide it by the number of classes, others by two.
 
     Args:
         probs_BC: class probabilities ``(B, C)``.
         y_B: class labels ``(B,)``.
 
     Raises:
-        InputError: no rows, NaN, values that are no probabilities, labels of another shape or outside the classes.
+        InputError: for no rows, NaN, values that are not probabilities, and labels that have another shape or are out
+            of range.
 
     >>> import torch
     >>> brier(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))
@@ -83,7 +84,7 @@ def member_accuracy(
         y_B: class labels ``(B,)``.
 
     Raises:
-        InputError: no rows, NaN or inf, labels of another shape or outside the classes.
+        InputError: for no rows, NaN or inf, and labels that have another shape or are out of range.
 
     >>> import torch
     >>> member_accuracy(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), torch.tensor([1]))
@@ -97,14 +98,14 @@ def member_accuracy(
 def member_nll(logits_BMC: Float[Tensor, "batch member out"], y_B: Integer[Tensor, "batch"]) -> Float[Tensor, "member"]:
     """Each member's negative log-likelihood in nats, a mean over rows, ``(M,)``.
 
-    Their mean is the Gibbs cross-entropy, which `nll` never exceeds.
+    The mean over members is the Gibbs cross-entropy, an upper bound of `nll`.
 
     Args:
         logits_BMC: the members' logits ``(B, M, C)``.
         y_B: class labels ``(B,)``.
 
     Raises:
-        InputError: no rows, NaN or inf, labels of another shape or outside the classes.
+        InputError: for no rows, NaN or inf, and labels that have another shape or are out of range.
 
     >>> import torch
     >>> member_nll(torch.zeros(1, 2, 2), torch.tensor([0]))

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, its operations, and its time beside another network's."""
+"""The cost of a network: parameters, operations, and latency relative to another network."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +17,13 @@ from motet.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode
 
-_MIN_ROUNDS = 3  # a median of fewer says little
+_MIN_ROUNDS = 3  # a median of fewer values is unreliable
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """How long one forward pass takes.
+    """The time of one forward pass, relative to a baseline network and in seconds.
 
     Attributes:
         ratio: median over rounds of the network's time divided by the baseline's in the same round.
@@ -39,7 +39,7 @@ class Latency:
 
 
 def parameters(module: nn.Module) -> int:
-    """Number of trainable parameters; one that is used in several places counts once.
+    """Number of trainable parameters. A parameter that is used in several places counts once.
 
     >>> parameters(nn.Linear(3, 5))
     20
@@ -50,17 +50,18 @@ def parameters(module: nn.Module) -> int:
 def flops(module: nn.Module, example: Shaped[Tensor, "batch ..."]) -> int:
     """Floating-point operations for one example in a forward pass: 2 for every multiply-add.
 
-    The convention of MIMO (footnote 2), whose 10.56 G for ResNet-28-10 are 10.49 G here. Counted are matrix
-    products, convolutions and attention, by torch's FlopCounterMode; element-wise work is not, nor are recurrent
-    layers (nn.LSTM and its like), whose kernels torch does not look into. Work that does not depend on the number of
-    rows, such as mixing weights, is divided among them. The module runs in eval mode and comes back as it was.
+    This is the convention of MIMO (footnote 2). For ResNet-28-10 MIMO reports 10.56 G; this function returns 10.49 G.
+    torch's FlopCounterMode counts matrix products, convolutions and attention. Element-wise operations and recurrent
+    layers (nn.LSTM and similar layers) are not counted. Operations that do not depend on the number of rows, such as
+    mixing weights, are divided by the number of rows. The module runs in evaluation mode; its own mode is restored
+    afterwards.
 
     Args:
         module: the network.
-        example: a batch ``(B, ...)`` of inputs; one row will do.
+        example: a batch ``(B, ...)`` of inputs; one row is enough.
 
     Raises:
-        InputError: no rows.
+        InputError: for no rows.
 
     >>> flops(nn.Linear(3, 5), torch.zeros(1, 3))
     30
@@ -71,13 +72,13 @@ def flops(module: nn.Module, example: Shaped[Tensor, "batch ..."]) -> int:
 
 
 @contextmanager
-def counting(module: nn.Module, example: Tensor) -> Iterator["FlopCounterMode"]:
-    """Torch's counter of operations, 2 for a multiply-add, with `module` in evaluation mode; see `flops`."""
+def counting(module: nn.Module, example: Tensor) -> "Iterator[FlopCounterMode]":
+    """Count operations with torch's FlopCounterMode, with `module` in evaluation mode. See `flops`."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     _check_example(example)
-    # Left to itself, torch would run attention and whole encoder layers in fused kernels that count as nothing.
+    # Fused kernels of attention and whole encoder layers are disabled, because torch does not count their operations.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -97,22 +98,22 @@ def latency_ratios(
     min_seconds: float = 0.005,
     seconds: float = 1.5,
 ) -> dict[str, Latency]:
-    """Time networks against one of them, in turn, in one process.
+    """Measure the latency of networks relative to a baseline network, in one process.
 
-    Every round times each network once, in an order that rotates, so that a clock that changes or a busy machine
-    meets them all alike. The networks run in eval mode and come back as they were.
+    Each round times every network once, in a rotating order, so that changes of the clock rate and other load on the
+    machine affect all networks equally. The networks run in evaluation mode; their own modes are restored afterwards.
 
     Args:
-        networks: the networks, by name.
-        example: the batch ``(B, ...)`` that all of them take.
-        baseline: name of the network that the others are divided by; its own ratio is exactly 1.
-        rounds: most rounds to make.
-        min_seconds: forward passes are repeated until one timing lasts about this long.
-        seconds: no round starts after this time, warm-up included; but three rounds are made (or `rounds`, if
-            fewer), however long they take.
+        networks: the networks, by name, including the baseline.
+        example: a batch of inputs ``(B, ...)`` for all networks.
+        baseline: the name of the baseline network. Its ratio is exactly 1.
+        rounds: the maximum number of rounds.
+        min_seconds: the approximate length of one timing. Short forward passes are repeated to reach it.
+        seconds: the time limit, including the warm-up. No round starts after it, except that at least three rounds (or
+            `rounds`, if that is less) are always made.
 
     Raises:
-        InputError: a baseline that is not among the networks, no rows, a setting that is not positive.
+        InputError: if the baseline is not among the networks, for no rows, and for a setting that is not positive.
     """
     if baseline not in networks:
         raise InputError(
@@ -120,9 +121,9 @@ def latency_ratios(
         )
     if rounds < 1 or min_seconds <= 0 or seconds <= 0:
         raise InputError(
-            "rounds must be at least 1, min_seconds and seconds positive",
+            "rounds must be at least 1, and min_seconds and seconds must be positive",
             got=f"rounds={rounds}, min_seconds={min_seconds}, seconds={seconds}",
-            fix="Pass rounds=1 and a small number of seconds for the quickest look",
+            fix="Pass for example rounds=1, min_seconds=0.001 and seconds=0.1 for a quick measurement",
         )
     _check_example(example)
     deadline = perf_counter() + seconds
@@ -147,11 +148,12 @@ def _latency(own: list[float], baseline: list[float]) -> Latency:
 
 
 def _warm_up(network: nn.Module, example: Tensor, min_seconds: float) -> int:
-    """How many forward passes last `min_seconds`, found on a network that has already run."""
+    """Run the network a few times, and return the number of forward passes that take `min_seconds`."""
     _time(network, example, 2)  # the first passes allocate memory and choose kernels
     repeats = 1
     while (elapsed := _time(network, example, repeats)) < min_seconds:
-        # At most tenfold, as one pass is too short to measure well; always more, so that this ends.
+        # At most ten times as many, because the time of a single pass is imprecise. At least one more, so that the loop
+        # ends.
         repeats = max(repeats + 1, math.ceil(repeats * min(10.0, 1.1 * min_seconds / max(elapsed, 1e-9))))
     return repeats
 
@@ -168,8 +170,8 @@ def _time(network: nn.Module, example: Tensor, repeats: int) -> float:
 
 @contextmanager
 def _measuring(*modules: nn.Module, example: Tensor) -> Iterator[None]:
-    """All modules in evaluation mode for a while, with nothing to be seen of it afterwards."""
-    # Some networks draw random numbers even now (Monte Carlo dropout); measuring them must not change a seeded run.
+    """Put all modules in evaluation mode; on exit restore them and the state of the random number generators."""
+    # Some networks draw random numbers in evaluation (MC dropout). Measuring them must not change a seeded run.
     with ExitStack() as stack, torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
         for module in modules:
             stack.enter_context(evaluating(module))
@@ -186,5 +188,5 @@ def _check_example(example: Tensor) -> None:
 
 
 def _matrix_vector_flops(matrix: torch.Size, vector: torch.Size, **_: object) -> int:
-    """What torch's counter leaves out: ``x @ w`` with a vector w."""
+    """Return the operations of ``x @ w`` with a vector w, which torch's counter omits."""
     return 2 * math.prod(matrix)

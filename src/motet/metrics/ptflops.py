@@ -1,4 +1,4 @@
-"""Operations as MIMMO's tables count them."""
+"""Operations of a network, counted by the convention of MIMMO's tables."""
 
 import math
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.metrics.cost import counting
@@ -19,21 +20,21 @@ _aten = torch.ops.aten
 def ptflops(module: nn.Module, example: Shaped[Tensor, "batch ..."], *, distinct: bool = False) -> int:
     """Operations for one example in a forward pass, by the convention of MIMMO (Ferianc and Rodrigues, tables 1 to 3).
 
-    That of the tool ptflops: a multiply-add counts once (`flops` counts it twice), a bias once for each output, batch
-    norm and other norms twice for each number (once without scale and shift), activations once for each number,
-    pooling once for each number that it reads, and a sum of two tensors (residual) once for each number. Nothing else
-    counts: neither softmax nor the averages over members and depths.
+    This is the convention of the tool ptflops. A multiply-add counts once (`flops` counts it twice). A bias counts once
+    per output, batch norm and other norms twice per output (once without scale and shift), activations once per output,
+    pooling once per input value, and a sum of two tensors (residual connection) once per output. Other operations, such
+    as softmax and the averages over members and depths, are not counted.
 
-    The tables count MIMO and its like with inputs of the members' own, which is how they train. What they predict for
-    one shared input costs less: the M input kernels are one.
+    The tables count MIMO and similar methods with separate inputs for the members, as in training. A prediction for one
+    shared input costs less, because the M input kernels are then added to a single kernel.
 
     Args:
         module: the network.
-        example: a batch ``(B, ...)`` of inputs; with `distinct` one ``(B, M, ...)``, M inputs for each example.
-        distinct: whether to give each member of an ensemble its own input (`Ensemble.forward_distinct`).
+        example: a batch ``(B, ...)`` of inputs; with `distinct` a batch ``(B, M, ...)`` with M inputs for each example.
+        distinct: whether each member of an ensemble receives a separate input (`Ensemble.forward_distinct`).
 
     Raises:
-        InputError: no rows, and `distinct` for what is not an ensemble.
+        InputError: for no rows, and for `distinct` with a module that is not an `Ensemble`.
 
     >>> ptflops(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torch.zeros(1, 3))
     25
@@ -42,22 +43,22 @@ def ptflops(module: nn.Module, example: Shaped[Tensor, "batch ..."], *, distinct
     if distinct:
         if not isinstance(module, Ensemble):
             raise InputError(
-                "inputs of the members' own need an ensemble",
-                got=f"distinct=True and a {type(module).__name__}",
-                fix="Pass what a method's wrap returned",
+                "separate inputs for the members need an ensemble",
+                got=f"distinct=True and {with_article(type(module).__name__)}",
+                fix="Pass an ensemble, the result of a method's wrap, or distinct=False",
             )
         run = module.forward_distinct
     elementwise = _Elementwise()
-    # With gradients layers run one after the other; without, some have ways to do the same with less.
+    # Gradients are enabled because torch may otherwise use fused kernels, whose element-wise operations are not seen.
     with counting(module, example) as counter, elementwise, torch.enable_grad():
         run(example)
-    # Half of what torch counts: it gives a multiply-add 2.
+    # torch counts 2 for a multiply-add, this convention 1.
     return math.ceil((counter.get_total_flops() / 2 + elementwise.total) / len(example))
 
 
 @final
 class _Elementwise(TorchDispatchMode):
-    """Counts what the convention counts beside multiply-adds."""
+    """Count the operations of the convention other than multiply-adds."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -76,7 +77,7 @@ def _bias_of_convolution(args: Any, out: Tensor) -> int:
 
 
 def _norm(args: Any, out: Tensor) -> int:
-    # Weight and bias follow the input; the numbers of groups and the like are no tensors.
+    # args[1] is the weight if the norm has one. Other arguments, such as the number of groups, are not tensors.
     affine = any(isinstance(arg, Tensor) and arg.ndim == 1 for arg in args[1:2])
     return out.numel() * (2 if affine else 1)
 
@@ -101,7 +102,7 @@ def _sum_of_two(args: Any, out: Tensor) -> int:
 
 _COUNTS: dict[Any, Callable[[Any, Tensor], int]] = {
     _aten.convolution: _bias_of_convolution,
-    _aten.addmm: _each,  # a bias and a product
+    _aten.addmm: _each,  # the bias; torch counts the product
     _aten.native_batch_norm: _norm,
     _aten._native_batch_norm_legit: _norm,
     _aten._native_batch_norm_legit_no_training: _norm,

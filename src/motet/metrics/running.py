@@ -1,4 +1,4 @@
-"""Scores of predictions that come a batch at a time, without keeping them."""
+"""Scores of predictions, computed batch by batch without storing the predictions."""
 
 from typing import final
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
+from motet.likelihoods.target_scale import TargetScale
 from motet.metrics.calibration import ece_of, reliability_of
 from motet.metrics.numbers import crps
 from motet.metrics.scores import as_classes, checked
@@ -16,7 +17,7 @@ from motet.prediction import Prediction
 
 @final
 class RunningScores:
-    """Scores of everything that was added. Two numbers a row are kept, for calibration and selective risk.
+    """Scores over all added batches. For classes two numbers per row are stored, for calibration and selective risk.
 
     >>> from motet import Categorical
     >>> scores = RunningScores()
@@ -27,23 +28,33 @@ class RunningScores:
 
     def __init__(self) -> None:
         self.rows = 0
-        """Number of rows added."""
-        # second: the Brier score's or the squared error's sum
+        """The number of rows that were added."""
+        # "second" is the sum of Brier scores for classes, and of squared errors for numbers.
         self._sums = {"nll": 0.0, "second": 0.0, "crps": 0.0}
         self._confidence: list[Tensor] = []
         self._correct: list[Tensor] = []
         self._classes = True
+        self._scale: TargetScale | None = None
+        self._targets = 1
 
     def add(self, prediction: Prediction) -> None:
         """Add a batch with its targets.
 
         Raises:
-            InputError: no targets, no rows, NaN, targets that do not fit.
+            InputError: for no targets, no rows, NaN, and targets that do not fit.
         """
-        prediction, y = checked(prediction)
+        if self.rows and prediction.target_scale != self._scale:
+            raise InputError(
+                "all batches must have the same scale of targets",
+                got=f"{prediction.target_scale} after {self._scale}",
+                fix="Score each ensemble separately",
+            )
+        self._scale = prediction.target_scale
+        prediction, y = checked(prediction.standardised())
         rows = len(y)
         self.rows += rows
-        # Double precision does not exist on every device; sums of a batch do not need it, sums of batches do.
+        # Sums over batches need double precision, which Python floats have. Sums within a batch do not, and not every
+        # device has double precision.
         self._sums["nll"] += float(prediction.nll().sum())
         self._classes = not prediction.likelihood.has_order
         if self._classes:
@@ -54,23 +65,26 @@ class RunningScores:
             self._correct.append((label == y).cpu())
             second = (mean_BC - F.one_hot(y, mean_BC.shape[1])).square().sum(dim=-1).mean()
         else:
+            self._targets = y.shape[1]
             second = (prediction.mean - y).square().mean()
             self._sums["crps"] += rows * float(crps(prediction))
         self._sums["second"] += rows * float(second)
 
     def result(self) -> dict[str, float]:
-        """Scores as `motet.metrics.score` has them.
+        """Return scores with the names of `motet.metrics.score`.
 
-        Of classes and labels accuracy, nll, ece, brier, and aurc; of numbers rmse, nll, crps.
+        For classes and binary labels: accuracy, nll, ece, brier and aurc. For numbers: rmse, nll and crps,
+        in their own units.
 
         Raises:
             InputError: if nothing was added.
         """
         if self.rows == 0:
-            raise InputError("scores need at least one row", got="none", fix="Check that the data set is not empty")
+            raise InputError("scores need at least one row", got="no rows", fix="Call add with a batch first")
         nll, second = self._sums["nll"] / self.rows, self._sums["second"] / self.rows
         if not self._classes:
-            return {"rmse": second**0.5, "nll": nll, "crps": self._sums["crps"] / self.rows}
+            found = {"rmse": second**0.5, "nll": nll, "crps": self._sums["crps"] / self.rows}
+            return found if self._scale is None else self._scale.in_own_units(found, targets=self._targets)
         confidence, correct = torch.cat(self._confidence), torch.cat(self._correct)
         return {
             "accuracy": float(correct.double().mean()),
@@ -81,11 +95,11 @@ class RunningScores:
         }
 
     def risk_coverage(self) -> RiskCoverage | None:
-        """The error rate at every coverage, by confidence; None for regression. See `motet.metrics.risk_coverage`.
+        """Return the error rate at every coverage; None for numbers. See `motet.metrics.risk_coverage`.
 
         Raises:
             InputError: if nothing was added.
         """
         if self.rows == 0:
-            raise InputError("scores need at least one row", got="none", fix="Check that the data set is not empty")
+            raise InputError("scores need at least one row", got="no rows", fix="Call add with a batch first")
         return risk_coverage(torch.cat(self._confidence), ~torch.cat(self._correct)) if self._classes else None

@@ -1,4 +1,4 @@
-"""Everything that a prediction's quality comes down to, in one dictionary."""
+"""All scores of a prediction in one dictionary."""
 
 from dataclasses import replace
 
@@ -17,28 +17,41 @@ from motet.prediction import Prediction
 
 
 def score(prediction: Prediction) -> dict[str, float]:
-    """Score a prediction whose targets are known.
+    """Return the scores of a prediction with targets.
 
-    Classes and binary labels: accuracy, nll, ece and brier of the combined prediction (under
-    ``prediction.combination``); disagreement, pairwise_kl and disagreement_over_error between members (NaN for one
-    member, the last also without errors); member_accuracy and member_nll, means over members. Each of K binary labels
-    counts as a choice between two classes, in all but the NLL, which is that of all K: so the Brier score is
-    ``2 (p - y)^2``, and as for two classes.
+    For classes and binary labels:
 
-    Numbers: rmse, nll, crps, coverage_50, _80, _90, _95 (of the central intervals), coverage_error, interval_width (of
-    90 %), member_rmse, member_nll, member_crps; of counts the deviance too. See `motet.metrics.numbers`.
+    - accuracy, nll, ece and brier of the combined prediction (with ``prediction.combination``);
+    - disagreement, pairwise_kl and disagreement_over_error between members. They are NaN for one member;
+      disagreement_over_error is also NaN if there are no errors;
+    - member_accuracy and member_nll, means over members.
 
-    Every NLL is in nats with all constants, a mean over rows.
+    Each of K binary labels counts as one row with two classes, so that its Brier score is ``2 (p - y)^2``. The NLL is
+    summed over the K labels.
+
+    For numbers:
+
+    - rmse, nll, crps, and for counts deviance;
+    - coverage_50, coverage_80, coverage_90 and coverage_95 of the central intervals, coverage_error, and
+      interval_width of the 90 % interval;
+    - member_rmse, member_nll and member_crps, means over members.
+
+    See `motet.metrics.numbers`. Every NLL is in nats, includes all constants, and is a mean over rows.
+
+    All are in the targets' own units, see `Prediction.target_scale`. If several targets were standardised separately,
+    rmse, crps and interval_width are in standard deviations of the targets, because a mean over numbers in different
+    units has no meaning; `target_scores` has them for each target, in its own unit.
 
     Raises:
-        InputError: no targets, no rows, NaN, targets that do not fit.
+        InputError: for no targets, no rows, NaN, and targets that do not fit the likelihood.
 
     >>> import torch
     >>> two = Prediction(outputs_BMC=torch.zeros(1, 2, 2), likelihood=Categorical(), targets=torch.tensor([0]))
     >>> {name: round(value, 2) for name, value in score(two).items() if name in ("accuracy", "nll", "ece")}
     {'accuracy': 1.0, 'nll': 0.69, 'ece': 0.5}
     """
-    prediction, y = checked(prediction)
+    scale = prediction.target_scale
+    prediction, y = checked(prediction.standardised())
     nll, own_nll = prediction.nll().mean(), _own_nll(prediction, y)
     if not prediction.likelihood.has_order:
         prediction, y = as_classes(prediction, y)
@@ -68,23 +81,26 @@ def score(prediction: Prediction) -> dict[str, float]:
             "member_nll": own_nll.mean(),
             "member_crps": torch.stack([crps(member) for member in _alone(prediction)]).mean(),
         }
-    return {name: float(value) for name, value in scores.items()}
+    found = {name: float(value) for name, value in scores.items()}
+    return found if scale is None else scale.in_own_units(found, targets=y.shape[1])
 
 
 def member_scores(prediction: Prediction) -> dict[str, list[float]]:
-    """Score every member by itself: one list of M values a metric.
+    """Return the scores of each member: a list of M values for each metric.
 
-    Classes and binary labels: accuracy, nll, ece, brier. Numbers: rmse, nll, crps, coverage_error.
+    For classes and binary labels: accuracy, nll, ece, brier. For numbers: rmse, nll, crps, coverage_error. Units: see
+    `score`.
 
     Raises:
-        InputError: no targets, no rows, NaN, targets that do not fit.
+        InputError: for no targets, no rows, NaN, and targets that do not fit the likelihood.
 
     >>> import torch
     >>> two = Prediction(outputs_BMC=torch.eye(2)[None], likelihood=Categorical(), targets=torch.tensor([0]))
     >>> member_scores(two)["accuracy"]
     [1.0, 0.0]
     """
-    prediction, y = checked(prediction)
+    scale = prediction.target_scale
+    prediction, y = checked(prediction.standardised())
     own_nll = _own_nll(prediction, y).tolist()
     if not prediction.likelihood.has_order:
         prediction, y = as_classes(prediction, y)
@@ -96,35 +112,48 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
             "brier": [float(brier(probs_BC, y)) for probs_BC in probs_by_member],
         }
     members = _alone(prediction)
-    return {
+    found = {
         "rmse": member_rmse(prediction.member_means, y).tolist(),
         "nll": own_nll,
         "crps": [float(crps(member)) for member in members],
         "coverage_error": [float(coverage_error(coverage(member))) for member in members],
     }
+    if scale is None:
+        return found
+    by_member = [
+        scale.in_own_units(dict(zip(found, each, strict=True)), targets=y.shape[1])
+        for each in zip(*found.values(), strict=True)
+    ]
+    return {name: [each[name] for each in by_member] for name in found}
 
 
 def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
-    """The prediction in at least single precision, with targets that fit it: labels ``(B,)``, or numbers ``(B, K)``."""
+    """Return the prediction in at least single precision with checked targets, and these targets.
+
+    Targets are class labels ``(B,)`` or numbers ``(B, K)``.
+
+    Raises:
+        InputError: for no targets, no rows, NaN, and targets that do not fit the likelihood.
+    """
     if prediction.targets is None:
         raise InputError(
             "a prediction needs targets to be scored",
             got="a prediction without targets",
-            fix="Pass them: ensemble.predict(x, targets=y)",
+            fix="Pass the targets: ensemble.predict(x, targets=y)",
         )
     outputs_BMC, y = widen(prediction.outputs_BMC.detach()), prediction.targets
     rows, _, outputs = outputs_BMC.shape
     kind = prediction.likelihood.target_kind
     if kind is None:
         raise InputError(
-            "a likelihood must say what its targets are for its predictions to be scored",
+            "a likelihood must declare its kind of targets for its predictions to be scored",
             got=f"a prediction under {type(prediction.likelihood).__name__}, which does not",
-            fix='Define target_kind = "class", "binary", "real" or "count" in it; prediction.nll() needs none',
+            fix='Define target_kind = "class", "binary", "real" or "count" in the class, or use only prediction.nll()',
         )
     if kind == "class":
         check_logits(outputs_BMC)
         check_labels(y, rows=rows, classes=prediction.likelihood.mean(outputs_BMC[:1, 0]).shape[-1])
-        y = y.long()  # what torch's cross-entropy takes
+        y = y.long()  # torch's cross-entropy accepts only this type
     else:
         check_filled(outputs_BMC)
         check_not_nan(outputs_BMC)
@@ -134,16 +163,16 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
         y = y.reshape(rows, targets).to(outputs_BMC.dtype)
     prediction = replace(prediction, outputs_BMC=outputs_BMC, targets=y)
     if kind == "class":
-        # Members that rule out each other's classes (-inf) leave their geometric mean with no class at all.
+        # The geometric mean is not a distribution if each class is excluded (logit -inf) by at least one member.
         check_probs(prediction.mean)
     return prediction, y
 
 
 def as_classes(prediction: Prediction, y: Tensor) -> tuple[Prediction, Tensor]:
-    """A prediction of classes or labels in terms of logits over classes.
+    """Return a prediction of classes or binary labels as a prediction under `Categorical`, and its labels.
 
-    Of binary labels each becomes a row of its own, one of two classes. Of classes under a likelihood outside motet the
-    logits are the logarithms of the members' probabilities.
+    Each binary label becomes a separate row with two classes. For classes under a likelihood outside motet, the logits
+    are the logarithms of the members' probabilities.
     """
     if prediction.likelihood == Categorical():
         return prediction, y
@@ -159,12 +188,12 @@ def as_classes(prediction: Prediction, y: Tensor) -> tuple[Prediction, Tensor]:
 
 
 def _alone(prediction: Prediction) -> list[Prediction]:
-    """Each member as a prediction of its own."""
+    """Return the prediction of each member."""
     return [replace(prediction, outputs_BMC=member.unsqueeze(1)) for member in prediction.outputs_BMC.unbind(dim=1)]
 
 
 def _own_nll(prediction: Prediction, y: Tensor) -> Tensor:
-    """Each member's NLL, ``(M,)``."""
+    """Return each member's NLL, a mean over rows, ``(M,)``."""
     members = prediction.members
     y_BM = y.unsqueeze(1).expand(-1, members, *y.shape[1:])
     return prediction.likelihood.nll(prediction.outputs_BMC, y_BM).mean(dim=0)

@@ -1,4 +1,4 @@
-"""Selective prediction: how wrong a model is on the part of the data that it is most sure of."""
+"""Selective prediction: the risk on the most confident rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from motet.errors import InputError
 from motet.prediction import Prediction
 
 COVERAGES = tuple(percent / 100 for percent in range(1, 101))
-"""The coverages at which curves are kept and drawn: 1 %, 2 %, ..., 100 %."""
+"""The coverages at which curves are stored and drawn: 1 %, 2 %, ..., 100 %."""
 
 
 @final
@@ -21,8 +21,8 @@ class RiskCoverage:
     """The risk-coverage curve (El-Yaniv and Wiener 2010).
 
     Attributes:
-        coverage: shares of the rows that are predicted, the most confident first: 1/N, 2/N, ..., 1. ``(N,)``
-        risk: mean loss over these rows, ``(N,)``.
+        coverage: the fractions 1/N, 2/N, ..., 1 of most confident rows that are kept, ``(N,)``.
+        risk: the mean loss over the rows that are kept, ``(N,)``.
     """
 
     coverage: Float[Tensor, "rows"]
@@ -34,14 +34,14 @@ class RiskCoverage:
         return float(self.risk.mean())
 
     def at(self, coverages: Sequence[float] = COVERAGES) -> Float[Tensor, "coverages"]:
-        """The risk at each of `coverages`, in the same order.
+        """Return the risk at each of `coverages`, in the same order.
 
-        At a coverage c it is the risk of the fewest most confident rows whose share of all rows is at least c: of
-        ``ceil(c N)`` of N rows, so at least one row is always predicted, and with fewer rows than coverages some are
-        answered by the same rows. Nothing is interpolated. Rows of equal confidence are taken as in `risk_coverage`.
+        The risk at coverage c is the mean loss over the ``ceil(c N)`` most confident of N rows, without interpolation.
+        At least one row is therefore always kept. With fewer rows than coverages, several coverages have the same risk.
+        Rows of equal confidence are treated as in `risk_coverage`.
 
         Raises:
-            InputError: a coverage outside (0, 1].
+            InputError: for a coverage outside (0, 1].
 
         >>> curve = risk_coverage(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 1]))
         >>> curve.at([0.5, 0.51, 1.0])
@@ -52,30 +52,30 @@ class RiskCoverage:
                 raise InputError(
                     "coverage must lie above 0 and be at most 1", got=f"coverage={coverage}", fix="Pass coverage=0.8"
                 )
-        # Decided on the very ratios k / N that are compared: 0.07 * 100 is more than 7.
+        # Compare with the ratios k / N: ceil(c * N) may be too large, because 0.07 * 100 is slightly more than 7.
         wanted = torch.tensor(list(coverages), dtype=torch.float64)
         return self.risk[torch.searchsorted(self.coverage, wanted)]
 
 
 def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> RiskCoverage:
-    """The risk at every coverage.
+    """Return the risk at every coverage.
 
-    Rows of equal confidence could be taken in any order. The curve is the mean over all these orders, exactly, so that
-    it does not depend on the order of the rows.
+    If rows have equal confidence, the curve is the exact mean over all orders of these rows. It does not depend on the
+    order of the input.
 
     Args:
-        confidence_B: ``(B,)``, higher for what is predicted first.
-        loss_B: what being wrong costs, ``(B,)``: 0 or 1 (or False and True) for errors, or any loss.
+        confidence_B: the confidence of each row, ``(B,)``. Rows with higher confidence are kept first.
+        loss_B: the loss of each row, ``(B,)``: 0 or 1 (or False and True) for errors, or any loss.
 
     Raises:
-        InputError: no rows, NaN, or two shapes.
+        InputError: for no rows, NaN, and different shapes.
 
     >>> risk_coverage(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0.0, 1.0, 0.0])).risk
     tensor([0.0000, 0.5000, 0.3333], dtype=torch.float64)
     """
     if confidence_B.ndim != 1 or confidence_B.shape != loss_B.shape or len(loss_B) == 0:
         raise InputError(
-            "a risk-coverage curve needs a confidence and a loss for each of at least one row",
+            "a risk-coverage curve needs a confidence and a loss for each row, and at least one row",
             got=f"shapes {tuple(confidence_B.shape)} and {tuple(loss_B.shape)}",
             fix="Pass prediction.confidence and (prediction.labels != y)",
         )
@@ -84,7 +84,7 @@ def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, ".
         raise InputError(
             "confidences and losses must not be NaN",
             got=f"{int(confidence.isnan().sum())} and {int(loss.isnan().sum())} NaN",
-            fix="Look for inputs that are not finite",
+            fix="Check the inputs for NaN and infinities",
         )
     order = confidence.argsort(descending=True)
     _, group, count = torch.unique_consecutive(confidence[order], return_inverse=True, return_counts=True)
@@ -94,24 +94,29 @@ def risk_coverage(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, ".
 
 
 def risk_coverage_of(prediction: Prediction) -> RiskCoverage | None:
-    """The error rate at every coverage by the confidence of the predicted class; None for regression.
+    """Return the error rate at every coverage, with the probability of the predicted class as confidence.
+
+    For predictions of numbers and binary labels the result is None.
 
     Raises:
-        InputError: no targets, no rows, or NaN.
+        InputError: for no targets, no rows, and NaN.
     """
     if prediction.likelihood.target_kind != "class":
         return None
     if prediction.targets is None:
         raise InputError(
-            "a prediction needs targets to have a risk",
+            "a risk-coverage curve needs a prediction with targets",
             got="a prediction without targets",
-            fix="Pass them: ensemble.predict(x, targets=y)",
+            fix="Pass the targets: ensemble.predict(x, targets=y)",
         )
     return risk_coverage(prediction.confidence, prediction.labels != prediction.targets)
 
 
 def aurc(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
     """The area under the risk-coverage curve (Geifman, Uziel and El-Yaniv 2019); see `risk_coverage`.
+
+    Raises:
+        InputError: for no rows, NaN, and different shapes.
 
     >>> aurc(torch.tensor([0.9, 0.8]), torch.tensor([0, 1]))
     tensor(0.2500, dtype=torch.float64)
@@ -122,10 +127,15 @@ def aurc(confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."]) -> 
 def selective_risk(
     confidence_B: Shaped[Tensor, "..."], loss_B: Shaped[Tensor, "..."], coverage: float
 ) -> Float[Tensor, ""]:
-    """Mean loss on the most confident share `coverage` of the rows, rounded up to whole rows.
+    """Mean loss over the fraction `coverage` of most confident rows, rounded up to an integer number of rows.
+
+    Args:
+        confidence_B: see `risk_coverage`.
+        loss_B: see `risk_coverage`.
+        coverage: the fraction of rows, in (0, 1].
 
     Raises:
-        InputError: a coverage outside (0, 1], no rows, NaN, or two shapes.
+        InputError: for a coverage outside (0, 1], no rows, NaN, and different shapes.
 
     >>> selective_risk(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 1]), 0.5)
     tensor(0., dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""One number from many corruptions and severities."""
+"""Means of metrics over corruptions and severities."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,27 +28,29 @@ ALEXNET_ERRORS: Mapping[str, float] = MappingProxyType(
         "jpeg_compression": 0.606500,
     }
 )
-"""AlexNet's top-1 error on ImageNet-C, its mean over severities, by corruption (Hendrycks and Dietterich 2019).
+"""Top-1 error of AlexNet on ImageNet-C by corruption, a mean over severities (Hendrycks and Dietterich 2019).
 
-CIFAR has no such official reference: take a run of your own.
+There are no official reference errors for CIFAR: use those of one of your own runs.
 """
 
 
 def by_corruption(rows: Iterable[Mapping[str, object]], metric: str) -> dict[str, dict[int, float]]:
-    """A metric's `Table` from a list of rows with "corruption", "severity" and the metric itself.
+    """Return the `Table` of a metric from rows with the keys "corruption", "severity" and the metric's name.
 
     Raises:
-        InputError: a row without the metric (with the nearest name), or two of one corruption and severity.
+        InputError: for a row without the metric, and for two rows with the same corruption and severity.
     """
     table: dict[str, dict[int, float]] = {}
     for row in rows:
         if metric not in row:
             known = [name for name in row if name not in ("corruption", "severity")]
-            raise InputError("the metric must be one of the rows'", got=repr(metric), fix=nearest(metric, known))
+            raise InputError(
+                "the metric must be one of the rows' metrics", got=repr(metric), fix=nearest(metric, known)
+            )
         name, severity = str(row["corruption"]), int(str(row["severity"]))
         if severity in table.setdefault(name, {}):
             raise InputError(
-                "each corruption must come once at each severity",
+                "each corruption must occur once at each severity",
                 got=f"{name} at severity {severity} twice",
                 fix="Pass the rows of one run",
             )
@@ -57,10 +59,10 @@ def by_corruption(rows: Iterable[Mapping[str, object]], metric: str) -> dict[str
 
 
 def mean_by_severity(table: Table) -> dict[int, float]:
-    """The mean over corruptions at each severity.
+    """Return the mean over corruptions at each severity.
 
     Raises:
-        InputError: an empty table, or corruptions that were not all measured at the same severities.
+        InputError: for an empty table, and corruptions measured at different severities.
     """
     _check_complete(table)
     severities = sorted(next(iter(table.values())))
@@ -68,34 +70,37 @@ def mean_by_severity(table: Table) -> dict[int, float]:
 
 
 def mean_over_shifts(table: Table) -> float:
-    """The mean over corruptions at each severity, then over severities: the "c" in cA, cNLL and cECE.
+    """Return the mean over corruptions, then over severities, as in cA, cNLL and cECE.
 
     Raises:
-        InputError: an empty table, or corruptions that were not all measured at the same severities.
+        InputError: for an empty table, and corruptions measured at different severities.
     """
     means = mean_by_severity(table)
     return math.fsum(means.values()) / len(means)
 
 
 def corruption_errors(errors: Table, reference: Table | Mapping[str, float]) -> dict[str, float]:
-    """Each corruption's error summed over severities, over the reference's, times 100 (CE of Hendrycks and Dietterich).
+    """Return the corruption error (CE) of Hendrycks and Dietterich for each corruption.
+
+    It is 100 times the error summed over severities, divided by the error of the reference summed over severities.
 
     Args:
         errors: error rates (1 - accuracy) by corruption and severity.
-        reference: another run's, by corruption and severity, or already averaged over them, as `ALEXNET_ERRORS` are.
+        reference: error rates of a reference run by corruption and severity, or their means over severities by
+            corruption, as in `ALEXNET_ERRORS`.
 
     Raises:
-        InputError: an empty or incomplete table; a corruption that the reference has not, or not at the same
-            severities, or where it makes no error at all.
+        InputError: for an empty or incomplete table, and if the reference lacks a corruption, has it at other
+            severities, or has an error of 0 for it.
     """
     _check_complete(errors)
     relative = {}
     for name, row in errors.items():
         if name not in reference:
             raise InputError(
-                "the reference must have every corruption that is measured",
-                got=f"none of {name!r}",
-                fix=f"Measure the reference run too. {nearest(name, reference)}",
+                "the reference must contain every measured corruption",
+                got=f"a reference without {name!r}",
+                fix=f"Evaluate the reference run under this corruption too. {nearest(name, reference)}",
             )
         against = reference[name]
         if isinstance(against, Mapping):
@@ -108,16 +113,22 @@ def corruption_errors(errors: Table, reference: Table | Mapping[str, float]) -> 
             against = math.fsum(against.values()) / len(against)
         if not against > 0:
             raise InputError(
-                "the reference must make errors to be compared with",
+                "the reference must have an error above 0 for every corruption",
                 got=f"an error of {against:g} for {name}",
-                fix="Choose a reference run that is not perfect",
+                fix="Choose another reference run",
             )
         relative[name] = 100 * math.fsum(row.values()) / len(row) / against
     return relative
 
 
 def mce(errors: Table, reference: Table | Mapping[str, float]) -> float:
-    """Mean corruption error relative to a reference run; 100 is as good as the reference. See `corruption_errors`.
+    """Mean corruption error (mCE): the mean of `corruption_errors` over corruptions. The reference itself has 100.
+
+    Args:
+        errors, reference: see `corruption_errors`.
+
+    Raises:
+        InputError: see `corruption_errors`.
 
     >>> round(mce({"fog": {1: 0.2, 2: 0.4}}, {"fog": {1: 0.5, 2: 0.7}}), 1)
     50.0

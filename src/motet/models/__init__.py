@@ -1,4 +1,4 @@
-"""The papers' backbones: functions that return ordinary torch modules, and the same as settings."""
+"""The papers' backbones: functions that return ordinary torch modules, and the same models as settings."""
 
 from motet.models._base import ModelSettings
 from motet.models.custom import CustomModel

@@ -12,7 +12,7 @@ def he_normal_(weight: Tensor) -> Tensor:
     """Keras's ``he_normal``: a normal truncated at two deviations, whose variance after truncation is 2 / fan_in.
 
     Args:
-        weight: ``(out, in, ...)``; filled in place and returned.
+        weight: ``(out, in, ...)``; it is changed in place and returned.
     """
     fan_in = weight[0].numel()
     std = math.sqrt(2 / fan_in) / _TRUNCATED_STD

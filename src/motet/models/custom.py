@@ -7,8 +7,9 @@ from typing import Any, final
 from torch import nn
 
 from motet._internal.loading import load_function
+from motet._internal.wording import with_article
 from motet.errors import InputError
-from motet.models._base import ModelSettings, whole
+from motet.models._base import ModelSettings, scaled_width
 
 
 @final
@@ -18,16 +19,20 @@ class CustomModel(ModelSettings):
 
     Attributes:
         function: ``module:function`` or ``file.py:function``. It is called with those of the keyword arguments
-            ``num_classes``, ``in_channels`` and ``input_shape`` that it names (and ``num_classes``, if it takes any
-            keyword), and returns a module.
-        width: passed on as ``width``, where it is not None.
+            ``num_classes``, ``in_channels`` and ``input_shape`` that it has (and with ``num_classes``, if it accepts
+            any keyword), and returns a module.
+        width: passed as ``width`` if it is not None.
     """
 
     function: str
     width: int | float | None = None
 
     def build(self, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """What the function returns; checked against the data when a method wraps it."""
+        """Return the result of the function; it is checked against the data when a method wraps it.
+
+        Raises:
+            InputError: if the function does not exist, requires other arguments, or does not return a module.
+        """
         function = load_function(self.function)
         offered: dict[str, Any] = {
             "num_classes": outputs,
@@ -37,7 +42,8 @@ class CustomModel(ModelSettings):
         if self.width is not None:
             offered["width"] = self.width
         takes = list(_parameters(function).values())
-        # Functions that pass their keywords on (torchvision's, timm's) take the number of classes by this name.
+        # Functions that pass on their keyword arguments (torchvision's, timm's) use this name for the number of
+        # classes.
         more = {"num_classes"} if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes) else set()
         wanted = more | {parameter.name for parameter in takes}
         needed = {
@@ -56,13 +62,17 @@ class CustomModel(ModelSettings):
         if not isinstance(model, nn.Module):
             raise InputError(
                 "a model function must return a torch.nn.Module",
-                got=f"a {type(model).__name__} from {self.function}",
+                got=f"{with_article(type(model).__name__)} from {self.function}",
                 fix="Return the module that it builds",
             )
         return model
 
     def scaled(self, factor: float) -> "CustomModel":
-        """With `factor` times the ``width`` that the function has by default."""
+        """Return the settings with `factor` times the function's default ``width``.
+
+        Raises:
+            InputError: if the function has no argument ``width`` with a number as default.
+        """
         width = self.width
         if width is None:
             parameter = _parameters(load_function(self.function)).get("width")
@@ -75,11 +85,11 @@ class CustomModel(ModelSettings):
                     fix="Give it one: def net(num_classes, width=64)",
                 )
             width = default
-        return replace(self, width=whole("width", width, factor) if isinstance(width, int) else width * factor)
+        return replace(self, width=scaled_width("width", width, factor) if isinstance(width, int) else width * factor)
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
-    except ValueError:  # some functions written in C have none that can be read
+    except ValueError:  # some functions written in C have no signature that can be read
         return {}

@@ -1,6 +1,6 @@
-"""DenseNet-BC for small images (Huang et al. 2017), as the joint training paper trains it.
+"""DenseNet-BC for small images (Huang et al. 2017, https://arxiv.org/abs/1608.06993), as in the joint training paper.
 
-The variant of Amos and Kolter (2017), which the paper builds on: a 3x3 stem of ``2 growth`` filters without norm,
+The variant of Amos and Kolter (2017), on which the paper builds: a 3x3 stem of ``2 growth`` filters without a norm,
 three dense blocks of ``(depth - 4) / 6`` bottleneck layers, and transitions between them that halve the channels.
 """
 
@@ -16,7 +16,7 @@ from motet.errors import InputError
 
 @final
 class DenseLayer(nn.Module):
-    """norm-ReLU-conv 1x1 to ``4 growth`` channels, norm-ReLU-conv 3x3 to `growth`, behind the input's channels."""
+    """norm-ReLU-conv 1x1 to ``4 growth`` channels, norm-ReLU-conv 3x3 to `growth`, concatenated to the input."""
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -35,13 +35,14 @@ class DenseLayer(nn.Module):
 def densenet_bc(*, depth: int, growth: int, num_classes: int, in_channels: int = 3) -> nn.Module:
     """DenseNet-BC-depth-growth, compression 0.5.
 
-    Convolutions are N(0, 2 / (k^2 C_out)); the head's bias is zero and its weight torch's own. The paper's ensembles
-    on CIFAR-100 (table 4) are 4 of 100-12, 8 of 82-8 and 16 of 64-6: 3,200,128, 2,132,448 and 1,685,056 parameters.
+    Convolutions are initialised with N(0, 2 / (k^2 C_out)); the head's bias with zero and its weight by torch. The
+    paper's ensembles on CIFAR-100 (table 4) are 4 of 100-12, 8 of 82-8 and 16 of 64-6: 3,200,128, 2,132,448 and
+    1,685,056 parameters.
 
     Args:
         depth: 6 n + 4 layers, at least 10.
-        growth: channels that a layer adds, k.
-        num_classes: classes, or targets in regression.
+        growth: the number of channels that a layer adds, k.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)`` with H and W at least 4.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The residual network of MIMMO's experiments (appendix B), as its tables' counts of parameters determine it."""
+"""The residual network of MIMMO's experiments (appendix B), as determined by the parameter counts in its tables."""
 
 from collections.abc import Sequence
 from typing import final
@@ -15,11 +15,11 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 with the stride (ResNet v1.5), 1x1 convolution, each with batch norm; plus the input; then ReLU.
 
     Args:
-        inputs: channels that come in.
-        planes: a quarter of the channels that go out.
+        inputs: number of input channels.
+        planes: a quarter of the number of output channels.
         width: multiplies the planes inside.
-        stride: of the 3x3 convolution.
-        project: whether the input passes a 1x1 convolution and batch norm before it is added.
+        stride: the stride of the 3x3 convolution.
+        project: whether the input goes through a 1x1 convolution and batch norm before it is added.
     """
 
     def __init__(self, inputs: int, planes: int, *, width: int, stride: int, project: bool) -> None:
@@ -47,7 +47,11 @@ class Bottleneck(nn.Module):
 
 @final
 class MIMMOResNet(nn.Module):
-    """See `mimmo_resnet`."""
+    """See `mimmo_resnet`.
+
+    Args:
+        planes, blocks, width, num_classes, in_channels: see `mimmo_resnet`.
+    """
 
     def __init__(
         self, *, planes: Sequence[int], blocks: Sequence[int], width: int, num_classes: int, in_channels: int
@@ -88,20 +92,20 @@ def mimmo_resnet(
     """A post-activation bottleneck ResNet (v1.5) with a 3x3 stem and no max-pool.
 
     The paper calls it a "WideResNet with (1, 2, 3, 1) layers, (16, 32, 64, 128) channels, expansion 4, base width 32,
-    multiplier 2": that the last two mean twice as many channels inside each block, and post-activation blocks with a
-    projection in the first block of every stage, is what reproduces 1.7563 million parameters for 100 classes.
-    Torch's default initialisation. Its stages are called ``stage1``, ``stage2``, ...; the paper's exits follow the
-    first three.
+    multiplier 2". The last two numbers mean twice as many channels inside each block: with that, and with
+    post-activation blocks and a projection in the first block of every stage, it has the paper's 1.7563 million
+    parameters for 100 classes. Torch's default initialisation. Its stages are called ``stage1``, ``stage2``, ...; the
+    paper's exits are after the first three.
 
     Args:
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)``.
         planes: a quarter of each stage's channels; the stem has ``planes[0]``. Doubled in figure 6.
         blocks: each stage's number of blocks; (2, 4, 6, 2) in figure 6.
         width: multiplies the planes inside a block.
 
     Raises:
-        InputError: for no stage, as many planes as blocks not given, or a number below 1.
+        InputError: for no stage, different numbers of planes and blocks, and numbers below 1.
 
     >>> net = mimmo_resnet(num_classes=100)
     >>> sum(parameter.numel() for parameter in net.parameters())
@@ -111,7 +115,7 @@ def mimmo_resnet(
         raise InputError(
             "planes and blocks must have one number for each stage",
             got=f"planes={tuple(planes)} and blocks={tuple(blocks)}",
-            fix="Pass as many of one as of the other",
+            fix="Pass equally many of both",
         )
     if min(*planes, *blocks, width) < 1:
         raise InputError(

@@ -12,7 +12,7 @@ def mlp(*, input_shape: Sequence[int], num_classes: int, hidden: Sequence[int] =
 
     Args:
         input_shape: shape of one input, without the batch axis.
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         hidden: widths of the hidden layers; MIMO's regression example uses ``(32, 128)`` (section 2.1).
 
     >>> mlp(input_shape=(2,), num_classes=3, hidden=(4,))(torch.zeros(5, 2)).shape

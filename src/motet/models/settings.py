@@ -1,4 +1,4 @@
-"""Models as settings: what an experiment records, and how it becomes a module for some data."""
+"""Models as settings, which an experiment records and from which a module is built."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import final
 from torch import nn
 
 from motet.errors import InputError, nearest
-from motet.models._base import ModelSettings, image_channels, whole
+from motet.models._base import ModelSettings, image_channels, scaled_width
 from motet.models.custom import CustomModel
 from motet.models.densenet import densenet_bc
 from motet.models.mimmo_resnet import mimmo_resnet
@@ -21,7 +21,7 @@ from motet.models.wide_resnet import wide_resnet
 @final
 @dataclass(frozen=True, kw_only=True)
 class MLP(ModelSettings):
-    """See `motet.models.mlp`."""
+    """Settings of `motet.models.mlp`, which documents them."""
 
     hidden: tuple[int, ...] = (128, 128)
 
@@ -29,19 +29,19 @@ class MLP(ModelSettings):
         """For inputs of any shape."""
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(
-                "hidden layers must have at least one unit", got=f"{self.hidden}", fix="Pass widths from 1"
+                "hidden layers must have at least one unit", got=f"{self.hidden}", fix="Pass widths of at least 1"
             )
         return mlp(input_shape=input_shape, num_classes=outputs, hidden=self.hidden)
 
     def scaled(self, factor: float) -> "MLP":
         """With `factor` times the units in every hidden layer."""
-        return replace(self, hidden=tuple(whole("hidden", width, factor) for width in self.hidden))
+        return replace(self, hidden=tuple(scaled_width("hidden", width, factor) for width in self.hidden))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SmallCNN(ModelSettings):
-    """See `motet.models.small_cnn`."""
+    """Settings of `motet.models.small_cnn`, which documents them."""
 
     width: int = 1
 
@@ -53,13 +53,13 @@ class SmallCNN(ModelSettings):
 
     def scaled(self, factor: float) -> "SmallCNN":
         """With `factor` times the width."""
-        return replace(self, width=whole("width", self.width, factor))
+        return replace(self, width=scaled_width("width", self.width, factor))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class WideResNet(ModelSettings):
-    """See `motet.models.wide_resnet`."""
+    """Settings of `motet.models.wide_resnet`, which documents them."""
 
     depth: int = 28
     width: int = 10
@@ -71,13 +71,13 @@ class WideResNet(ModelSettings):
 
     def scaled(self, factor: float) -> "WideResNet":
         """With `factor` times the width: WRN-28-10 by 0.5 is WRN-28-5."""
-        return replace(self, width=whole("width", self.width, factor))
+        return replace(self, width=scaled_width("width", self.width, factor))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class MIMMOResNet(ModelSettings):
-    """See `motet.models.mimmo_resnet`."""
+    """Settings of `motet.models.mimmo_resnet`, which documents them."""
 
     planes: tuple[int, ...] = (16, 32, 64, 128)
     blocks: tuple[int, ...] = (1, 2, 3, 1)
@@ -92,13 +92,13 @@ class MIMMOResNet(ModelSettings):
 
     def scaled(self, factor: float) -> "MIMMOResNet":
         """With `factor` times the filters of every stage."""
-        return replace(self, planes=tuple(whole("planes", planes, factor) for planes in self.planes))
+        return replace(self, planes=tuple(scaled_width("planes", planes, factor) for planes in self.planes))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class VGGCNN(ModelSettings):
-    """See `motet.models.vgg_cnn`."""
+    """Settings of `motet.models.vgg_cnn`, which documents them."""
 
     width: float = 1.0
 
@@ -110,13 +110,13 @@ class VGGCNN(ModelSettings):
     def scaled(self, factor: float) -> "VGGCNN":
         """With `factor` times the filters."""
         first = round(32 * self.width)
-        return replace(self, width=whole("filters", first, factor) / 32)
+        return replace(self, width=scaled_width("filters", first, factor) / 32)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class DenseNetBC(ModelSettings):
-    """See `motet.models.densenet_bc`."""
+    """Settings of `motet.models.densenet_bc`, which documents them."""
 
     depth: int = 100
     growth: int = 12
@@ -128,13 +128,13 @@ class DenseNetBC(ModelSettings):
 
     def scaled(self, factor: float) -> "DenseNetBC":
         """With `factor` times the growth rate."""
-        return replace(self, growth=whole("growth", self.growth, factor))
+        return replace(self, growth=scaled_width("growth", self.growth, factor))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ResNet50(ModelSettings):
-    """See `motet.models.resnet50`. Needs timm."""
+    """Settings of `motet.models.resnet50`, which documents them. Needs timm."""
 
     width: float = 1.0
 
@@ -145,13 +145,13 @@ class ResNet50(ModelSettings):
 
     def scaled(self, factor: float) -> "ResNet50":
         """With `factor` times the filters."""
-        return replace(self, width=whole("filters", round(64 * self.width), factor) / 64)
+        return replace(self, width=scaled_width("filters", round(64 * self.width), factor) / 64)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TimmModel(ModelSettings):
-    """See `motet.models.timm_model`. Needs timm."""
+    """Settings of `motet.models.timm_model`, which documents them. Needs timm."""
 
     name: str
 
@@ -163,10 +163,10 @@ class TimmModel(ModelSettings):
 
 
 def model_named(name: str) -> ModelSettings:
-    """Settings of the model called `name`.
+    """Return the settings of the model called `name`.
 
-    mlp, small_cnn, vgg_cnn, resnet50, wrn-DEPTH-WIDTH, densenet-bc-DEPTH-GROWTH, mimmo-resnet, timm:NAME, or the
-    user's ``file.py:function``.
+    mlp, small_cnn, vgg_cnn, resnet50, wrn-DEPTH-WIDTH, densenet-bc-DEPTH-GROWTH, mimmo-resnet, timm:NAME, or the user's
+    ``file.py:function``.
 
     Raises:
         InputError: if there is no such model.

@@ -8,11 +8,11 @@ from motet.models._init import he_normal_
 def small_cnn(*, num_classes: int, in_channels: int = 3, width: int = 1) -> nn.Module:
     """Three 3x3 convolutions of 16, 32 and 32 filters, each with a ReLU, then global average pooling and a head.
 
-    MIMO, section 3.1, gives the filters; pooling (2x2 after the first two) and the absence of normalisation are
-    ours, after the SmallCNN of Fort et al. (2019), which the section follows.
+    MIMO, section 3.1, gives the filters. Pooling (2x2 after the first two) and the absence of normalisation are motet's
+    choices, following the SmallCNN of Fort et al. (2019), to which the section refers.
 
     Args:
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)`` with H and W at least 4.
         width: multiplies the numbers of filters.
 

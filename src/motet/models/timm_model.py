@@ -11,13 +11,13 @@ from motet.models._init import he_normal_
 
 
 def timm_model(name: str, *, num_classes: int, in_channels: int = 3, image_size: tuple[int, int]) -> nn.Module:
-    """The model that timm calls `name`, with its own initialisation and nothing downloaded.
+    """Return the model that timm calls `name`, with its own initialisation and without a download.
 
     Args:
         name: one of ``timm.list_models()``.
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)``.
-        image_size: H and W, for the models that are built for images of one size (vision transformers).
+        image_size: H and W, for models that are built for one image size (vision transformers).
 
     Raises:
         InputError: if timm cannot be imported, has no such model, or cannot build it for these images.
@@ -25,43 +25,43 @@ def timm_model(name: str, *, num_classes: int, in_channels: int = 3, image_size:
     timm = _timm()
     if not timm.is_model(name):
         close = ", ".join(get_close_matches(name, timm.list_models(), n=4, cutoff=0.4))
-        known = f"Close to it: {close}" if close else "timm.list_models() has their names"
+        known = f"Similar: {close}" if close else "timm.list_models() has their names"
         raise InputError("the model must be one of timm's", got=repr(name), fix=known)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels}
     if (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).fixed_input_size:
         arguments["img_size"] = image_size
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-    except Exception as error:  # whatever a constructor of theirs may raise
+    except Exception as error:  # a constructor may raise any error
         raise InputError(
             f"timm must be able to build {name} for {in_channels} channels and images of {image_size}",
             got=f"{type(error).__name__}: {error}",
-            fix="Use another of its models, or build this one in a function of your own: file.py:function",
+            fix="Use another of its models, or build this one in your own function: file.py:function",
         ) from error
     return model
 
 
 def resnet50(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> nn.Module:
-    """ResNet-50 v1.5 (the stride in a block's 3x3 convolution), as the MIMO paper trains it on ImageNet (section 4.3).
+    """ResNet-50 v1.5 (the stride in a block's 3x3 convolution), as in the MIMO paper on ImageNet (section 4.3).
 
-    25,557,032 parameters for 1000 classes; MIMO with two members has 27,615,440. The network is timm's; convolutions
-    are He normal and the head N(0, 0.01^2) with zero bias, as in the paper's code [uncertainty-baselines,
-    resnet50_mimo.py], and every norm's scale starts at one.
+    25,557,032 parameters for 1000 classes; MIMO with two members has 27,615,440. The network is timm's. Convolutions
+    are initialised with He normal and the head with N(0, 0.01^2) and zero bias, as in the paper's code
+    [uncertainty-baselines, resnet50_mimo.py], and every norm's scale with one.
 
     Args:
-        num_classes: classes, or targets in regression.
-        in_channels: channels of the input, ``(B, in_channels, H, W)``; 32x32 pixels and more make sense.
-        width: multiplies the filters of all four stages, which must stay whole. The stem keeps its 64, where the
-            paper's wide variant doubles them too: less than 0.1% of the parameters.
+        num_classes: number of classes, or of targets in regression.
+        in_channels: channels of the input, ``(B, in_channels, H, W)``, usually with at least 32x32 pixels.
+        width: multiplies the filters of all four stages, which must stay integers. The stem keeps its 64 filters, while
+            the paper's wide variant doubles them too: less than 0.1% of the parameters.
 
     Raises:
-        InputError: if timm cannot be imported, or a number of filters would not be whole.
+        InputError: if timm cannot be imported, or if a number of filters would not be an integer.
     """
     filters = [round(channels * width) for channels in (64, 128, 256, 512)]
     if filters[0] < 1 or filters[0] != 64 * width:
         raise InputError(
-            "the width of a ResNet-50 must leave whole numbers of filters",
-            got=f"width={width}, which makes {64 * width:g} of 64",
+            "the width of a ResNet-50 must give integer numbers of filters",
+            got=f"width={width}, which gives {64 * width:g} filters instead of 64",
             fix="Pass width=0.5, 1.0 or 2.0, for example",
         )
     network: nn.Module = _timm().create_model(
@@ -87,7 +87,7 @@ def _timm() -> ModuleType:
         raise InputError(
             "this model needs the package timm, which must be importable",
             got=f"{type(error).__name__}: {error}",
-            fix="Install builds of torch and torchvision that fit each other (both for CPU, or both for one CUDA)",
+            fix="Install builds of torch and torchvision that match (both for CPU, or both for one CUDA version)",
         ) from error
     module: ModuleType = timm
     return module

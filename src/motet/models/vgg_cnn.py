@@ -9,16 +9,16 @@ def vgg_cnn(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> nn
     """Five 3x3 convolutions in the style of VGG, each with a bias and a ReLU, then global average pooling and a head.
 
     Filters 32, 64, 64, 128, 128; strides 1, 2, 1, 2, 1; no padding and no normalisation. 279,050 parameters for ten
-    classes, and 2,790,500 in the paper's ensembles of ten. Weights and biases are uniform in plus and minus
-    ``1 / sqrt(fan_in)``, which is torch's own initialisation.
+    classes, and 2,790,500 in the paper's ensembles of ten. Weights and biases are uniform in plus and minus ``1 /
+    sqrt(fan_in)``, which is torch's own initialisation.
 
     Args:
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)`` with H and W at least 21.
-        width: multiplies the numbers of filters, which must stay whole.
+        width: multiplies the numbers of filters, which must stay integers.
 
     Raises:
-        InputError: if a number of filters would not be whole.
+        InputError: if a number of filters would not be an integer.
 
     >>> vgg_cnn(num_classes=10)(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 10])
@@ -29,8 +29,8 @@ def vgg_cnn(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> nn
         outputs = round(filters * width)
         if outputs < 1 or outputs != filters * width:
             raise InputError(
-                "the width of vgg_cnn must leave whole numbers of filters",
-                got=f"width={width}, which makes {filters * width:g} of {filters}",
+                "the width of vgg_cnn must give integer numbers of filters",
+                got=f"width={width}, which gives {filters * width:g} filters instead of {filters}",
                 fix="Pass width=0.5, 1.0 or 2.0, for example",
             )
         layers += [nn.Conv2d(inputs, outputs, 3, stride=stride), nn.ReLU()]

@@ -1,8 +1,9 @@
-"""Wide residual networks as the MIMO and BatchEnsemble papers train them.
+"""Wide residual networks, as in the MIMO and BatchEnsemble papers.
 
-Zagoruyko and Komodakis (2016) in the variant of uncertainty-baselines [wide_resnet.py]: pre-activation blocks
-(norm, ReLU, convolution, twice), no dropout, no bias in convolutions, a stem without norm, the stride in the first
-3x3 of a block, and a 1x1 projection of the *raw* block input wherever the shape changes.
+Zagoruyko and Komodakis (2016, https://arxiv.org/abs/1605.07146) in the variant of uncertainty-baselines
+[wide_resnet.py]: pre-activation blocks (norm, ReLU, convolution, twice), no dropout, no bias in convolutions, a stem
+without norm, the stride in the first 3x3 of a block, and a 1x1 projection of the *raw* block input if the shape
+changes.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,13 @@ from motet.models._init import he_normal_
 
 @final
 class WideBlock(nn.Module):
-    """norm-ReLU-conv(stride)-norm-ReLU-conv, plus the input or its projection."""
+    """norm-ReLU-conv(stride)-norm-ReLU-conv, plus the input or its projection.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        stride: the stride of the first convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +45,14 @@ class WideBlock(nn.Module):
 
 @final
 class WideResNet(nn.Module):
-    """See `wide_resnet`."""
+    """A wide ResNet, see `wide_resnet`.
+
+    Args:
+        blocks: number of blocks in each group.
+        widths: numbers of channels of the groups.
+        num_classes: number of classes, or of targets in regression.
+        in_channels: channels of the input.
+    """
 
     def __init__(self, *, blocks: int, widths: Sequence[int], num_classes: int, in_channels: int) -> None:
         super().__init__()
@@ -71,7 +85,7 @@ def wide_resnet(*, depth: int, width: int, num_classes: int, in_channels: int = 
     Args:
         depth: 6 n + 4 layers, at least 10; 28 in the papers.
         width: multiplies the groups' 16, 32 and 64 filters; 10 in the papers.
-        num_classes: classes, or targets in regression.
+        num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How members are coupled in the loss: member outputs and targets to a scalar."""
+"""Training losses: how members are coupled. They map the members' outputs and the targets to a scalar."""
 
 from motet.objectives.base import ExitObjective, Objective
 from motet.objectives.depth import DepthELBO, DepthMarginalLikelihood, ExitSum

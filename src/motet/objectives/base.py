@@ -1,4 +1,4 @@
-"""How members are coupled in the loss: the abstract `Objective` and `ExitObjective`."""
+"""The abstract training losses `Objective` and `ExitObjective`."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Objective(ABC):
 
     @property
     def combination(self) -> Combination | None:
-        """How members that were trained under this loss are combined; None leaves it to the method."""
+        """How members trained with this loss are combined; None leaves it to the method."""
         return None
 
     def check(self, likelihood: Likelihood, grouping: Grouping) -> None:  # noqa: B027 - most losses refuse nothing
-        """Raise `InputError` where the loss has no meaning for this likelihood, or for what members are dealt."""
+        """Raise `InputError` if the loss is undefined for this likelihood or for this grouping."""
 
     @abstractmethod
     def __call__(
@@ -33,13 +33,13 @@ class Objective(ABC):
         weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss in nats, a scalar. Row b of member m has target ``targets_BM[b, m]``.
+        """Return the loss in nats, a scalar. Row b of member m has target ``targets_BM[b, m]``.
 
         Args:
             outputs_BMC: natural parameters.
-            targets_BM: what they should have been.
-            likelihood: what the outputs mean.
-            weights_BM: multiplies each row's and member's loss; 1 if None.
+            targets_BM: targets.
+            likelihood: the distribution whose natural parameters the outputs are.
+            weights_BM: factors of each row's and member's loss; 1 if None.
             progress: how far training has come; None for an objective without schedules.
         """
 
@@ -50,11 +50,11 @@ class ExitObjective(ABC):
 
     @property
     def combination(self) -> Combination | None:
-        """How members that were trained under this loss are combined; None leaves it to the method."""
+        """How members trained with this loss are combined; None leaves it to the method."""
         return None
 
     def check(self, likelihood: Likelihood) -> None:  # noqa: B027 - most losses refuse nothing
-        """Raise `InputError` where the loss has no meaning for this likelihood."""
+        """Raise `InputError` if the loss is undefined for this likelihood."""
 
     @abstractmethod
     def __call__(
@@ -66,14 +66,14 @@ class ExitObjective(ABC):
         log_weights_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss in nats, a scalar.
+        """Return the loss in nats, a scalar.
 
         Args:
             exits_BMDC: natural parameters of every exit, the deepest last.
-            targets_BM: what they should have been.
-            likelihood: what the outputs mean.
-            log_weights_MD: log of each member's weights over depths, connected to the parameters behind them.
-            progress: how far training has come; None when warm starts are over.
+            targets_BM: targets.
+            likelihood: the distribution whose natural parameters the outputs are.
+            log_weights_MD: log of each member's weights over depths, differentiable with respect to their parameters.
+            progress: how far training has come; None if warm starts are over.
         """
 
     def estimate(
@@ -85,9 +85,15 @@ class ExitObjective(ABC):
         logits_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, "member depth"] | None:
-        """New logits of the weights over depths, of an objective under which these are no parameters; else None.
+        """Return new logits of the weights over depths; None, the default, if these weights are parameters.
 
-        Asked for once in each training step, before the loss, without gradients. The arguments are those of the loss
-        and the logits so far.
+        It is called once in each training step, before the loss, without gradients.
+
+        Args:
+            exits_BMDC: natural parameters of every exit, the deepest last.
+            targets_BM: targets.
+            likelihood: the distribution whose natural parameters the outputs are.
+            logits_MD: the current logits.
+            progress: how far training has come; None if warm starts are over.
         """
         return None

@@ -19,17 +19,18 @@ from motet.types import Progress
 class DepthELBO(ExitObjective):
     """The evidence lower bound with a categorical posterior over depths (MIMMO, appendix A; DUN's VI).
 
-    ``sum_m [ sum_i theta_{m,i} mean_rows(NLL_{m,i}) + alpha / N KL(theta_m || 1/D) ]``, the negative bound for one
-    example. ``alpha`` is on the paper's scale, beside the log-likelihood of all N training examples: alpha = N weighs
-    the KL divergence like one example's loss (45000 in the paper's grid, with N = 45000).
+    ``sum_m [ sum_i theta_{m,i} mean_rows(NLL_{m,i}) + alpha / N KL(theta_m || 1/D) ]`` is the negative bound for one
+    example. ``alpha`` is on the paper's scale, relative to the log-likelihood of all N training examples: alpha = N
+    gives the KL divergence the weight of one example's loss (45000 in the paper's grid, with N = 45000).
 
-    N is `Progress.examples`, which `motet.training.fit` passes. Where a loop of the user's own passes none, the batch
-    is taken for all there is, and N is its rows: pass ``progress=Progress(...)`` with small batches.
+    N is `Progress.examples`, which `motet.training.fit` passes. If your own training loop passes no progress, the batch
+    is treated as the whole training set, and N is its number of rows. With small batches, pass
+    ``progress=Progress(...)``.
 
     Attributes:
         alpha: weight of the KL divergence to the uniform prior, at least 0.
-        warm_start_epochs: for this long the weights are the prior's: no KL, and no gradient to them (5 in MIMMO,
-            appendix B).
+        warm_start_epochs: the number of epochs in which the weights are those of the prior, without a KL term and
+            without gradients to the weights (5 in MIMMO, appendix B).
     """
 
     alpha: float = 1.0
@@ -48,9 +49,9 @@ class DepthELBO(ExitObjective):
         log_weights_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The negative ELBO for one example, summed over members."""
+        """Return the negative ELBO for one example, summed over members."""
         nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
-        # As the weights are computed: the KL divergence of equal weights is then 0, and not a rounding error.
+        # Computed in the same way as the weights, so that the KL divergence of equal weights is exactly 0.
         log_prior_MD = torch.zeros_like(log_weights_MD).log_softmax(dim=-1)
         if _is_warming(progress, self.warm_start_epochs):
             return (log_prior_MD.exp() * nll_MD).sum()
@@ -64,16 +65,16 @@ class DepthELBO(ExitObjective):
 class DepthMarginalLikelihood(ExitObjective):
     """The marginal likelihood with the depth integrated out exactly (DUN's MLL).
 
-    ``-1/N logsumexp_d(l_d - log D)`` with the log-likelihood of the training set at each depth, ``l_d``, estimated by
-    N times the batch's mean; summed over members. For N see `DepthELBO`.
+    ``-1/N logsumexp_d(l_d - log D)``, where ``l_d`` is the log-likelihood of the training set at each depth, estimated
+    by N times the batch's mean; summed over members. For N see `DepthELBO`.
 
-    The posterior over depths, ``softmax_d(l_d)``, needs l_d over the whole training set. It is a running sum, kept with
-    the network: each training step adds its rows' log-likelihoods and forgets the share B / N of what was there, so
-    that about the last epoch counts. One batch alone, as in the original code, would choose a depth by chance: its
-    noise is multiplied by N / B.
+    The posterior over depths, ``softmax_d(l_d)``, needs l_d over the whole training set. It is estimated by a running
+    sum that is kept with the network: each training step multiplies the sum by 1 - B / N and adds its rows'
+    log-likelihoods, so that roughly the last epoch counts. An estimate from a single batch, as in the original code,
+    would choose a depth by chance, because its noise is multiplied by N / B.
 
     Attributes:
-        warm_start_epochs: for this long the depths count equally, and the posterior stays uniform.
+        warm_start_epochs: the number of epochs in which the depths have equal weight and the posterior stays uniform.
     """
 
     warm_start_epochs: float = 0.0
@@ -90,7 +91,7 @@ class DepthMarginalLikelihood(ExitObjective):
         log_weights_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The negative log marginal likelihood for one example; the weights so far play no part in it."""
+        """Return the negative log marginal likelihood for one example; it does not depend on the current weights."""
         nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
         if _is_warming(progress, self.warm_start_epochs):
             return nll_MD.mean(dim=1).sum()
@@ -106,7 +107,15 @@ class DepthMarginalLikelihood(ExitObjective):
         logits_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, "member depth"] | None:
-        """The running log-likelihood at each depth; None during the warm start."""
+        """Return the running log-likelihood at each depth; None during the warm start.
+
+        Args:
+            exits_BMDC: natural parameters of every exit, the deepest last.
+            targets_BM: targets.
+            likelihood: the distribution whose natural parameters the outputs are.
+            logits_MD: the running sum so far.
+            progress: how far training has come; None if the warm start is over and the batch is the training set.
+        """
         if _is_warming(progress, self.warm_start_epochs):
             return None
         rows = len(targets_BM)
@@ -117,14 +126,14 @@ class DepthMarginalLikelihood(ExitObjective):
 @final
 @dataclass(frozen=True, kw_only=True)
 class ExitSum(ExitObjective):
-    """The weighted sum of all exits' losses, as early-exit ensembles are trained (Qendro et al. 2021).
+    """The weighted sum of all exits' losses, as in early-exit ensembles (Qendro et al. 2021).
 
     ``sum_m [ NLL_{m,D} + alpha sum_{i<D} NLL_{m,i} + beta mean_{i<j} H(p_{m,i}, p_{m,j}) ]``, averaged over rows
-    [yamle, methods/early_exit.py]. The cross-entropy H between two exits' predictions is *added*: a positive beta pulls
-    them together, a negative one apart. The weights over depths play no part in it.
+    [yamle, methods/early_exit.py]. The cross-entropy H between two exits' predictions is *added*: a positive beta makes
+    exits more similar, a negative one less similar. The weights over depths are not used.
 
     Attributes:
-        alpha: weight of each exit's loss but the deepest's, at least 0.
+        alpha: weight of the loss of every exit but the deepest, at least 0.
         beta: weight of the cross-entropy between pairs of exits, for class probabilities only.
     """
 
@@ -144,7 +153,11 @@ class ExitSum(ExitObjective):
         log_weights_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """Summed over exits and members, averaged over rows."""
+        """Return the loss, summed over exits and members, averaged over rows.
+
+        Raises:
+            InputError: if `beta` is not 0 and the likelihood has no class probabilities.
+        """
         nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
         loss = nll_MD[:, -1].sum() + self.alpha * nll_MD[:, :-1].sum()
         depths = nll_MD.shape[1]
@@ -163,7 +176,7 @@ class ExitSum(ExitObjective):
 
 
 def _mean_nll(exits_BMDC: Tensor, targets_BM: Tensor, likelihood: Likelihood) -> Tensor:
-    """``(M, D)``: mean over rows."""
+    """Return the NLL averaged over rows, ``(M, D)``."""
     depths = exits_BMDC.shape[2]
     targets = targets_BM.unsqueeze(2).expand(-1, -1, depths, *targets_BM.shape[2:])
     return likelihood.nll(exits_BMDC, targets).mean(dim=0)
@@ -180,7 +193,7 @@ def _is_warming(progress: Progress | None, epochs: float) -> bool:
 def _check_number(name: str, value: float, least: float = 0.0) -> None:
     if not (least <= value < math.inf) or value == -math.inf:
         raise InputError(
-            f"{name} must be a {'number from 0' if least == 0 else 'finite number'}",
+            f"{name} must be a {'finite number of at least 0' if least == 0 else 'finite number'}",
             got=f"{name}={value}",
             fix=f"Pass {name}=1.0, for example",
         )

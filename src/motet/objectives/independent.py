@@ -1,4 +1,4 @@
-"""Members trained independently: the sum or the mean of their own losses."""
+"""Independent training: the sum or the mean of the members' own losses."""
 
 from dataclasses import dataclass
 from typing import Literal, final
@@ -15,11 +15,11 @@ from motet.types import Progress
 @final
 @dataclass(frozen=True, kw_only=True)
 class Independent(Objective):
-    """Each member's own NLL, averaged over rows and summed or averaged over members.
+    """Each member's own NLL, averaged over rows, and summed or averaged over members.
 
-    Papers differ in the reduction, and it matters: ``"sum"`` gives each member the gradient it would have alone
-    (MIMO, section 2: the sum of the members' log-likelihoods), ``"mean"`` gives 1/M of it, which makes the
-    learning rate M times smaller and an L2 penalty M times stronger.
+    Papers use different reductions, and the difference matters. ``"sum"`` gives each member the gradient that it would
+    have if it were trained separately (MIMO, section 2: the sum of the members' log-likelihoods). ``"mean"`` gives 1/M
+    of it, which makes the learning rate M times smaller and an L2 penalty M times stronger.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
@@ -29,7 +29,7 @@ class Independent(Objective):
             raise InputError(
                 "reduction over members must be 'sum' or 'mean'",
                 got=repr(self.reduction),
-                fix="Pass reduction='sum' for the gradient each member would have alone",
+                fix="Pass reduction='sum' for the gradient that each member would have by itself",
             )
 
     def __call__(
@@ -41,7 +41,7 @@ class Independent(Objective):
         weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """Sum or mean over members of the mean over rows of the (weighted) NLL."""
+        """Return the sum or mean over members of the mean over rows of the (weighted) NLL."""
         members = outputs_BMC.shape[1]
         if weights_BM is None:
             mean = likelihood.mean_nll(outputs_BMC, targets_BM)

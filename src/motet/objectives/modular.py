@@ -1,7 +1,9 @@
-"""Losses that train members jointly, as one modular network (Joint training of Neural Network Ensembles, S3).
+"""Losses that train members jointly, as one modular network (Joint training of neural network ensembles).
 
-Members see the same examples, and the loss looks at their normalised geometric mean, the distribution at the mean
-natural parameter. Between joint and independent training lies the modular loss, with one number, lambda.
+Paper: https://arxiv.org/abs/1902.04422.
+
+Members see the same examples. The joint loss is that of their normalised geometric mean, the distribution at the mean
+natural parameter. The modular loss interpolates between joint and independent training with one number, lambda.
 """
 
 import math
@@ -27,26 +29,30 @@ _MEAN = Independent(reduction="mean")
 @final
 @dataclass(frozen=True, kw_only=True)
 class Modular(Objective):
-    """``lambda NLL(mean eta) + (1 - lambda) mean_j NLL(eta_j)`` (S3, equations 4, 7 and 10), averaged over rows.
+    """``lambda NLL(mean eta) + (1 - lambda) mean_j NLL(eta_j)``, averaged over rows.
 
-    Its gradient with respect to member j's natural parameter is ``(ybar_j - y - lambda (ybar_j - ybar)) / M``
-    (equation 8) for every natural exponential family. At lambda = 0 members are trained independently, each with 1/M of
-    the gradient that it would have alone; at lambda = 1 it is the NLL of the modular network. In between it is the
-    members' mean NLL less lambda times their ambiguity, the mean divergence of members from the ensemble (equation 6).
+    Paper: https://arxiv.org/abs/1902.04422, equations 4, 7 and 10.
 
-    Under the unit-variance Gaussian this is Negative Correlation Learning (Liu and Yao 1999). Of coupled ensembles
-    (Dutt et al. 2018) lambda = 1 is the training method "FC", lambda = 0 both "LL" and "SM", whose gradients
-    differ from independent training by the factor 1/M alone (S3, appendix).
+    Its gradient with respect to member j's natural parameter is ``(ybar_j - y - lambda (ybar_j - ybar)) / M`` (equation
+    8) for every natural exponential family. At lambda = 0 members are trained independently, each with 1/M of the
+    gradient that it would have by itself. At lambda = 1 it is the NLL of the modular network. Between these values it
+    is the members' mean NLL minus lambda times their ambiguity, the mean divergence of members from the ensemble
+    (equation 6).
 
-    Members are combined as the loss combines them, by their normalised geometric mean.
+    With the unit-variance Gaussian this is Negative Correlation Learning (Liu and Yao 1999). In coupled ensembles (Dutt
+    et al. 2018, https://arxiv.org/abs/1709.06053) lambda = 1 is the training method "FC", and lambda = 0 is both "LL"
+    and "SM", whose gradients differ from independent training only by the factor 1/M (appendix of the paper).
+
+    Members are combined as in the loss, by their normalised geometric mean.
 
     Attributes:
-        lam: lambda, in [0, 1]. Above 1 the loss has no lower bound (S3, theorem 1).
-        schedule: ``"linear"`` goes from `start` to `lam` over the epochs of training; in a loop without progress, and
-            under ``"constant"``, it is `lam` throughout.
-        start: where the linear schedule starts.
+        lam: lambda, in [0, 1]. Above 1 the loss has no lower bound (theorem 1).
+        schedule: ``"linear"`` goes from `start` to `lam` over the epochs of training. Under ``"constant"``, and in a
+            training loop that passes no progress, lambda is always `lam`.
+        start: the first value of the linear schedule.
         reduction: ``"mean"`` as in the paper, or ``"sum"``: M times that, so that at lambda = 0 each member has the
-            gradient it would have alone. With ``"mean"`` a good learning rate grows with M (the paper's: about 0.02 M).
+            gradient that it would have by itself. With ``"mean"`` a good learning rate grows with M (the paper's: about
+            0.02 M).
     """
 
     lam: float = 0.95
@@ -67,22 +73,27 @@ class Modular(Objective):
 
     @property
     def is_coupled(self) -> bool:
-        """Whether members see each other at any time: lambda is above 0 somewhere."""
+        """Whether members are coupled at any time: lambda is above 0 at some point of the schedule."""
         return self.lam > 0 or (self.schedule == "linear" and self.start > 0)
 
     def check(self, likelihood: Likelihood, grouping: Grouping) -> None:
-        """Raise `InputError` for lambda > 0 where members see different examples, or outside the family."""
+        """Check that the loss is defined for this likelihood and this grouping.
+
+        Raises:
+            InputError: for lambda > 0 if members see different examples, or if the likelihood is not a natural
+                exponential family.
+        """
         if self.is_coupled:
             _check_family(likelihood, f"lambda={self.lam:g}")
         if self.is_coupled and not grouping.shares_examples:
             raise InputError(
                 "a modular loss with lambda > 0 needs members that see the same examples",
                 got=f"lambda={self.lam:g} with the grouping {grouping}",
-                fix="Take lam=0, or a method whose members share each example, as DeepEnsemble's do",
+                fix="Pass lam=0, or use a method whose members see the same examples, such as DeepEnsemble",
             )
 
     def lambda_at(self, progress: Progress | None) -> float:
-        """Lambda at this point of training."""
+        """Return lambda at this point of training."""
         if self.schedule == "constant" or progress is None:
             return self.lam
         return self.start + (self.lam - self.start) * progress.fraction
@@ -96,7 +107,8 @@ class Modular(Objective):
         weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss. Row b's targets must be the same for all members; rows cannot be weighted by member.
+        """Return the loss. Row b must have the same target for all members, and rows cannot have weights for each
+        member.
 
         Raises:
             InputError: for weights, with lambda > 0.
@@ -104,9 +116,9 @@ class Modular(Objective):
         lam, members = self.lambda_at(progress), outputs_BMC.shape[1]
         if lam > 0 and weights_BM is not None:
             raise InputError(
-                "a modular loss with lambda > 0 cannot weigh members row by row",
+                "a modular loss with lambda > 0 cannot weight members differently in each row",
                 got=f"lambda={lam:g} and weights of shape {tuple(weights_BM.shape)}",
-                fix="Take lam=0, or a method that mixes no examples",
+                fix="Pass lam=0, or use a method that does not mix examples",
             )
         if members == 1 or lam == 0:
             loss = _MEAN(outputs_BMC, targets_BM, likelihood, weights_BM=weights_BM)
@@ -120,7 +132,7 @@ class Modular(Objective):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Joint(Objective):
-    """The NLL of the members' normalised geometric mean: `Modular` with lambda = 1, coupled ensembles' "FC".
+    """The NLL of the members' normalised geometric mean: `Modular` with lambda = 1; "FC" in coupled ensembles.
 
     Attributes:
         reduction: ``"mean"``: the NLL itself; ``"sum"``: M times that, see `Modular`.
@@ -137,7 +149,7 @@ class Joint(Objective):
         return "geometric"
 
     def check(self, likelihood: Likelihood, grouping: Grouping) -> None:
-        """As `Modular.check`."""
+        """See `Modular.check`."""
         self._modular.check(likelihood, grouping)
 
     def __call__(
@@ -149,7 +161,7 @@ class Joint(Objective):
         weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """The NLL of the modular network, averaged over rows."""
+        """Return the NLL of the modular network, averaged over rows."""
         return self._modular(outputs_BMC, targets_BM, likelihood, weights_BM=weights_BM, progress=progress)
 
     @property
@@ -160,11 +172,12 @@ class Joint(Objective):
 @final
 @dataclass(frozen=True, kw_only=True)
 class ModularExits(ExitObjective):
-    """The modular loss over the depths of each member, whose exits are the modules. No paper's; motet's own.
+    """The modular loss over the depths of each member: its exits are the modules. An addition of motet, not from a
+    paper.
 
-    ``lambda NLL(sum_d w_d eta_d) + (1 - lambda) sum_d w_d NLL(eta_d)`` with the member's weights over depths, averaged
-    over rows and summed over members. The exits of one member see the same example whatever the grouping, so it goes
-    with MIMMO too.
+    ``lambda NLL(sum_d w_d eta_d) + (1 - lambda) sum_d w_d NLL(eta_d)`` with the member's weights w over depths,
+    averaged over rows and summed over members. The exits of one member see the same example under every grouping, so
+    this loss also works with MIMMO.
 
     Attributes:
         lam: lambda, in [0, 1].
@@ -189,7 +202,7 @@ class ModularExits(ExitObjective):
         log_weights_MD: Float[Tensor, "member depth"],
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """Summed over members, averaged over rows."""
+        """Return the loss, summed over members, averaged over rows."""
         weights_MD, members, depths = log_weights_MD.exp(), exits_BMDC.shape[1], exits_BMDC.shape[2]
         mean_BMC = (exits_BMDC * weights_MD.unsqueeze(-1)).sum(dim=2)
         joint = likelihood.mean_nll(mean_BMC, targets_BM) * members
@@ -205,7 +218,7 @@ def _check_family(likelihood: Likelihood, what: str) -> None:
         raise InputError(
             "a modular loss with lambda > 0 needs a natural exponential family",
             got=f"{what} with the likelihood {type(likelihood).__name__}",
-            fix="Take lam=0, or the likelihood gaussian (of unit variance), categorical, bernoulli or poisson",
+            fix="Pass lam=0, or use the likelihood gaussian (of unit variance), categorical, bernoulli or poisson",
         )
 
 
@@ -216,8 +229,7 @@ def _lambda(name: str, value: float) -> float:
         number = math.nan
     if not 0 <= number <= 1:
         raise InputError(
-            f"{name} (lambda) must lie in [0, 1]"
-            + ("" if not number > 1 else ": above 1 the loss has no lower bound, whatever the ensemble's own NLL does"),
+            f"{name} (lambda) must lie in [0, 1]" + ("" if not number > 1 else ": above 1 the loss has no lower bound"),
             got=f"{name}={value!r}",
             fix="Pass 0 for independent members, 1 for joint training, 0.95 for nearly joint",
         )

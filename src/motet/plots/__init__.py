@@ -1,4 +1,4 @@
-"""Figures: tables in, drawings on matplotlib Axes out. Nothing here imports pyplot or changes global settings."""
+"""Functions that draw tables of results on matplotlib Axes, without pyplot and without changing global settings."""
 
 from motet.plots.coverage import plot_coverage
 from motet.plots.curves import plot_curves

@@ -1,4 +1,4 @@
-"""Whether intervals that promise to hold 90 % of the targets do."""
+"""The coverage plot: whether central 90 % intervals contain 90 % of the targets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +13,12 @@ _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def plot_coverage(ax: Axes, levels: Sequence[Mapping[str, float | int | None]], *, color: str = LIGHT["heat"]) -> None:
-    """The share of targets inside central intervals over the level of the intervals.
+    """Plot the fraction of targets inside central intervals against the level of the intervals.
 
     Args:
         ax: empty axes.
-        levels: one mapping a level with ``level`` and ``coverage``; None or NaN where there is none.
-        color: colour of the method.
+        levels: one mapping for each level, with the keys ``level`` and ``coverage``. None and NaN are missing values.
+        color: the colour of the method.
     """
     at, share = numbers(row["level"] for row in levels), numbers(row["coverage"] for row in levels)
     shown = np.isfinite(at) & np.isfinite(share)

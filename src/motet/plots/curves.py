@@ -1,4 +1,4 @@
-"""How training went: one line for each method over the epochs."""
+"""Curves, such as training curves: one line for each method."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,18 +27,19 @@ def plot_curves(
     at_label: str = "Epoch",
     log: bool | None = None,
 ) -> None:
-    """Draw the mean over seeds as a strong line and every seed as a thin one, with the method's name at the line's end.
+    """Draw the mean over seeds as a thick line and each seed as a thin line, with the method's name at the line's end.
 
     Args:
-        ax: empty axes, with `motet.plots.figure.right_margin` inches free to their right for the names.
-        labels: a name for each method. The position in the list determines colour and line style.
-        histories: for each method a list of seeds, each a list of epochs, each a mapping with `at` and `value`. A
-            value may be None or NaN where there is none. Methods without any value are left out.
-        value: the key to plot.
-        value_label: the title, which says what the vertical axis shows.
-        at: the key of the horizontal axis, of whole numbers.
+        ax: empty axes, with a free margin of `motet.plots.figure.right_margin` inches on their right for the names.
+        labels: the name of each method. The position in the list determines the colour and the line style.
+        histories: for each method a list of seeds; each seed is a list of epochs, and each epoch a mapping with the
+            keys `at` and `value`. Missing values are None or NaN. Methods without any value are left out.
+        value: the key of the values on the vertical axis.
+        value_label: the title, which describes the vertical axis.
+        at: the key of the values on the horizontal axis, which are integers.
         at_label: the label of the horizontal axis.
-        log: whether the vertical axis is logarithmic; by default if the values are positive and far apart.
+        log: whether the vertical axis is logarithmic. If None, it is logarithmic for positive values that span more
+            than a factor of 8.
     """
     ends: list[tuple[int, float, float]] = []
     drawn: list[NDArray[np.float64]] = []
@@ -63,7 +64,7 @@ def plot_curves(
 
 
 def _draw(ax: Axes, index: int, curves: Sequence[NDArray[np.float64]], mean: NDArray[np.float64]) -> None:
-    """The mean of a method's seeds, and each seed where there are several."""
+    """Draw the mean of a method's seeds, and each seed if there are several."""
     for curve in curves if len(curves) > 1 else []:
         ax.plot(curve[:, 0], curve[:, 1], color=color(index), linewidth=0.7, alpha=0.4, zorder=2)
     ax.plot(
@@ -78,14 +79,14 @@ def _draw(ax: Axes, index: int, curves: Sequence[NDArray[np.float64]], mean: NDA
 
 
 def _curve(run: History, at: str, value: str) -> NDArray[np.float64]:
-    """Rows of `at` and `value`, without those that lack one of them."""
+    """Return rows of `at` and `value`, without rows in which one of the two is missing."""
     rows = [(number(row.get(at)), number(row.get(value))) for row in run]
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)
     return table[np.isfinite(table).all(axis=1)]
 
 
 def _mean(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over the seeds at the epochs that all seeds have; at all epochs if they share none."""
+    """Return the mean over seeds at the epochs that all seeds have. If there are none, use all epochs."""
     by_epoch: dict[float, list[float]] = {}
     for curve in curves:
         for epoch, item in curve:
@@ -109,7 +110,7 @@ def _scale(ax: Axes, values: NDArray[np.float64], first: float, longest: float, 
 
 
 def _name_ends(ax: Axes, labels: Sequence[str], ends: Sequence[tuple[int, float, float]]) -> None:
-    """Write each name to the right of the data area, as near to its line's end as the other names allow."""
+    """Write each name to the right of the axes, as close as possible to the end of its line without overlaps."""
     ax.autoscale_view(scalex=False)
     frame = ax.get_window_extent()
     unit = ax.figure.dpi / 72.0

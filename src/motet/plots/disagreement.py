@@ -1,4 +1,4 @@
-"""How often two members of an ensemble predict different classes."""
+"""The disagreement matrix: how often each pair of members predicts different classes."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from matplotlib.patches import Rectangle
 from motet.plots.style import LIGHT, TEXT
 from motet.plots.tables import numbers
 
-_STRONGEST = 0.62  # opacity of the largest value: text over it stays readable in light and dark
-_MOST_WITH_TEXT = 10  # members
+_STRONGEST = 0.62  # opacity of the largest value; text on it is readable in light and dark mode
+_MOST_WITH_TEXT = 10  # matrices of more members have no numbers in their cells
 
 
 def plot_disagreement(
     ax: Axes, matrix: Sequence[Sequence[float | int | None]], *, largest: float | None = None
 ) -> None:
-    """Shade and annotate a members-by-members matrix of rates in percent.
+    """Draw a matrix of disagreement rates as shaded cells with percentages.
 
     Args:
-        ax: empty axes, square.
-        matrix: M rows of M rates between 0 and 1; None or NaN where there is none. The diagonal is left empty.
-        largest: the rate that gets the strongest shade, which should be the same for panels side by side. The largest
-            rate of the matrix if None.
+        ax: empty square axes.
+        matrix: M rows of M rates between 0 and 1. Missing values are None or NaN. The diagonal is not drawn.
+        largest: the rate with the darkest shade. Pass the same value for panels that are compared. If None, the largest
+            rate in the matrix is used.
     """
     values = np.stack([numbers(row) for row in matrix]) if len(matrix) else np.zeros((0, 0))
     members = len(values)
@@ -41,7 +41,7 @@ def plot_disagreement(
 
 
 def _cell(ax: Axes, row: int, column: int, value: float, *, shade: float, members: int) -> None:
-    """A shaded square with its rate in percent, which is left out where squares are small."""
+    """Draw a shaded square with its rate in percent. In large matrices the number is left out."""
     square = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=LIGHT["heat"], alpha=shade, linewidth=0)
     ax.add_patch(square)
     if members <= _MOST_WITH_TEXT:
@@ -50,7 +50,7 @@ def _cell(ax: Axes, row: int, column: int, value: float, *, shade: float, member
 
 
 def _frame(ax: Axes, members: int) -> None:
-    """Limits and the members' numbers, without lines."""
+    """Set the limits and number the members; hide grid lines and spines."""
     ticks = range(members) if members <= _MOST_WITH_TEXT else range(0, members, 5)
     ax.set(xlim=(-0.5, max(members, 1) - 0.5), ylim=(max(members, 1) - 0.5, -0.5), aspect="equal")
     ax.set_xticks(list(ticks), [str(tick + 1) for tick in ticks])

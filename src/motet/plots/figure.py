@@ -1,4 +1,4 @@
-"""Figures without pyplot, and figures as SVG that can stand inside an HTML page."""
+"""Create figures without pyplot, and convert them to SVG for an HTML page."""
 
 import io
 import re
@@ -16,11 +16,11 @@ _ROOT_STYLE = f"stroke-linejoin: round; stroke-linecap: butt; font-family: var(-
 
 
 def new_figure(size: tuple[float, float], margins: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
-    """An empty figure with one Axes.
+    """Return an empty figure with one Axes.
 
     Args:
         size: width and height in inches; one inch is 72 units of the SVG.
-        margins: left, right, top and bottom, in inches, around the data area.
+        margins: left, right, top and bottom margins around the axes, in inches.
     """
     width, height = size
     left, right, top, bottom = margins
@@ -30,15 +30,16 @@ def new_figure(size: tuple[float, float], margins: tuple[float, float, float, fl
 
 
 def svg(fig: Figure, *, label: str, prefix: str) -> str:
-    """The figure as an inline ``<svg>`` element; the same figure gives the same text every time.
+    """Return the figure as an inline ``<svg>`` element. The same figure always gives the same string.
 
-    Text stays text, in the fonts of the page. Colours of `motet.plots.style.LIGHT` become CSS variables
-    (``var(--ink, #1b2026)``) that fall back to the light colour. Width and height are left to the page.
+    Text is not converted to paths and is shown in the fonts of the page. Colours of `motet.plots.style.LIGHT` are
+    replaced by CSS variables (``var(--ink, #1b2026)``) with the light colour as fallback. The page determines width and
+    height.
 
     Args:
         fig: the figure, drawn inside `motet.plots.style.style`.
-        label: what the figure shows, read out to those who cannot see it.
-        prefix: goes before every id of the SVG; give each figure of a page its own.
+        label: a description of the figure for screen readers.
+        prefix: prepended to every id in the SVG. It must be different for each figure of a page.
     """
     file = io.BytesIO()
     with style():
@@ -48,7 +49,7 @@ def svg(fig: Figure, *, label: str, prefix: str) -> str:
         element.tag = _local(element.tag)
         element.attrib = {_local(key): value for key, value in element.attrib.items()}
     for defs in root.findall("defs"):
-        for sheet in defs.findall("style"):  # its selector is `*`: in a page it would style everything
+        for sheet in defs.findall("style"):  # its selector `*` would apply to the whole page
             defs.remove(sheet)
     _rename_ids(root, prefix)
     for element in root.iter():
@@ -72,12 +73,14 @@ def svg(fig: Figure, *, label: str, prefix: str) -> str:
 
 
 def xml_text(text: str) -> str:
-    """`text` on one line, without the control characters that XML cannot hold."""
+    """Return `text` on one line, without the control characters that XML does not allow."""
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]", " ", text).split())
 
 
 def wrapped(text: str, width: int = 18) -> str:
-    r"""`text` as a figure's label: on one line if it fits `width` characters, else on two even ones, cut if need be.
+    r"""Return `text` on one line if it has at most `width` characters, otherwise on two lines of similar length.
+
+    Lines that are still longer are shortened.
 
     >>> wrapped("Mixture ensembles (4 templates)", width=22)
     'Mixture ensembles\n(4 templates)'
@@ -92,7 +95,7 @@ def wrapped(text: str, width: int = 18) -> str:
 
 
 def right_margin(labels: Sequence[str]) -> float:
-    """Inches that `labels`, each wrapped, need at the right of the data area."""
+    """Return the width in inches that `labels`, each wrapped, need to the right of the axes."""
     longest = max((len(line) for label in labels for line in wrapped(label).split("\n")), default=0)
     return 0.55 + 0.085 * longest
 
@@ -102,7 +105,7 @@ def _local(name: str) -> str:
 
 
 def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Keep the ids that something refers to, renamed; drop the rest."""
+    """Rename the ids that are referenced, and remove the others."""
     referred: dict[str, str] = {}
 
     def renamed(identifier: str) -> str:

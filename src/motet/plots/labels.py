@@ -1,4 +1,4 @@
-"""Names written beside what they name, without running into each other."""
+"""Place labels near points or lines, without overlaps."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from motet.plots.style import LIGHT
 
-_RADII = (9.0, 17.0, 28.0, 41.0, 56.0, 73.0)  # points between a point and its label
-_ANGLES = (0, 180, 35, -35, 145, -145, 90, -90)  # preferred first: beside, then above and below
+_RADII = (9.0, 17.0, 28.0, 41.0, 56.0, 73.0)  # distances between a point and its label, in typographic points
+_ANGLES = (0, 180, 35, -35, 145, -145, 90, -90)  # in order of preference: to the side, then above and below
 
 
 def label_points(
@@ -22,16 +22,17 @@ def label_points(
     *,
     obstacles: Sequence[BboxBase] = (),
 ) -> None:
-    """Write each of `labels` near its point, where it covers no point, no obstacle and no earlier label.
+    """Write each label near its point, with as little overlap with points, obstacles and other labels as possible.
 
-    The axes' limits and place in the figure must be final. A label that had to go far gets a thin line to its point.
+    The limits of the axes and their position in the figure must be final. A label that is not next to its point is
+    connected to it by a thin line.
 
     Args:
         ax: the axes.
-        x: finite positions, in data coordinates.
-        y: the same number of them.
-        labels: the same number of texts.
-        obstacles: boxes, in display coordinates, to keep free.
+        x: horizontal positions of the points, finite, in data coordinates.
+        y: vertical positions of the points, finite, in data coordinates.
+        labels: the label of each point.
+        obstacles: boxes that labels should not cover, in display coordinates.
     """
     if len(labels) == 0:
         return
@@ -71,13 +72,15 @@ def label_points(
 
 
 def spread(positions: Sequence[float], gaps: Sequence[float], low: float, high: float) -> list[float]:
-    """Move `positions` as little as needed so that neighbours keep their distance.
+    """Return positions without overlaps, moved as little as possible from the preferred positions.
+
+    If there is not enough space between the limits, items overlap evenly.
 
     Args:
-        positions: where things would like to be.
-        gaps: the room each of them takes, centred on its position.
-        low: where the room begins; without enough room things overlap evenly.
-        high: where the room ends.
+        positions: the preferred positions.
+        gaps: the space that each item needs, centred on its position.
+        low: the lower limit.
+        high: the upper limit.
 
     >>> spread([0.0, 0.0], [1.0, 1.0], low=-5.0, high=5.0)
     [-0.5, 0.5]
@@ -86,8 +89,8 @@ def spread(positions: Sequence[float], gaps: Sequence[float], low: float, high: 
         return []
     squeeze = min(1.0, (high - low) / sum(gaps))
     order = sorted(range(len(positions)), key=lambda index: positions[index])
-    # Blocks of touching things, each at the mean of what its things want (pool adjacent violators).
-    blocks: list[tuple[list[int], float, float]] = []  # members, centre, size
+    # Blocks of adjacent items, each at the mean of its items' preferred positions (pool adjacent violators).
+    blocks: list[tuple[list[int], float, float]] = []  # indices of the items, centre, size
     for index in order:
         block = ([index], positions[index], gaps[index] * squeeze)
         while True:
@@ -112,6 +115,7 @@ def _clamp(value: float, low: float, high: float) -> float:
 
 
 def _crowded_first(points: NDArray[np.float64]) -> list[int]:
+    """Return the indices of the points, starting with the points that have the most neighbours."""
     distances = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
     near = (distances < 60).sum(axis=1)
     return sorted(range(len(points)), key=lambda index: -int(near[index]))
@@ -122,10 +126,12 @@ def _square(x: float, y: float, half: float) -> Bbox:
 
 
 def _candidates(px: float, py: float, width: float, height: float, radius: float) -> list[Bbox]:
+    """Return boxes at the distance `radius` from a point, in order of preference."""
     boxes = []
     for angle in _ANGLES:
         dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        # The near edge, not the centre, is `radius` away; straight above and below the text is centred.
+        # The nearest edge of the label, not its centre, is at the distance `radius`. Labels directly above and below a
+        # point are centred.
         cx = px + dx * radius + (0.0 if abs(dx) < 1e-6 else math.copysign(width / 2, dx))
         cy = py + dy * radius + (0.0 if abs(dy) < 1e-6 else math.copysign(height / 2, dy))
         boxes.append(Bbox.from_bounds(cx - width / 2, cy - height / 2, width, height))
@@ -133,7 +139,7 @@ def _candidates(px: float, py: float, width: float, height: float, radius: float
 
 
 def _cost(box: Bbox, taken: Sequence[BboxBase], frame: BboxBase) -> float:
-    """Area of `box` that lies on something or outside the axes."""
+    """Return a weighted sum of the areas of `box` that are outside the axes or overlap with other boxes."""
     outside = float(box.width * box.height) - _overlap(box, frame)
     return 8.0 * outside + 4.0 * math.fsum(_overlap(box, other) for other in taken)
 

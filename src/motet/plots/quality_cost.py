@@ -1,4 +1,4 @@
-"""What a method gains against what it costs: one labelled point a method."""
+"""The plot of quality against cost, with one labelled point for each method."""
 
 from collections.abc import Sequence
 
@@ -25,17 +25,17 @@ def plot_quality_cost(
     cost_label: str = "Latency (\u00d7 one network)",
     score_label: str = "Negative log-likelihood",
 ) -> None:
-    """Scatter `score` over `cost`; for both, lower is better.
+    """Plot `score` against `cost`. Lower is better for both.
 
     Args:
-        ax: empty axes, already in their place in the figure: where labels fit depends on it.
-        labels: one name a method; the position in the list settles colour and marker.
-        cost: one number a method; a method without one (None, NaN) is left out.
-        score: the same for the score.
-        errors: one standard error a method, drawn as a vertical bar; None or NaN for none.
-        reference: index of the method that the others are measured against, marked with a dotted cross.
-        cost_label: what the horizontal axis shows.
-        score_label: what the vertical axis shows.
+        ax: empty axes in their final position, which determines where labels fit.
+        labels: the name of each method. The position in the list determines the colour and the marker.
+        cost: the cost of each method. Methods without a cost (None or NaN) are left out.
+        score: the score of each method. Methods without a score (None or NaN) are left out.
+        errors: the standard error of each score, drawn as a vertical bar. Unknown errors are None or NaN.
+        reference: the index of the reference method, which is marked with a dotted cross.
+        cost_label: the label of the horizontal axis.
+        score_label: the label of the vertical axis.
     """
     x, y = numbers(cost), numbers(score)
     spread = numbers(errors) if errors is not None else np.full(len(y), np.nan)
@@ -85,7 +85,7 @@ def plot_quality_cost(
 
 
 def _scale(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Scales and limits, with room at the sides for labels and below for the note."""
+    """Set scales and limits, with space at the sides for labels and below for the note."""
     if wants_log(x):
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
@@ -110,7 +110,7 @@ def _scale(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
 def _padded(values: NDArray[np.float64], below: float, above: float) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     span = high - low
-    if span < 1e-3 * max(abs(low), 1e-6):  # one point, or all in the same place
+    if span < 1e-3 * max(abs(low), 1e-6):  # one point, or all points at the same position
         span = 0.5 * max(abs(low), 1.0 if low == 0 else abs(low))
         low, high = low - 0.3 * span, high + 0.3 * span
     return low - below * span, high + above * span

@@ -1,4 +1,4 @@
-"""Whether a network that says 80 % is right 80 % of the time."""
+"""The reliability diagram: accuracy against confidence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,16 +13,16 @@ _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def plot_reliability(ax: Axes, bins: Sequence[Mapping[str, float | int | None]], *, color: str = LIGHT["heat"]) -> None:
-    """Accuracy over confidence, bin by bin, above the share of predictions in each bin.
+    """Plot accuracy against confidence for each bin, and below it the fraction of predictions in each bin.
 
-    A bin is a marker whose area grows with its count, tied to the diagonal by a bar as long as its error
-    and wider the more predictions there are.
+    Each bin is a marker. A bar connects it to the diagonal; the length of the bar is the calibration error of the bin.
+    The area of the marker and the width of the bar grow with the number of predictions in the bin.
 
     Args:
-        ax: empty axes. The strip with the shares hangs below them and takes another third of their height.
-        bins: one mapping a bin with ``low`` and ``high`` (its edges), ``count``, ``confidence`` (mean) and
-            ``accuracy``; None or NaN in the last two where the bin is empty.
-        color: colour of the method.
+        ax: empty axes. The chart of the fractions is placed below them and needs an additional third of their height.
+        bins: one mapping for each bin, with the keys ``low`` and ``high`` (edges), ``count``, ``confidence`` (mean) and
+            ``accuracy``. The last two are None or NaN if the bin is empty.
+        color: the colour of the method.
     """
     count = np.nan_to_num(numbers(row["count"] for row in bins), nan=0.0)
     confidence = numbers(row["confidence"] for row in bins)

@@ -1,7 +1,7 @@
-"""How every figure looks: one palette for light and dark, one colour a method, thin lines, upright text.
+"""The style of all figures: colours for light and dark mode, one for each method, and matplotlib's settings.
 
-Figures are drawn in the light colours. `motet.plots.figure.svg` then turns each colour of `LIGHT` into a CSS variable
-of the same name, so that a page can redraw a figure for the dark with `DARK`.
+Figures are drawn in the light colours. `motet.plots.figure.svg` then replaces each colour of `LIGHT` by a CSS variable
+of the same name, so that a page can show the figure in dark mode with the colours of `DARK`.
 """
 
 import warnings
@@ -11,8 +11,9 @@ from typing import Any
 
 import matplotlib
 
-# Told apart with any of the three colour-vision deficiencies (smallest CIELAB distance of the first six: 20), and at
-# least 3:1 against the surface. The first is a quiet grey: the first row is usually the single network.
+# The colours can be distinguished with all three colour-vision deficiencies (smallest CIELAB distance among the first
+# six: 20), and have a contrast of at least 3:1 with the background. The first colour is a neutral grey, because the
+# first row is usually the single network.
 _LIGHT_SERIES = ("#59636e", "#2563d9", "#dd6f1e", "#0a9f6b", "#7b1a8c", "#54410a", "#b01a5a", "#1d7f9e")
 _DARK_SERIES = ("#a3adb8", "#5c86f0", "#ee7a48", "#35dfa0", "#dda0f5", "#f0b429", "#f2586f", "#69a8ca")
 
@@ -33,18 +34,18 @@ DARK: dict[str, str] = {
     **{f"series-{index}": value for index, value in enumerate(_DARK_SERIES)},
 }
 
-TEXT = 10.5  # points, which are the units of an SVG figure
+TEXT = 10.5  # points, the units of an SVG figure
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = ("solid", (0.0, (5.0, 1.6)), (0.0, (1.2, 1.4)))
 
 
 def series_name(index: int) -> str:
-    """Name of the colour of row `index` in `LIGHT` and `DARK`; after eight rows the colours start again."""
+    """Return the name of row `index`'s colour in `LIGHT` and `DARK`. Colours repeat after eight rows."""
     return f"series-{index % len(_LIGHT_SERIES)}"
 
 
 def color(index: int) -> str:
-    """Colour of row `index`, the same in every figure.
+    """Return the colour of row `index`, which is the same in every figure.
 
     >>> color(0) == color(8) != color(1)
     True
@@ -53,16 +54,16 @@ def color(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """Marker of row `index`. Colour and marker together are different for the first 64 rows."""
+    """Return the marker of row `index`. The first 64 rows have different combinations of colour and marker."""
     return _MARKERS[(index + index // len(_LIGHT_SERIES)) % len(_MARKERS)]
 
 
 def dashes(index: int) -> str | tuple[float, tuple[float, ...]]:
-    """Line style of row `index`: solid for the first eight rows, then dashed, then dotted."""
+    """Return the line style of row `index`: solid for the first eight rows, then dashed, then dotted."""
     return _DASHES[index // len(_LIGHT_SERIES) % len(_DASHES)]
 
 
-_SETTINGS: Any = {  # Any: newer matplotlib types every key
+_SETTINGS: Any = {  # Any, because newer versions of matplotlib type every key
     "axes.axisbelow": True,
     "axes.edgecolor": LIGHT["muted"],
     "axes.facecolor": "none",
@@ -81,7 +82,7 @@ _SETTINGS: Any = {  # Any: newer matplotlib types every key
     "axes.unicode_minus": True,
     "figure.dpi": 72.0,
     "figure.facecolor": "none",
-    "font.family": ["DejaVu Sans"],  # ships with matplotlib, so the layout is the same everywhere
+    "font.family": ["DejaVu Sans"],  # included in matplotlib, so that the layout is the same everywhere
     "font.size": TEXT,
     "grid.color": LIGHT["rule"],
     "grid.linewidth": 0.7,
@@ -90,7 +91,7 @@ _SETTINGS: Any = {  # Any: newer matplotlib types every key
     "svg.fonttype": "none",
     "svg.hashsalt": "motet",
     "text.color": LIGHT["ink"],
-    "text.parse_math": False,  # a dollar sign in somebody's label is a dollar sign
+    "text.parse_math": False,  # a dollar sign in a label is not mathematics
     "text.usetex": False,
     "xtick.color": LIGHT["muted"],
     "xtick.labelcolor": LIGHT["muted"],
@@ -107,9 +108,9 @@ _SETTINGS: Any = {  # Any: newer matplotlib types every key
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the house style inside this context; matplotlib's settings are what they were after it."""
+    """Use motet's style inside this context, and restore matplotlib's settings on exit."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # The browser has fonts for every script; matplotlib, which only lays the text out, need not.
+        # The browser renders the text, so a glyph that matplotlib's font lacks does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)

@@ -5,12 +5,15 @@ import inspect
 import pkgutil
 
 from motet._internal.loading import describe_error, load_function
+from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 from motet.experiments import Experiment
 
+__all__ = ["load_recipe", "recipes"]
+
 
 def recipes() -> dict[str, str]:
-    """Every recipe's name, with the first line of its docstring."""
+    """Return the name of every recipe, with the first line of its docstring."""
     found: dict[str, str] = {}
     for module in pkgutil.iter_modules(__path__):
         content = importlib.import_module(f"{__name__}.{module.name}")
@@ -21,7 +24,7 @@ def recipes() -> dict[str, str]:
 
 
 def load_recipe(name: str) -> Experiment:
-    """The experiment that the recipe `name` returns: one of motet's, or ``module:function``, ``file.py:function``.
+    """Return the experiment of the recipe `name`: one of motet's, or ``module:function``, ``file.py:function``.
 
     Raises:
         InputError: if there is no such recipe, or it does not return an `Experiment`.
@@ -45,9 +48,9 @@ def load_recipe(name: str) -> Experiment:
             if cause is None or missing is None or not f"{place}.".startswith(f"{missing}."):
                 raise
             raise InputError(
-                f"{place} must be importable, where the recipe is none of motet's own",
+                f"{place} must be importable, because motet has no recipe of this name",
                 got=describe_error(cause),
-                fix=f"Of motet's own: {nearest(name, known)}",
+                fix=f"Recipes of motet: {nearest(name, known)}",
             ) from error
     try:
         experiment = function()
@@ -57,10 +60,12 @@ def load_recipe(name: str) -> Experiment:
         raise InputError(
             f"the recipe {name} must return an experiment when it is called without arguments",
             got=describe_error(error),
-            fix="Mend the function",
+            fix="Correct the function",
         ) from error
     if not isinstance(experiment, Experiment):
         raise InputError(
-            "a recipe must return a motet.Experiment", got=f"a {type(experiment).__name__}", fix="Return the experiment"
+            "a recipe must return a motet.Experiment",
+            got=with_article(type(experiment).__name__),
+            fix="Return the experiment",
         )
     return experiment

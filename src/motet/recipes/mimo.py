@@ -1,4 +1,4 @@
-"""MIMO's experiments (Havasi et al., ICLR 2021) on the data that motet has so far."""
+"""MIMO's experiments (Havasi et al., ICLR 2021) on the data sets that motet has."""
 
 from motet.experiments import Experiment
 from motet.experiments.defaults import defaults_for
@@ -14,12 +14,13 @@ def digits() -> Experiment:
 
 
 def fashion_mnist() -> Experiment:
-    """MIMO on Fashion-MNIST with the CIFAR protocol of its paper: WRN-28-10, 250 epochs. A GPU's work.
+    """MIMO on Fashion-MNIST with the CIFAR protocol of its paper: WRN-28-10, 250 epochs. Needs a GPU.
 
-    Optimiser, schedule, L2 and batch repetition as in the paper's code for CIFAR [uncertainty-baselines,
-    baselines/cifar/mimo.py]: 512 rows a step are 128 unique images repeated 4 times; l2 = 3e-4 is a torch weight
-    decay of 6e-4, on every parameter; the rate falls by 0.2 at epochs 100, 200 and 225 (the paper's appendix says 0.1,
-    both of its code bases 0.2). The paper has no Fashion-MNIST row; this is its protocol on other data.
+    Optimiser, schedule, L2 and batch repetition are those of the paper's code for CIFAR [uncertainty-baselines,
+    baselines/cifar/mimo.py]: 512 rows per step are 128 unique images repeated 4 times; l2 = 3e-4 is a torch weight
+    decay of 6e-4, on every parameter; the rate is multiplied by 0.2 at epochs 100, 200 and 225 (the paper's appendix
+    says 0.1, both of its code bases 0.2). The paper has no results on Fashion-MNIST; this is its protocol on other
+    data.
     """
     return Experiment(
         data="fashion-mnist",

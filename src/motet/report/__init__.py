@@ -1,4 +1,4 @@
-"""Results as one self-contained HTML page."""
+"""The report: the results of a comparison as one self-contained HTML page."""
 
 from motet.report.page import render, write_report
 

@@ -1,6 +1,6 @@
-"""How a comparison was run, in words."""
+"""Facts about a comparison: data, model, hardware, versions and training settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from motet.data import DataDescription
@@ -8,10 +8,11 @@ from motet.experiments.records import Hardware
 from motet.report.record import Comparison
 
 _MOST_CLASSES = 20
+_OUTPUTS = {"classification": "classes", "multilabel": "labels"}
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """How the comparison was run, as pairs of a name and a value. What the record does not say is left out."""
+    """Return the facts about the comparison as pairs of a name and a value, without facts that the record lacks."""
     record = comparison.record
     pairs = [
         *(_data_facts(record.data) if record.data is not None else []),
@@ -28,13 +29,14 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def training_facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """The training settings, as pairs of a name and a value."""
-    settings = {name: value for name, value in comparison.record.training.items() if name != "type"}
+    """Return the training settings, as pairs of a name and a value."""
+    left_out = ("type", "largest_batch_size")  # the batch size is known
+    settings = {name: value for name, value in comparison.record.training.items() if name not in left_out}
     return [(name.replace("_", " "), _plain(value)) for name, value in settings.items()]
 
 
 def _plain(value: object) -> str:
-    """A setting in words: "yes", "no" or "none" rather than Python's True, False and None."""
+    """Return the text of a setting, with "yes", "no" and "none" instead of True, False and None."""
     if isinstance(value, Mapping):
         return _switched_on(value)
     if isinstance(value, bool):
@@ -45,9 +47,9 @@ def _plain(value: object) -> str:
 
 
 def _switched_on(settings: Mapping[str, object]) -> str:
-    """The settings inside a setting (the augmentation) that are not off, or "none"."""
+    """Return the nested settings (of the augmentation) that are switched on, or "none"."""
     on = {name: value for name, value in settings.items() if name != "type" and value}
-    # These two only refine an augmentation, so that without one they say nothing.
+    # These two settings only modify an augmentation. Without one they are left out.
     if not on.keys() - {"padding", "mix_probability"}:
         return "none"
     return ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in on.items())
@@ -59,16 +61,17 @@ def _data_facts(data: DataDescription) -> list[tuple[str, str]]:
         ("Examples", _joined(_sizes(data))),
         ("Split", data.split or ""),
         ("Note", "; ".join(data.notes or ())),
-        ("Classes", _class_names(data)),
+        ("Labels" if data.task == "multilabel" else "Classes", _names(data.class_names)),
+        ("Targets", _names(data.target_names or ())),
     ]
 
 
 def _task(data: DataDescription) -> str:
-    """The task with the number of the network's outputs where there are several: "classification, 10 classes"."""
+    """Return the task, with the number of classes or targets if there are several: "classification, 10 classes"."""
     outputs = data.classes or 1
     if data.task is None or outputs <= 1:
         return data.task or ""
-    return f"{data.task}, {outputs} {'classes' if data.task == 'classification' else 'targets'}"
+    return f"{data.task}, {outputs} {_OUTPUTS.get(data.task, 'targets')}"
 
 
 def _sizes(data: DataDescription) -> list[str]:
@@ -76,8 +79,7 @@ def _sizes(data: DataDescription) -> list[str]:
     return [f"{rows:,} {part}" for part, rows in parts.items() if rows is not None]
 
 
-def _class_names(data: DataDescription) -> str:
-    names = data.class_names
+def _names(names: Sequence[str]) -> str:
     return _joined([*names[:_MOST_CLASSES], "…"] if len(names) > _MOST_CLASSES else names)
 
 
@@ -90,7 +92,7 @@ def _version(name: str, version: str) -> str:
 
 
 def _joined(parts: Iterable[str]) -> str:
-    """The parts that are not empty, separated by commas."""
+    """Return the parts that are not empty, separated by commas."""
     return ", ".join(part for part in parts if part)
 
 

@@ -1,4 +1,4 @@
-"""The record's numbers as inline SVG."""
+"""The figures of the report, as inline SVG."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +16,8 @@ from motet.plots.tables import numbers
 from motet.report.numbers import TIMES, fixed
 from motet.report.record import Comparison, Row
 
-# A wide figure is drawn twice, for a desk and for a telephone, and the page shows one: text scaled down with the
-# figure would be too small to read. Inches.
+# Sizes in inches. A wide figure is drawn for desktops and again for phones, and the page shows one of the two, because
+# a figure that is scaled down would have too small text.
 SIZES = {"wide": (7.6, 4.1), "narrow": (4.75, 4.6)}
 _RELIABILITY = (3.35, 4.2)
 _COVERAGE = (3.35, 3.55)
@@ -26,7 +26,7 @@ _MATRIX, _MATRIX_OF_MANY = (2.3, 2.3), (3.35, 3.35)
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One method's figure among several beside each other."""
+    """One method's figure in a row of panels."""
 
     row: Row
     note: str
@@ -34,7 +34,7 @@ class Panel:
 
 
 def quality_cost(comparison: Comparison) -> list[str]:
-    """The ranking's score over latency as ``[wide, narrow]`` SVG; empty unless some method has both."""
+    """Return the plot of the ranking's score against latency as ``[wide, narrow]`` SVG; empty if no method has both."""
     rows, by = comparison.rows, comparison.ranking
     if not any(row.measure(by.key).known and row.measure("latency_ratio").known for row in rows):
         return []
@@ -53,13 +53,16 @@ def quality_cost(comparison: Comparison) -> list[str]:
                 cost_label=f"Latency of one prediction ({TIMES} the single network)",
                 score_label=by.title,
             )
-            label = f"{by.title} against latency, one point a method; the table above has the numbers"
+            label = f"{by.title} against latency, one point per method; the table above has the numbers"
             drawn.append(svg(figure, label=label, prefix=f"cost-{name}"))
     return drawn
 
 
 def curves(comparison: Comparison) -> list[str]:
-    """The ranking's score of the validation rows over epochs as ``[wide, narrow]`` SVG; empty without a history."""
+    """Return the training curves as ``[wide, narrow]`` SVG; empty if there is no history.
+
+    They show the ranking's score on the validation data over epochs.
+    """
     rows, by = comparison.rows, comparison.ranking
     values = [epoch.get(by.history) for row in rows for run in row.histories for epoch in run]
     if not np.isfinite(numbers(values)).any():
@@ -71,13 +74,13 @@ def curves(comparison: Comparison) -> list[str]:
             figure, ax = new_figure(size, (0.62, right_margin(labels), 0.36, 0.58))
             value_label = f"Validation {by.name}"
             plot_curves(ax, labels, [row.histories for row in rows], value=by.history, value_label=value_label)
-            label = f"{value_label} over the epochs, one line a method"
+            label = f"{value_label} over the epochs, one line per method"
             drawn.append(svg(figure, label=label, prefix=f"curves-{name}"))
     return drawn
 
 
 def reliability(comparison: Comparison) -> list[Panel]:
-    """A reliability diagram for every method that has bins with predictions in them."""
+    """Return a reliability diagram for each method that has bins with predictions."""
     panels = []
     with style():
         for row in comparison.rows:
@@ -93,7 +96,7 @@ def reliability(comparison: Comparison) -> list[Panel]:
 
 
 def coverage(comparison: Comparison) -> list[Panel]:
-    """Coverage over the level of central intervals, for every method that has it."""
+    """Return the coverage plot of each method whose coverage was recorded."""
     panels = []
     with style():
         for row in comparison.rows:
@@ -109,7 +112,7 @@ def coverage(comparison: Comparison) -> list[Panel]:
 
 
 def disagreement(comparison: Comparison) -> list[Panel]:
-    """A matrix of disagreement for every method with several members, all shaded on one scale."""
+    """Return the disagreement matrix of each method with several members, all with the same colour scale."""
     rows = [row for row in comparison.rows if len(row.disagreement) > 1]
     largest = max((_largest(row.disagreement) for row in rows), default=0.0)
     size = _MATRIX if all(len(row.disagreement) <= 4 for row in rows) else _MATRIX_OF_MANY

@@ -1,4 +1,4 @@
-"""What the numbers say, in plain words, and how sure one may be of it."""
+"""The main result of a comparison and its uncertainty, in sentences."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,20 @@ from motet.experiments.records import Measure
 from motet.report.numbers import fixed, significant
 from motet.report.record import Comparison, Ranking, Row
 
-_EFFICIENT = 1.5  # latency, relative to one network, up to which a method counts as efficient here
+_EFFICIENT = 1.5  # methods up to this latency, relative to one network, count as efficient
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The sentences on top of the page.
+    """The sentences at the top of the page.
 
     Attributes:
-        headline: one sentence: which method is best, by how much, at what cost.
-        caveat: how far chance could explain it.
-        basis: what it is ranked by, where that is not the negative log-likelihood.
-        advice: the best method at about the cost of one network, if that is another one; else empty.
-        chosen: the methods that the sentences recommend over the single network: the best, the best cheap one.
+        headline: one sentence with the best method, its advantage and its cost.
+        caveat: whether the difference may be due to chance.
+        basis: the reason for the ranking's score, if it is not the negative log-likelihood.
+        advice: the best method at about the cost of one network, if it is not the best method overall; else empty.
+        chosen: the methods that are recommended instead of the single network: the best method, and the best efficient
+            method.
     """
 
     headline: str
@@ -30,8 +31,8 @@ class Finding:
     chosen: Sequence[Row] = ()
 
 
-def find(comparison: Comparison) -> Finding:
-    """The finding of a comparison, by negative log-likelihood, which every task has; or by `Comparison.ranking`."""
+def main_finding(comparison: Comparison) -> Finding:
+    """Return the main result of a comparison, by the score of `Comparison.ranking`."""
     by = comparison.ranking
     single = comparison.single
     ranked = sorted((row for row in comparison.rows if row.measure(by.key).known), key=lambda row: _mean(row, by))
@@ -45,13 +46,14 @@ def find(comparison: Comparison) -> Finding:
         against = ranked[1]
         headline = (
             f"{best.label} has the lowest {by.name} of the {len(ranked)} methods: {_value(best, by)}, "
-            f"before {against.label} with {_value(against, by)}."
+            f"followed by {against.label} with {_value(against, by)}."
         )
     elif best is single:
         against = ranked[1]
         headline = (
-            f"No ensemble did better than the single network here: its {by.name} of {_value(best, by)} is "
-            f"the lowest, before {against.label} with {_value(against, by)}{_cost(against, single, ' at ')}."
+            f"No ensemble was better than the single network. The single network has the lowest {by.name}, "
+            f"{_value(best, by)}, followed by {against.label} with "
+            f"{_value(against, by)}{_cost(against, single, ' at ')}."
         )
     else:
         against = single
@@ -72,7 +74,7 @@ def find(comparison: Comparison) -> Finding:
 
 
 def errors_apart(a: Measure, b: Measure) -> float:
-    """Difference of two means in units of its standard error; NaN where the standard errors are unknown."""
+    """Return the difference of two means in units of its standard error; NaN if the standard errors are unknown."""
     if not (a.has_error and b.has_error):
         return math.nan
     error = math.hypot(a.standard_error, b.standard_error)
@@ -84,17 +86,17 @@ def _caveat(best: Row, against: Row, seeds: int, by: Ranking) -> str:
     apart = errors_apart(best.measure(by.key), against.measure(by.key))
     if math.isnan(apart):
         ran = "Only one seed was run" if seeds <= 1 else "The standard errors are unknown"
-        return f"{ran}, so this difference may be chance: run several seeds before relying on it."
-    few = " Standard errors from so few seeds are themselves rough." if seeds < 5 else ""
+        return f"{ran}, so this difference may be due to chance: run several seeds before relying on it."
+    few = " With so few seeds, standard errors are rough estimates." if seeds < 5 else ""
     if apart <= 1:
         return f"The difference is within the standard errors over {seeds} seeds: treat the two as equal.{few}"
     size = "many times" if apart > 20 else f"{fixed(apart, 1)} times"
-    strength = "only weak evidence" if apart <= 2 else "more than chance would usually give"
+    strength = "only weak evidence" if apart <= 2 else "larger than expected by chance"
     return f"The difference is {size} its standard error over {seeds} seeds: {strength}.{few}"
 
 
 def _ties(ranked: Sequence[Row], best: Row, against: Row, by: Ranking) -> str:
-    """Which other methods cannot be told from the best: chance alone puts one of several lowest."""
+    """Return a sentence about other methods whose difference from the best is within the standard errors."""
     equal = [
         row.label
         for row in ranked
@@ -107,7 +109,7 @@ def _ties(ranked: Sequence[Row], best: Row, against: Row, by: Ranking) -> str:
 
 
 def _advice(ranked: Sequence[Row], best: Row, single: Row | None, by: Ranking) -> tuple[str, Row | None]:
-    """What to take when the best method is too expensive: the best that costs about as much as one network."""
+    """Return the advice for a small budget, and its method: the best at about the cost of one network."""
     if single not in ranked or single is None or not best.measure("latency_ratio").mean > _EFFICIENT:
         return "", None
     cheap = [row for row in ranked if row is not single and row.measure("latency_ratio").mean <= _EFFICIENT]
@@ -116,19 +118,19 @@ def _advice(ranked: Sequence[Row], best: Row, single: Row | None, by: Ranking) -
     pick, base, top = cheap[0], single.measure(by.key).mean, best.measure(by.key).mean
     limit = f"at most {_EFFICIENT:g} times the latency of one network"
     if pick.measure(by.key).mean >= base:
-        return f"No method with {limit} did better than the single network.", None
+        return f"No method with {limit} was better than the single network.", None
     kept = 100 * (base - pick.measure(by.key).mean) / (base - top)
     doubt = ""
     if errors_apart(pick.measure(by.key), single.measure(by.key)) <= 1:
-        doubt = ", although what it gains is within the standard errors"
+        doubt = ", although its gain is within the standard errors"
     return (
-        f"Of the methods with {limit}, {pick.label} is the best: it has {fixed(kept, 0)}% of that gain, "
+        f"Of the methods with {limit}, {pick.label} is the best: it achieves {fixed(kept, 0)}% of this gain, "
         f"at {_cost(pick, single)}{doubt}."
     ), pick
 
 
 def _cost(row: Row, single: Row, before: str = "") -> str:
-    """Latency and parameters of `row`, relative to the single network, in words."""
+    """Return a phrase with the latency and the parameters of `row`, relative to the single network."""
     size, unit = row.measure("parameters"), single.measure("parameters")
     parts = [
         _times(row.measure("latency_ratio").mean, "latency"),

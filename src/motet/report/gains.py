@@ -1,4 +1,4 @@
-"""What a method gains and what it costs against the single network, as a few large numbers."""
+"""Gains and costs of a method relative to the single network, shown as large numbers at the top of the report."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MINUS, _TO = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """One number: `change`, in `unit`, is how it changed, `values` from what to what."""
+    """One gain or cost. `change` is the difference in `unit`, `values` are the values before and after."""
 
     name: str
     change: str
@@ -21,7 +21,13 @@ class Gain:
 
 
 def gains(row: Row, single: Row, by: str = "nll") -> list[Gain]:
-    """Every score and cost that both methods have, the score `by` first."""
+    """Return the gain or cost for each score and cost that both methods have.
+
+    Args:
+        row: the method.
+        single: the single network.
+        by: the name of the score that comes first.
+    """
     found = []
     scores = (
         ("nll", "Negative log-likelihood", 1.0),

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: as many digits as mean something, and units that fit."""
+"""Formatting of numbers, with significant digits and suitable units."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,13 @@ MISSING = "\N{EN DASH}"
 
 
 def decimals(measures: Sequence[Measure], *, most: int = 4) -> int:
-    """Decimals for a column: one more than the typical standard error needs, else three digits of the typical mean.
+    """Return the number of decimals for a column.
+
+    It shows two digits of the median standard error, or without standard errors three digits of the median mean.
+
+    Args:
+        measures: the numbers of the column.
+        most: the largest number of decimals.
 
     >>> decimals([Measure(mean=0.0712, standard_error=0.002)]), decimals([Measure(mean=97.8, standard_error=math.nan)])
     (4, 1)
@@ -25,7 +31,7 @@ def decimals(measures: Sequence[Measure], *, most: int = 4) -> int:
 
 
 def fixed(value: float, places: int) -> str:
-    """`value` with `places` decimals and a real minus sign."""
+    """Return `value` with `places` decimals and a minus sign."""
     text = f"{value:.{places}f}"
     if float(text) == 0:
         text = text.lstrip("-")
@@ -33,19 +39,19 @@ def fixed(value: float, places: int) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` with `digits` significant digits, never in scientific notation.
+    """Return `value` with `digits` significant digits, never in scientific notation.
 
     >>> significant(0.0712345), significant(1234.5)
     ('0.0712', '1234')
     """
     if value == 0:
         return "0"
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.999 has that of 10.0
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value: 9.999 is 10.0
     return fixed(value, max(0, digits - 1 - exponent))
 
 
 def counted(value: float) -> str:
-    """A large count with a unit.
+    """Return a count, with a unit (k, M, G, T) from 1000 on.
 
     >>> counted(123456).replace(THIN, " "), counted(999)
     ('123 k', '999')
@@ -57,7 +63,7 @@ def counted(value: float) -> str:
 
 
 def duration_unit(longest: float) -> tuple[float, str]:
-    """Seconds in the unit, and its name, in which `longest` seconds read best."""
+    """Return the length in seconds and the name of the time unit that suits a duration of `longest` seconds."""
     if longest < 1:
         return 1e-3, "ms"
     if longest < 180:

@@ -1,6 +1,6 @@
 "use strict";
 
-// Sort a table by the column whose heading was chosen: first the good end on top, then the other way round.
+// Sort a table when a column heading is clicked: the best values first, and in the opposite order on the next click.
 // Rows without a number stay at the bottom.
 for (const heading of document.querySelectorAll("thead th")) {
   heading.querySelector("button").addEventListener("click", () => {

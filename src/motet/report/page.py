@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page: no file beside it, no request to anywhere."""
+"""The page of the report: one self-contained HTML file that makes no network requests."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,32 +16,34 @@ from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
 from motet.report.columns import COMPARED, MEMBERS
 from motet.report.facts import facts, training_facts
-from motet.report.finding import find
+from motet.report.finding import main_finding
 from motet.report.gains import gains
 from motet.report.record import read_comparison
 from motet.report.selective import selective
 from motet.report.table import build_table
+from motet.report.targets import target_table
 
 Source = records.Comparison | Mapping[str, object] | str | Path
-"""What a page can be made of."""
+"""The types from which `render` can read a comparison."""
 
 
 def render(comparison: Source, robustness: SideBySide | None = None) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
-        comparison: what `motet compare` found: its record, the path of its ``compare.json``, or the plain data in that
-            file. In records of older versions, without a ``schema_version``, only ``rows`` are needed, with ``method``
-            and ``label``; what is absent is left out of the page.
-        robustness: what `motet.experiments.gather` put together from its runs' evaluations under shift, if any.
+        comparison: the record of `motet compare`, the path of its ``compare.json``, or the plain data in that file.
+            Records of older versions, without a ``schema_version``, need only ``rows`` with ``method`` and ``label``.
+            The page leaves out missing parts.
+        robustness: the result of `motet.experiments.gather`, if the runs were evaluated under shift.
 
     Raises:
-        InputError: naming the field that is missing, unknown, of another type or out of range; or there are no rows.
-        OSError: the file cannot be read.
+        InputError: if there are no rows, or if a field is missing, unknown, of another type or out of range. The
+            message names the field.
+        OSError: if the file cannot be read.
     """
     read = read_comparison(comparison)
     several = [row for row in read.rows if row.members > 1]
-    finding = find(read)
+    finding = main_finding(read)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -53,6 +55,7 @@ def render(comparison: Source, robustness: SideBySide | None = None) -> str:
                 (row, gains(row, read.single, read.ranking.key)) for row in finding.chosen if read.single is not None
             ],
             table=build_table(read, COMPARED),
+            targets=target_table(read),
             members=build_table(read, MEMBERS, several),
             several=several,
             scaled=any(row.width != 1 for row in read.rows),
@@ -63,7 +66,7 @@ def render(comparison: Source, robustness: SideBySide | None = None) -> str:
             coverage=figures.coverage(read),
             disagreement=figures.disagreement(read),
             shifts=shift.shifts(read, robustness),
-            others=shift.others(read, robustness),
+            others=shift.other_data(read, robustness),
             facts=facts(read),
             training=training_facts(read),
             light=LIGHT,
@@ -75,7 +78,17 @@ def render(comparison: Source, robustness: SideBySide | None = None) -> str:
 
 
 def write_report(comparison: Source, path: str | Path, robustness: SideBySide | None = None) -> None:
-    """Write the page of `render` to `path`, whole or not at all. Raises what `render` raises."""
+    """Render the page and write it to `path` atomically.
+
+    Args:
+        comparison: see `render`.
+        path: the path of the HTML file.
+        robustness: see `render`.
+
+    Raises:
+        InputError: see `render`.
+        OSError: if a file cannot be read or written.
+    """
     write_text(Path(path), render(comparison, robustness))
 
 

@@ -1,11 +1,11 @@
-"""A comparison's record as the report shows it: rows, measures by name, and what methods are ranked by.
+"""Views of a comparison's record for the report: rows, scores and costs by name, and the ranking.
 
-Thin views: what they hold is `motet.experiments.records`, where it is validated.
+The records themselves are defined and validated in `motet.experiments.records`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -21,7 +21,7 @@ UNKNOWN = Measure(mean=math.nan, standard_error=math.nan)
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The score that methods are ranked by. `reason` says why, where that is not the negative log-likelihood."""
+    """The score by which methods are ranked. `reason` explains it if it is not the negative log-likelihood."""
 
     key: str
     name: str
@@ -29,12 +29,12 @@ class Ranking:
 
     @property
     def title(self) -> str:
-        """The name with a capital."""
+        """The name, with a capital first letter."""
         return self.name[:1].upper() + self.name[1:]
 
     @property
     def history(self) -> str:
-        """The history's column of it."""
+        """The name of the score's column in the training history."""
         return f"validation_{self.key}"
 
 
@@ -42,20 +42,20 @@ BY_NLL = Ranking(key="nll", name="negative log-likelihood")
 BY_RMSE = Ranking(
     key="rmse",
     name="root mean squared error",
-    reason="Methods are ranked by root mean squared error: they were trained under a Gaussian of unit variance, whose "
-    "likelihood says little else.",
+    reason="Methods are ranked by root mean squared error, because the negative log-likelihood of a Gaussian with "
+    "unit variance measures little else.",
 )
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method as it is shown.
+    """One method in the report.
 
     Attributes:
-        index: its place in the comparison, which settles its colour.
-        record: what is known of it.
-        measures: scores and costs by name; a table of its own has others.
+        index: the position in the comparison, which determines the colour.
+        record: the method's row in the comparison's record.
+        measures: scores and costs by name. Some tables replace them by other measures.
     """
 
     index: int
@@ -63,12 +63,12 @@ class Row:
     measures: Mapping[str, Measure]
 
     def measure(self, key: str) -> Measure:
-        """Score or cost named `key`; `UNKNOWN` where the record has none."""
+        """Return the score or cost named `key`, or `UNKNOWN` if the record does not have it."""
         return self.measures.get(key, UNKNOWN)
 
     @property
     def key(self) -> str:
-        """What tells the row from others."""
+        """The row's unique name."""
         return self.record.key
 
     @property
@@ -78,44 +78,44 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The row's name for people."""
+        """The row's name in tables and figures."""
         return self.record.label
 
     @property
     def members(self) -> int:
-        """How many members it has."""
+        """The number of members."""
         return self.record.members
 
     @property
     def width(self) -> float:
-        """How much wider than the comparison's model its model is."""
+        """The width of the model, relative to the comparison's model."""
         return self.record.width
 
     @property
     def reliability(self) -> Sequence[ReliabilityBin]:
-        """The bins of its reliability diagram, if any."""
+        """The bins of the reliability diagram; empty if there are none."""
         return self.record.reliability or ()
 
     @property
     def coverage(self) -> Sequence[CoverageLevel]:
-        """The coverage of its intervals, if any."""
+        """The coverage of the intervals; empty if it was not recorded."""
         return self.record.coverage or ()
 
     @property
     def disagreement(self) -> Sequence[Sequence[float]]:
-        """The matrix of shares on which members disagree, if any."""
+        """The disagreement matrix of the members; empty if it was not recorded."""
         return self.record.disagreement_matrix or ()
 
     @property
     def histories(self) -> Sequence[Sequence[HistoryRow]]:
-        """A row an epoch for each seed."""
+        """The training history of each seed, with one row per epoch."""
         return self.record.histories
 
 
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison as it is shown: its record, and what follows from it."""
+    """A comparison in the report: its record, and values that are derived from it."""
 
     record: records.Comparison
 
@@ -126,44 +126,54 @@ class Comparison:
 
     @property
     def seeds(self) -> Sequence[int]:
-        """Each method was trained with each of them."""
+        """The seeds with which each method was trained."""
         return self.record.seeds
 
     @property
     def left_out(self) -> Sequence[LeftOut]:
-        """Methods that refused the model."""
+        """Methods that were left out because they do not support the model or the data."""
         return self.record.left_out
 
     @property
     def single(self) -> Row | None:
-        """The single network that ensembles are measured against, if it was run: one of the comparison's own width."""
+        """The single network, the reference of the ensembles; None if it was not run at the comparison's own width."""
         whole = [row for row in self.rows if row.width == 1]
         named = [row for row in whole if row.method == "single"]
         return next(iter(named or [row for row in whole if row.members == 1]), None)
 
     @property
     def ranking(self) -> Ranking:
-        """What methods are ranked by: the NLL, but for unit variance. Records without a likelihood had that one."""
+        """The score of the ranking: RMSE for a Gaussian with unit variance, otherwise NLL.
+
+        In regression records without a likelihood it was the Gaussian with unit variance.
+        """
         data = self.record.data
         unsaid = "gaussian" if data is not None and data.task == "regression" else ""
-        return BY_RMSE if (self.record.likelihood or unsaid) == "gaussian" else BY_NLL
+        if (self.record.likelihood or unsaid) != "gaussian":
+            return BY_NLL
+        return replace(BY_RMSE, name=f"{BY_RMSE.name} in standard deviations") if self.mixes_units else BY_RMSE
+
+    @property
+    def mixes_units(self) -> bool:
+        """Whether errors are in standard deviations, because targets have different units."""
+        return self.record.data is not None and self.record.data.in_standard_deviations
 
     def known(self, key: str) -> bool:
-        """Whether any method has a number for `key`."""
+        """Return whether any method has a number for `key`."""
         return any(row.measure(key).known for row in self.rows)
 
 
 def read_comparison(comparison: records.Comparison | Mapping[str, object] | str | Path) -> Comparison:
-    """The view of a comparison: of its record, or of what `motet.experiments.records.as_comparison` reads.
+    """Return the view of a comparison, from any source that `motet.experiments.records.as_comparison` accepts.
 
     Raises:
-        InputError: there are no rows, or a field is missing, unknown, of another type or out of range.
+        InputError: if there are no rows, or if a field is missing, unknown, of another type or out of range.
     """
     return Comparison(as_comparison(comparison))
 
 
 def measure(value: Measure | float | int | None) -> Measure:
-    """A number without an error, such as a cost, as a measure; a measure as it is."""
+    """Return a number, such as a cost, as a measure without a standard error. A measure is returned unchanged."""
     return value if isinstance(value, Measure) else Measure(mean=number(value), standard_error=math.nan)
 
 

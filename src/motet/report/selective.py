@@ -1,4 +1,4 @@
-"""What is gained by leaving out the predictions that a network doubts: risk over coverage, as figures and tables."""
+"""Selective prediction: the error rate over coverage, as figures and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from motet.report.numbers import NO_BREAK
 from motet.report.record import Comparison, Row, measure
 from motet.report.table import Table, build_table
 
-_LABEL = "Error among those kept, %"
-_AT_LABEL = "Coverage: share of examples kept, %"
+_LABEL = "Error rate of kept predictions, %"
+_AT_LABEL = "Coverage: fraction of examples kept, %"
 _MARGINS = (0.62, 0.36, 0.58)  # left, top, bottom; inches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selective:
-    """Risk over coverage on the test data as they are: ``[wide, narrow]`` SVG, and the table."""
+    """The error rate over coverage on unshifted test data: ``[wide, narrow]`` SVG, and the table."""
 
     figures: Sequence[str]
     table: Table
@@ -29,7 +29,13 @@ class Selective:
 def selective(
     comparison: Comparison, found: SelectiveComparison | None, *, sizes: Mapping[str, tuple[float, float]]
 ) -> Selective | None:
-    """The figure in each of `sizes` and the table, of what `motet.experiments.gather` found; None if it found none."""
+    """Return the figure in each of the `sizes`, and the table; None if there are no curves.
+
+    Args:
+        comparison: the comparison.
+        found: the curves, from `motet.experiments.gather`.
+        sizes: names and sizes of the figures, in inches.
+    """
     methods = {} if found is None else {method.key: method.risks for method in found.methods}
     shown = [(row, methods[row.key]) for row in comparison.rows if row.key in methods]
     if found is None or not shown:
@@ -49,12 +55,12 @@ def risk_figure(
     size: tuple[float, float],
     prefix: str,
 ) -> str:
-    """Error rates in percent over coverage, one line a method, as SVG.
+    """Return error rates in percent over coverage, one line per method, as SVG.
 
     Args:
-        comparison: whose rows settle the colours.
-        shown: rows with their risks at each of `coverage`, a curve a seed.
-        coverage: from 0 to 1.
+        comparison: the comparison, whose rows determine the colours.
+        shown: the rows to draw, each with one curve per seed, which has an error rate for each of `coverage`.
+        coverage: the coverages, from 0 to 1.
         size: width and height in inches.
         prefix: see `motet.plots.figure.svg`.
     """
@@ -84,20 +90,20 @@ def risk_figure(
             log=False,
         )
         ax.set_ylim(bottom=0.0)
-        about = "Error rate among the predictions that are kept over how many are kept, one line a method"
+        about = "Error rate of kept predictions against the fraction kept, one line per method"
         return svg(figure, label=about, prefix=prefix)
 
 
 def risk_table(comparison: Comparison, shown: Sequence[tuple[Row, SelectiveCurves]]) -> Table:
-    """Error rates at the coverages of small tables."""
+    """Return a table of error rates at the coverages that were recorded for tables."""
     coverages = dict.fromkeys(at for _, risks in shown for at in risks.at)
     columns = [
         Column(
             key=f"risk_{at}",
             head=f"{100 * float(at):g}{NO_BREAK}% kept",
             kind="percent",
-            explanation=f"Error in percent among the {100 * float(at):g} % of the examples that the network is most "
-            "confident about. Lower is better.",
+            explanation=f"Error rate in percent on the {100 * float(at):g} % of examples with the highest "
+            "confidence. Lower is better.",
         )
         for at in coverages
     ]

@@ -1,4 +1,4 @@
-"""How the methods hold when the data shifts: figures over severity, tables of means, data out of distribution."""
+"""Robustness: scores under distribution shift, as figures and tables, and out-of-distribution detection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from motet.report.record import Comparison, Row, measure
 from motet.report.selective import risk_figure, risk_table
 from motet.report.table import Table, build_table
 
-_SIZE = (4.75, 4.1)  # inches; as broad as a telephone, and three beside each other at a desk
+_SIZE = (4.75, 4.1)  # inches; the width of a phone, and a third of a desktop's
 _FIGURES = (
     ("accuracy", "Accuracy, %", 100.0),
     ("rmse", "RMSE", 1.0),
@@ -34,18 +34,18 @@ _FIGURES = (
 _AURC = Column(
     key="aurc",
     head="AURC",
-    explanation="Area under the risk-coverage curve: the error rate among the predictions that are kept, averaged over "
-    "how many are kept, the most confident first. Lower is better.",
+    explanation="Area under the risk-coverage curve: the error rate of the most confident predictions, averaged over "
+    "the fraction of predictions that are kept. Lower is better.",
 )
 _MCE = Column(
     key="mce",
     head="mCE",
-    explanation="Mean corruption error: errors in percent of the reference run's, averaged over corruptions. Lower is "
-    "better.",
+    explanation="Mean corruption error: errors in percent of the errors of the reference run, averaged over "
+    "corruptions. Lower is better.",
 )
 _SHOWN = {"accuracy", "rmse", "nll", "crps", "ece", "brier"}
 _MEANS = (*(column for column in COMPARED if column.key in _SHOWN), _AURC, _MCE)
-_SEVERITY = "Severity (0: the data as they are)"
+_SEVERITY = "Severity (0: unshifted data)"
 _UNCERTAINTIES = {
     "max_probability": "confidence",
     "entropy": "entropy",
@@ -56,9 +56,16 @@ _OOD: tuple[tuple[str, str, Literal["lower", "higher"], str], ...] = (
         "auroc",
         f"AUROC{NO_BREAK}%",
         "higher",
-        "Chance that a strange image looks stranger than a known one (50 is guessing)",
+        "Probability that an out-of-distribution image has a higher uncertainty than an "
+        "in-distribution one (50 is chance)",
     ),
-    ("fpr95", f"FPR95{NO_BREAK}%", "lower", "Share of strange images that pass as known where 95 % of the known do"),
+    (
+        "fpr95",
+        f"FPR95{NO_BREAK}%",
+        "lower",
+        "Fraction of out-of-distribution images accepted at the threshold that "
+        "accepts 95 % of the in-distribution images",
+    ),
 )
 
 Method = TypeVar("Method", MethodUnderShift, MethodOOD)
@@ -66,7 +73,7 @@ Method = TypeVar("Method", MethodUnderShift, MethodOOD)
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """One shift: its name, what it was made of, its figures, and its tables."""
+    """The section of one shift: its name, description, figures and tables."""
 
     name: str
     about: str
@@ -79,8 +86,8 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Other:
-    """Data out of distribution, and how well each method tells it apart."""
+class OtherData:
+    """The section of another data set: how well each method detects it as out of distribution."""
 
     name: str
     about: str
@@ -88,17 +95,17 @@ class Other:
 
 
 def shifts(comparison: Comparison, found: SideBySide | None) -> list[Shift]:
-    """Every shift that some method was evaluated under.
+    """Return the section of each shift under which a method was evaluated.
 
     Args:
-        comparison: the record, read.
-        found: what `motet.experiments.gather` put together, if anything was.
+        comparison: the comparison.
+        found: the result of `motet.experiments.gather`, or None if there are no evaluations.
     """
     return [] if found is None else [_shift(index, each, comparison) for index, each in enumerate(found.shifts)]
 
 
-def others(comparison: Comparison, found: SideBySide | None) -> list[Other]:
-    """Every data set out of distribution that some method was asked about."""
+def other_data(comparison: Comparison, found: SideBySide | None) -> list[OtherData]:
+    """Return the section of each other data set on which a method was evaluated."""
     return [] if found is None else [_other(each, comparison) for each in found.ood]
 
 
@@ -113,7 +120,7 @@ def _shift(index: int, found: ShiftComparison, comparison: Comparison) -> Shift:
     return Shift(
         name=found.name,
         about=_about(found),
-        metric="Accuracy in %" if classes else "RMSE",
+        metric="Accuracy in %" if classes else _rmse(comparison),
         figures=figures,
         means=build_table(comparison, _MEANS, [_with(row, method.mean) for row, method in shown]),
         corruptions=_corruption_table(comparison, found, shown, classes=classes),
@@ -135,8 +142,8 @@ def _about(found: ShiftComparison) -> str:
 def _corruption_table(
     comparison: Comparison, found: ShiftComparison, shown: Sequence[tuple[Row, MethodUnderShift]], *, classes: bool
 ) -> Table:
-    """Each corruption's mean over severities, one row a method."""
-    metric, name = ("accuracy", "Accuracy in %") if classes else ("rmse", "RMSE")
+    """Return a table of means over severities, with one column per corruption and one row per method."""
+    metric, name = ("accuracy", "Accuracy in %") if classes else ("rmse", _rmse(comparison))
     columns = [
         Column(
             key=each,
@@ -155,12 +162,12 @@ def _corruption_table(
 
 
 def _figures(index: int, shown: Sequence[tuple[Row, MethodUnderShift]], comparison: Comparison) -> list[str]:
-    """Each score over severity, one line a method, as SVG."""
+    """Return one figure per score, with the score over severity and one line per method, as SVG."""
     curves = {row.index: method.curves for row, method in shown}
     labels = [row.label for row in comparison.rows]
     drawn = []
     with style():
-        for metric, label, scale in _FIGURES:
+        for metric, name, scale in _FIGURES:
             histories = [
                 [
                     [{"severity": point.severity, metric: scale * number(point.scores.get(metric))} for point in run]
@@ -170,14 +177,15 @@ def _figures(index: int, shown: Sequence[tuple[Row, MethodUnderShift]], comparis
             ]
             if not np.isfinite(numbers(p[metric] for runs in histories for run in runs for p in run)).any():
                 continue
+            label = _rmse(comparison) if metric == "rmse" else name
             figure, ax = new_figure(_SIZE, (0.55, right_margin([row.label for row, _ in shown]), 0.36, 0.58))
             plot_curves(ax, labels, histories, value=metric, value_label=label, at="severity", at_label=_SEVERITY)
-            about = f"{label} over severity, one line a method; the table has the means"
+            about = f"{label} over severity, one line per method; the table has the means"
             drawn.append(svg(figure, label=about, prefix=f"shift-{index}-{metric}"))
     return drawn
 
 
-def _other(found: OODComparison, comparison: Comparison) -> Other:
+def _other(found: OODComparison, comparison: Comparison) -> OtherData:
     rows = [_with(row, _ood_scores(row, method)) for row, method in _rows(found.methods, comparison)]
     columns = [
         Column(
@@ -191,25 +199,31 @@ def _other(found: OODComparison, comparison: Comparison) -> Other:
         for name, by in _UNCERTAINTIES.items()
     ]
     dropped = found.dropped
-    about = f"{found.rows:,} images" + (f"; {dropped:,} that stand in the data itself were dropped" * bool(dropped))
-    return Other(name=found.dataset, about=about, table=build_table(comparison, columns, rows))
+    about = f"{found.rows:,} images" + (
+        f"; {dropped:,} that occur in the data of the runs were removed" * bool(dropped)
+    )
+    return OtherData(name=found.dataset, about=about, table=build_table(comparison, columns, rows))
 
 
 def _ood_scores(row: Row, method: MethodOOD) -> dict[str, Measure]:
     return {
         f"{metric}_{name}": value
         for name, values in method.scores.items()
-        if row.members > 1 or name != "mutual_information"  # one member has none
+        if row.members > 1 or name != "mutual_information"  # one member has no mutual information
         for metric, value in (("auroc", values.auroc), ("fpr95", values.fpr95))
     }
 
 
 def _rows(methods: Sequence[Method], comparison: Comparison) -> list[tuple[Row, Method]]:
-    """The comparison's rows that were evaluated, each with what was found."""
+    """Return the rows of the comparison that were evaluated, each with its results."""
     found = {method.key: method for method in methods}
     return [(row, found[row.key]) for row in comparison.rows if row.key in found]
 
 
+def _rmse(comparison: Comparison) -> str:
+    return "RMSE (std)" if comparison.mixes_units else "RMSE"
+
+
 def _with(row: Row, values: Mapping[str, Measure]) -> Row:
-    """The row with other measures, for a table of its own."""
+    """Return a copy of the row with other measures, for another table."""
     return replace(row, measures={key: measure(value) for key, value in values.items()})

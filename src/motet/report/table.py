@@ -1,17 +1,17 @@
-"""The tables: which columns have something to show, and how their cells read."""
+"""Tables of the report: the columns that have values, and the text of the cells."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from motet.experiments.records import Measure
-from motet.report.columns import Column
+from motet.report.columns import Column, columns_for
 from motet.report.numbers import MISSING, THIN, TIMES, counted, decimals, duration_unit, fixed
 from motet.report.record import Comparison, Row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One number as it stands in the table. `sort` is what sorting compares: empty where there is no number."""
+    """A cell of a table. `sort` is the value by which rows are sorted; it is empty if there is no number."""
 
     text: str
     error: str = ""
@@ -32,8 +32,15 @@ _ERROR = "mean ± standard error over the seeds"
 
 
 def build_table(comparison: Comparison, columns: Sequence[Column], rows: Sequence[Row] | None = None) -> Table:
-    """The table of `columns` that at least one of `rows` (default: all) has a number for."""
+    """Return the table of the `columns` for which at least one row has a number.
+
+    Args:
+        comparison: the comparison.
+        columns: the columns.
+        rows: the rows. All rows of the comparison if None.
+    """
     shown = comparison.rows if rows is None else rows
+    columns = columns_for(comparison.record.data, columns)
     kept = [column for column in columns if any(row.measure(column.key).known for row in shown)]
     by_column = [_cells(column, shown) for column in kept]
     return Table(columns=kept, rows=[(row, [cells[i] for cells in by_column]) for i, row in enumerate(shown)])
@@ -48,7 +55,7 @@ def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
     if column.better != "neither" and len(known) > 1:
         target = min(known) if column.better == "lower" else max(known)
         best = next(text for (text, _), m in zip(texts, measures, strict=True) if m.known and m.mean == target)
-    # Cells that read the same share the mark: what cannot be seen to be better is not marked as better.
+    # All cells with the best text are marked, because the table does not show smaller differences.
     marked = [m.known and text == best for (text, _), m in zip(texts, measures, strict=True)]
     return [
         Cell(

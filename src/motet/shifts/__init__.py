@@ -1,4 +1,4 @@
-"""What data may meet after training: 19 corruptions of images, MIMMO's shifts, shifts of tables, official test sets."""
+"""Distribution shifts: 19 corruptions of images, MIMMO's shifts, shifts of tables, official corrupted test sets."""
 
 from motet.shifts._catalogue import CORRUPTIONS, SETS, corrupt, corruption, corruptions, frost_from
 from motet.shifts._corruption import SEVERITIES, Constants, Corruption

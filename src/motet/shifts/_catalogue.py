@@ -28,19 +28,19 @@ _ALL = (
     _made("gaussian_noise", "noise", noise.gaussian_noise, noise.GAUSSIAN_CIFAR, noise.GAUSSIAN_IMAGENET,
           "normal noise on every value"),
     _made("shot_noise", "noise", noise.shot_noise, noise.SHOT_CIFAR, noise.SHOT_IMAGENET,
-          "Poisson noise, as of few photons"),
+          "Poisson noise, as from few photons"),
     _made("impulse_noise", "noise", noise.impulse_noise, noise.IMPULSE_CIFAR, noise.IMPULSE_IMAGENET,
           "salt and pepper"),
     _made("defocus_blur", "blur", blur.defocus_blur, blur.DEFOCUS_CIFAR, blur.DEFOCUS_IMAGENET,
           "out of focus: blurred with a disk"),
     _made("glass_blur", "blur", glass_blur.glass_blur, glass_blur.CIFAR, glass_blur.IMAGENET,
-          "behind frosted glass: near pixels mixed up"),
+          "frosted glass: near pixels are swapped"),
     _made("motion_blur", "blur", motion.motion_blur, motion.CIFAR, motion.IMAGENET,
-          "the camera moved"),
+          "motion of the camera"),
     _made("zoom_blur", "blur", blur.zoom_blur, blur.ZOOM_CIFAR, blur.ZOOM_IMAGENET,
-          "the camera moved towards the object"),
+          "motion of the camera towards the object"),
     _made("snow", "weather", snow.snow, snow.CIFAR, snow.IMAGENET,
-          "falling flakes, and paler colours"),
+          "snowflakes, and paler colours"),
     _made("frost", "weather", frost.frost, frost.CIFAR, frost.IMAGENET,
           "ice on the lens"),
     _made("fog", "weather", fog.fog, fog.CIFAR, fog.IMAGENET,
@@ -56,7 +56,7 @@ _ALL = (
     _made("jpeg_compression", "digital", digital.jpeg_compression, digital.JPEG_CIFAR, digital.JPEG_IMAGENET,
           "JPEG of low quality"),
     _made("speckle_noise", "noise", noise.speckle_noise, noise.SPECKLE_CIFAR, noise.SPECKLE_IMAGENET,
-          "normal noise in proportion to brightness"),
+          "normal noise proportional to brightness"),
     _made("gaussian_blur", "blur", blur.gaussian_blur, blur.GAUSSIAN_CIFAR, blur.GAUSSIAN_IMAGENET,
           "blurred with a Gaussian"),
     _made("spatter", "weather", spatter.spatter, spatter.CIFAR, spatter.IMAGENET,
@@ -64,15 +64,15 @@ _ALL = (
     _made("saturate", "digital", colour.saturate, colour.SATURATE_CIFAR, colour.SATURATE_IMAGENET,
           "paler colours, then stronger ones"),
     _made("mimmo_translation", "mimmo", mimmo.translation, mimmo.TRANSLATION, None,
-          "moved along one axis, black behind"),
+          "moved along one axis, black elsewhere"),
     _made("mimmo_rotation", "mimmo", mimmo.rotation, mimmo.ROTATION, None,
-          "turned by 0 to 180 degrees"),
+          "rotated by 0 to 180 degrees"),
     _made("mimmo_brightness", "mimmo", mimmo.brightness, mimmo.BRIGHTNESS, None,
           "darker"),
     _made("mimmo_contrast", "mimmo", mimmo.contrast, mimmo.CONTRAST, None,
           "less contrast"),
     _made("mimmo_scale", "mimmo", mimmo.scale, mimmo.SCALE, None,
-          "shrunk (our reading of a name that is garbled in the paper)"),
+          "shrunk (an interpretation, because the name is garbled in the paper)"),
 )  # fmt: skip
 
 CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType({each.name: each for each in _ALL})
@@ -85,18 +85,22 @@ SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mimmo": tuple(CORRUPTIONS)[19:],
     }
 )
-"""Names by set: CIFAR-C's 15 (those that means are taken over), these and its 4 extra ones, MIMMO's five."""
+"""Names by set: CIFAR-C's 15 (over which means are taken), these and its 4 extra ones, MIMMO's five."""
 
 
 def corruption(name: str) -> Corruption:
-    """The corruption of that name. Raises `InputError`, with the nearest name, if there is none."""
+    """Return the corruption with this name.
+
+    Raises:
+        InputError: if there is none, with the nearest name.
+    """
     if name not in CORRUPTIONS:
-        raise InputError("a corruption must be one that motet knows", got=repr(name), fix=nearest(name, CORRUPTIONS))
+        raise InputError("a corruption must be one of motet's", got=repr(name), fix=nearest(name, CORRUPTIONS))
     return CORRUPTIONS[name]
 
 
 def corruptions(names: str) -> tuple[Corruption, ...]:
-    """The corruptions of a set, or one alone by its name.
+    """Return the corruptions of a set, or the one corruption with this name.
 
     Raises:
         InputError: if there is neither, with the nearest name.
@@ -113,10 +117,10 @@ def corruptions(names: str) -> tuple[Corruption, ...]:
 
 
 def frost_from(folder: str | Path) -> Corruption:
-    """The corruption "frost" with your own photographs (the original's are frost1.png to frost5.jpg).
+    """Return the corruption "frost" with your own photographs (the original's are frost1.png to frost5.jpg).
 
     Raises:
-        InputError: when the folder holds no image file, or one that cannot be read.
+        InputError: if the folder contains no image file, or one that cannot be read.
     """
     known = CORRUPTIONS["frost"]
     return Corruption(
@@ -137,29 +141,29 @@ def corrupt(
     index: Int64[Tensor, "..."] | None = None,
     constants: Constants | None = None,
 ) -> UInt8[Tensor, "batch channel height width"]:
-    """Corrupt images, on their own device, a part of the batch at a time so that little memory is needed.
+    """Corrupt images on their own device, in parts of the batch so that little memory is needed.
 
-    An image's corruption depends on its pixels, `seed`, its `index`, the corruption and the severity, and on nothing
-    else: not on the batch it comes in. Different severities are drawn independently, as in CIFAR-10-C. The result is
-    statistically, not bit by bit, that of the original programs, which draw from an unseeded generator.
+    An image's corruption depends only on its pixels, `seed`, its `index`, the corruption and the severity, and not on
+    the batch. Different severities have independent random numbers, as in CIFAR-10-C. The result has the distribution
+    of the original programs, but not their exact values, because they use an unseeded generator.
 
     Args:
         images: ``(B, C, H, W)`` in uint8, with 1 channel (grey) or 3 (RGB).
-        name: a key of `CORRUPTIONS`, or a corruption itself (such as `frost_from`'s).
+        name: a key of `CORRUPTIONS`, or a corruption itself (such as that of `frost_from`).
         severity: from 1 (mild) to 5.
-        seed: of the random numbers.
-        index: a number for each image, ``(B,)``; by default 0 to B - 1. Pass the rows in the data set to corrupt it
-            batch by batch.
+        seed: the seed of the random numbers.
+        index: a number for each image, ``(B,)``; by default 0 to B - 1. Pass the rows in the data set to corrupt it in
+            batches.
         constants: "cifar" for CIFAR-10-C's, made for images of 32x32, "imagenet" for ImageNet-C's, for 224x224. By
-            default ImageNet's where the shorter side has at least 128 pixels. Radii are in pixels and stay; ice, fog
-            and elastic fields grow with the image.
+            default ImageNet's if the shorter side has at least 128 pixels. Radii in pixels do not depend on the image;
+            ice, fog and elastic fields grow with it.
 
     Returns:
         The corrupted images, of the same shape, in uint8.
 
     Raises:
-        InputError: images that are not uint8, of another shape, smaller than 4x4 or none; a severity outside 1..5; an
-            unknown name (with the nearest); an index that does not fit.
+        InputError: for images that are not uint8, have another shape, are smaller than 4x4, or are none; a severity
+            outside 1..5; an unknown name (with the nearest); an index that does not fit.
 
     >>> import torch
     >>> grey = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)

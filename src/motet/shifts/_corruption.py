@@ -1,4 +1,4 @@
-"""One corruption at five severities, and applying it."""
+"""`Corruption`, and its application to images."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -16,21 +16,22 @@ Constants = Literal["cifar", "imagenet"]
 Family = Literal["noise", "blur", "weather", "digital", "mimmo"]
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_LARGE = 128  # shorter sides from here on are nearer to ImageNet's 224 than to CIFAR's 32, by ratio
-_AT_ONCE = {"cpu": 2**19, "other": 2**25}  # values: on a CPU, what fits its cache
+_LARGE = 128  # from this shorter side on, images are closer to ImageNet's 224 than to CIFAR's 32, by ratio
+_AT_ONCE = {"cpu": 2**19, "other": 2**25}  # values: the number that fits a CPU's cache
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
-    """A way to spoil images.
+    """A corruption of images at five severities.
 
     Attributes:
-        name: as in the official files' names.
+        name: the name in the official files.
         family: the kind: noise, blur, weather, digital, or one of MIMMO's shifts.
         description: one line.
-        apply: images ``(B, C, H, W)`` in uint8, their random numbers, one severity's constants -> the same in uint8.
-        levels: the constants of severities 1 to 5, by the name of their source; MIMMO's shifts have one source only.
+        apply: a function of images ``(B, C, H, W)`` in uint8, their random numbers, and one severity's constants, which
+            returns corrupted images in uint8.
+        levels: the constants of severities 1 to 5, by the name of their source; MIMMO's shifts have only one source.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Corruption:
     levels: Mapping[str, tuple[tuple[float, ...], ...]]
 
     def constants_at(self, severity: int, constants: str) -> tuple[float, ...]:
-        """One severity's constants, of that source where there is a choice."""
+        """Return one severity's constants, from that source if there are several."""
         table = self.levels.get(constants) or next(iter(self.levels.values()))
         return table[severity - 1]
 
@@ -54,12 +55,24 @@ def apply(
     index: Int64[Tensor, "..."] | None = None,
     constants: Constants | None = None,
 ) -> UInt8[Tensor, "batch channel height width"]:
-    """`motet.shifts.corrupt`, with the corruption itself."""
+    """Corrupt images; see `motet.shifts.corrupt`.
+
+    Args:
+        corruption: the corruption.
+        images: see `motet.shifts.corrupt`.
+        severity: see `motet.shifts.corrupt`.
+        seed: see `motet.shifts.corrupt`.
+        index: see `motet.shifts.corrupt`.
+        constants: see `motet.shifts.corrupt`.
+
+    Raises:
+        InputError: see `motet.shifts.corrupt`.
+    """
     severity = check_severity(severity)
     check_images(images)
     if constants is not None and constants not in get_args(Constants):
         raise InputError(
-            f"constants must be one of {', '.join(get_args(Constants))}, or None to go by the images' size",
+            f"constants must be one of {', '.join(get_args(Constants))}, or None to choose by the images' size",
             got=repr(constants),
             fix="Pass constants='cifar' for small images",
         )
@@ -79,23 +92,31 @@ def apply(
 
 
 def check_severity(severity: object) -> int:
-    """The severity as an int. Raises `InputError` unless it is a whole number from 1 to 5."""
+    """Return the severity as an int.
+
+    Raises:
+        InputError: unless it is an integer from 1 to 5.
+    """
     try:
         number = operator.index(severity)  # type: ignore[arg-type]
     except TypeError:
         number = 0
     if number not in SEVERITIES or isinstance(severity, bool):
         raise InputError(
-            "severity must be a whole number from 1 to 5", got=f"severity={severity!r}", fix="Pass 1 for the mildest"
+            "severity must be an integer from 1 to 5", got=f"severity={severity!r}", fix="Pass 1 for the mildest"
         )
     return number
 
 
 def check_images(images: Tensor) -> None:
-    """Raise `InputError` unless these are uint8 images ``(B, C, H, W)`` of 1 or 3 channels, at least 4x4 large."""
+    """Check images.
+
+    Raises:
+        InputError: unless they are uint8 images ``(B, C, H, W)`` with 1 or 3 channels, at least 4x4 large.
+    """
     if images.dtype != torch.uint8:
         raise InputError(
-            "images must be uint8, from 0 to 255: severities are defined on that scale",
+            "images must be uint8, from 0 to 255, because severities are defined on that scale",
             got=f"images of {str(images.dtype).removeprefix('torch.')}",
             fix="Convert images from 0 to 1 with (255 * x).round().to(torch.uint8), before any normalisation",
         )
@@ -106,7 +127,9 @@ def check_images(images: Tensor) -> None:
             got=f"shape {tuple(images.shape)}",
             fix="Move the channels to the front: x.permute(0, 3, 1, 2)"
             if last
-            else "Give a single image a batch axis with x.unsqueeze(0); turn transparency and other channels to RGB",
+            else (
+                "Give a single image a batch axis with x.unsqueeze(0); convert transparency and other channels to RGB"
+            ),
         )
     if min(images.shape[2:]) < 4:
         raise InputError(
@@ -123,7 +146,7 @@ def _checked_index(index: Tensor | None, images: Tensor) -> Tensor:
         return torch.arange(len(images), device=images.device)
     if index.shape != (len(images),) or index.is_floating_point():
         raise InputError(
-            f"index must hold a whole number for each of the {len(images)} images",
+            f"index must hold an integer for each of the {len(images)} images",
             got=f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}",
             fix="Pass the images' rows in the data set: torch.arange(first, first + len(images))",
         )

@@ -1,6 +1,6 @@
-"""What spatter needs of an image-processing library: edges, distances to them, equal histograms.
+"""Image processing for spatter: edges, distances to them, histogram equalisation.
 
-All on whole numbers, batched, in float32, which holds them exactly.
+All on integers, in batches, in float32, which represents them exactly.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet.shifts._resample import pad_mirrored
 
-_TANGENT = 13573 / 32768  # of 22.5 degrees, as OpenCV rounds it
+_TANGENT = 13573 / 32768  # in units of 22.5 degrees, as rounded by OpenCV
 
 
 def canny(x_BHW: Float[Tensor, "batch height width"], low: float, high: float) -> Bool[Tensor, "batch height width"]:
-    """Canny's edges as OpenCV finds them: Sobel gradients, sizes as sums of absolute values, thinned, linked.
+    """Canny's edges as in OpenCV: Sobel gradients, magnitudes as sums of absolute values, thinned and linked.
 
     Args:
-        x_BHW: whole numbers from 0 to 255.
-        low: gradients above it belong to an edge that is connected with one above `high`.
+        x_BHW: integers from 0 to 255.
+        low: gradients above it belong to an edge if they are connected with one above `high`.
         high: gradients above it are edges.
     """
     p = F.pad(x_BHW.unsqueeze(1), (1, 1, 1, 1), mode="replicate").squeeze(1)
@@ -59,7 +59,7 @@ def canny(x_BHW: Float[Tensor, "batch height width"], low: float, high: float) -
 
 
 def _widened(edge_BHW: Bool[Tensor, "batch height width"], axis: int) -> Bool[Tensor, "batch height width"]:
-    """The edges, one pixel wider to both sides along `axis`."""
+    """Widen the edges by one pixel to both sides along `axis`."""
     size = edge_BHW.shape[axis]
     wide = edge_BHW.clone()
     wide.narrow(axis, 1, size - 1).logical_or_(edge_BHW.narrow(axis, 0, size - 1))
@@ -68,13 +68,13 @@ def _widened(edge_BHW: Bool[Tensor, "batch height width"], axis: int) -> Bool[Te
 
 
 def distance(edge_BHW: Bool[Tensor, "batch height width"], most: int) -> Float[Tensor, "batch height width"]:
-    """Each pixel's Euclidean distance to the nearest edge pixel, `most` if there is none nearer.
+    """Return each pixel's Euclidean distance to the nearest edge pixel, at most `most`.
 
-    (OpenCV's, with a mask of 5 pixels, is an approximation of it within 2 %.)
+    (OpenCV's, with a mask of 5 pixels, is an approximation within 2 %.)
     """
     height, width = edge_BHW.shape[1:]
-    # Along columns first, by the last edge above and the first below; then along rows: the squared distance is the
-    # least of dx^2 + down^2 over the columns.
+    # Along columns first, from the last edge above and the first below; then along rows: the squared distance is the
+    # minimum of dx^2 + down^2 over the columns.
     row = torch.arange(height, device=edge_BHW.device, dtype=torch.float32).view(-1, 1)
     above = row - torch.where(edge_BHW, row, -float(most)).cummax(dim=1).values
     mirrored_row = torch.where(edge_BHW, height - 1 - row, -float(most)).flip(1)
@@ -88,14 +88,16 @@ def distance(edge_BHW: Bool[Tensor, "batch height width"], most: int) -> Float[T
 
 
 def box(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
-    """The mean over 3x3 pixels; the image goes on as its mirror image."""
+    """Return the mean over 3x3 pixels; the image is mirrored at its border."""
     p = pad_mirrored(x_BHW, 1)
     across = p[:, :, :-2] + p[:, :, 1:-1] + p[:, :, 2:]
     return (across[:, :-2] + across[:, 1:-1] + across[:, 2:]) / 9
 
 
 def equalised(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
-    """Histogram equalisation as OpenCV does it: the lowest value becomes 0, the highest 255; one value alone stays."""
+    """Histogram equalisation as in OpenCV: the lowest value becomes 0, the highest 255; a constant image does
+    not change.
+    """
     level = x_BHW.flatten(1).to(torch.int64)
     histogram = torch.zeros(len(x_BHW), 256, device=x_BHW.device).scatter_add_(
         1, level, torch.ones_like(x_BHW).flatten(1)

@@ -1,8 +1,7 @@
-"""Frost on a window, grown by a program: ferns of ice that branch, over a film of cloudy ice.
+"""Generated pictures of frost on a window: branching ferns of ice over a cloudy film.
 
-The original lays photographs over the images, which are not ours to ship. These pictures are made to be like them in
-what matters here: bluish white needles of all lengths on a darker film, brightness from dark to white, mean about half
-of it.
+The original overlays photographs, which motet may not distribute. The generated pictures are similar in what matters
+here: bluish white needles of all lengths on a darker film, brightness from dark to white, with a mean of about half.
 """
 
 import math
@@ -15,22 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-SIDE = 960  # about that of the original's photographs
+SIDE = 960  # about the size of the original's photographs
 COUNT = 5
 _DARK, _LIGHT = np.array([24.0, 44.0, 84.0]), np.array([236.0, 246.0, 255.0])
 
 
 @lru_cache(maxsize=COUNT)
 def ice(number: int) -> UInt8[Tensor, "3 side side"]:
-    """The picture of that number, from 0 to 4. The same on every machine, up to a grey level.
+    """Return the picture with this number, from 0 to 4. It is the same on every machine, up to one grey level.
 
-    Grown when it is first asked for, and kept.
+    It is generated at the first call, and cached.
     """
     random = np.random.Generator(np.random.PCG64(number))
     needles = Image.new("L", (SIDE, SIDE))
     draw = ImageDraw.Draw(needles)
     for _ in range(18 + 4 * number):
-        # Frost begins at scratches and at the frame, and grows away from it.
+        # Frost begins at scratches and at the frame, and grows away from them.
         x, y = random.uniform(0, SIDE, 2)
         if random.random() < 0.5:
             x = 0.0 if x < SIDE / 2 else float(SIDE)
@@ -47,7 +46,7 @@ def ice(number: int) -> UInt8[Tensor, "3 side side"]:
 def _fern(
     draw: ImageDraw.ImageDraw, random: np.random.Generator, start: tuple[float, float], towards: float, length: float
 ) -> None:
-    """A bent stem with needles at 60 degrees on both sides, which carry needles of their own."""
+    """Draw a bent stem with needles at 60 degrees on both sides, which have smaller needles."""
     bend = random.normal(0, 0.6) / length
     gap = 16.0
     x, y = start
@@ -76,7 +75,7 @@ def _needle(
 
 
 def _cloud(random: np.random.Generator) -> NDArray[np.float64]:
-    """Smooth noise from 0 to 1: white noise whose waves are weakened by their frequency."""
+    """Return smooth noise from 0 to 1: white noise whose amplitudes decrease with frequency."""
     rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
     weight = (np.hypot(rows, columns) + 2 / SIDE) ** -1.6
     noise = np.fft.irfft2(np.fft.rfft2(random.standard_normal((SIDE, SIDE))) * weight, (SIDE, SIDE))

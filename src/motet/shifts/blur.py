@@ -17,8 +17,8 @@ GAUSSIAN_CIFAR = ((0.4,), (0.6,), (0.7,), (0.8,), (1.0,))
 GAUSSIAN_IMAGENET = ((1.0,), (2.0,), (3.0,), (4.0,), (6.0,))
 DEFOCUS_CIFAR = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
 DEFOCUS_IMAGENET = ((3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5))
-# Steps and numbers of the zoom factors from 1 on. The original writes arange(1, end, step), whose length rounding
-# decides.
+# Steps and numbers of the zoom factors, from 1 on. The original writes arange(1, end, step), whose length depends on
+# rounding.
 ZOOM_CIFAR = ((0.01, 7.0), (0.01, 12.0), (0.01, 16.0), (0.01, 21.0), (0.01, 26.0))
 ZOOM_IMAGENET = ((0.01, 12.0), (0.01, 16.0), (0.02, 11.0), (0.02, 13.0), (0.03, 11.0))
 
@@ -26,14 +26,24 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def gaussian_blur(images: Images, draws: Draws, sigma: float) -> Images:
-    """Blur with a Gaussian of deviation `sigma` pixels, cut at 4 deviations; the border continues outwards."""
+    """Blur with a Gaussian, cut off at 4 standard deviations; the border pixels are repeated.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        sigma: the standard deviation in pixels.
+    """
     return pixels(gaussian(unit(images), sigma))
 
 
 def defocus_blur(images: Images, draws: Draws, radius: float, alias_sigma: float) -> Images:
-    """Blur with a disk of `radius` pixels, itself smoothed by a Gaussian of deviation `alias_sigma`.
+    """Blur with a disk that is smoothed by a Gaussian; the image is mirrored at its border.
 
-    The image goes on as its mirror image beyond its border.
+    Args:
+        images: images in uint8.
+        draws: not used.
+        radius: the radius of the disk in pixels.
+        alias_sigma: the standard deviation of the Gaussian in pixels.
     """
     kernel = disk(radius, alias_sigma).to(images.device)
     batch, channels, *_ = images.shape
@@ -46,7 +56,7 @@ def defocus_blur(images: Images, draws: Draws, radius: float, alias_sigma: float
 def disk(radius: float, alias_sigma: float) -> Float[Tensor, "side side"]:
     """The kernel of `defocus_blur`: a disk on 17x17 pixels (more for a larger radius), smoothed over 3x3 (5x5).
 
-    Margins that hold nothing are cut off.
+    Empty margins are removed.
     """
     from scipy.ndimage import correlate1d
 
@@ -63,7 +73,14 @@ def disk(radius: float, alias_sigma: float) -> Float[Tensor, "side side"]:
 
 
 def zoom_blur(images: Images, draws: Draws, step: float, count: float) -> Images:
-    """The mean of the image and of its middle magnified by 1, 1 + step, 1 + 2 step, ... (`count` factors)."""
+    """Average the image and its middle magnified by 1 + step, 1 + 2 step, and so on.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        step: the step of the factors.
+        count: the number of factors, including 1.
+    """
     x = unit(images)
     height, width = images.shape[2:]
     factors = tuple(1 + number * step for number in range(int(count)))
@@ -76,12 +93,12 @@ def zoom_blur(images: Images, draws: Draws, step: float, count: float) -> Images
     return pixels(total.div_(count + 1))
 
 
-_DENSE = 40 * 40  # pixels: up to here one large product for all zooms together is faster than small ones for each
+_DENSE = 40 * 40  # pixels: up to this size one large product for all zooms is faster than a small one for each
 
 
 @lru_cache(maxsize=8)
 def _zooms(height: int, width: int, factors: tuple[float, ...]) -> Float[Tensor, "pixels pixels"]:
-    """The whole of `zoom_blur` as one matrix on the pixels of an image."""
+    """Return the whole of `zoom_blur` as one matrix on the pixels of an image."""
     total = torch.eye(height * width)
     for factor in factors:
         total += torch.kron(zoom_matrix(height, factor), zoom_matrix(width, factor))

@@ -1,8 +1,8 @@
 """Brightness, contrast and saturation.
 
-Constants as in `motet.shifts.noise`. Brightness and saturation are changed in the HSV cone. With its hue H kept, a
-colour is ``V (1 - S f(H))`` in each channel, so both follow without computing H. A grey image of one channel is taken
-for a colour image of three equal ones, and the result is turned grey again.
+Constants as in `motet.shifts.noise`. Brightness and saturation are changed in the HSV cone. With hue H kept, a colour
+is ``V (1 - S f(H))`` in each channel, so that both follow without computing H. A grey image with one channel is treated
+as a colour image with three equal channels, and the result is converted to grey.
 """
 
 import torch
@@ -23,7 +23,13 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def brightness(images: Images, draws: Draws, more: float) -> Images:
-    """Add `more` to V, the largest channel; hue and saturation stay. Black, which has neither, becomes grey."""
+    """Add `more` to V, the largest channel; hue and saturation do not change. Black, which has neither, becomes grey.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        more: the amount, on the scale from 0 to 1.
+    """
     x = unit(images)
     value = x.amax(dim=1, keepdim=True)
     brighter = (value + more).clamp_(max=1.0)
@@ -31,14 +37,28 @@ def brightness(images: Images, draws: Draws, more: float) -> Images:
 
 
 def contrast(images: Images, draws: Draws, factor: float) -> Images:
-    """Scale what differs from each channel's mean by `factor`."""
+    """Multiply the differences from each channel's mean by `factor`.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        factor: the factor.
+    """
     x = unit(images)
     mean = x.mean(dim=(2, 3), keepdim=True)
     return pixels((x - mean).mul_(factor).add_(mean))
 
 
 def saturate(images: Images, draws: Draws, factor: float, more: float) -> Images:
-    """Make the saturation S ``factor S + more``, clipped to 0..1. Grey pixels have hue 0, so `more` makes them red."""
+    """Change the saturation S to ``factor S + more``, clipped to 0..1. Grey pixels have hue 0, so `more` makes them
+    red.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        factor: the factor.
+        more: the amount, on the scale from 0 to 1.
+    """
     x = unit(images).expand(-1, 3, -1, -1)
     value = x.amax(dim=1, keepdim=True)
     chroma = value - x.amin(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""JPEG compression and pixelation, by Pillow itself, so that every bit is as it would be in the original."""
+"""JPEG compression and pixelation, by Pillow itself, so that every bit is that of the original."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +12,25 @@ from torch import Tensor
 
 from motet.shifts.draws import Draws
 
-# From where, see `motet.shifts.noise`.
+# For the source, see `motet.shifts.noise`.
 JPEG_CIFAR = ((80.0,), (65.0,), (58.0,), (50.0,), (40.0,))
 JPEG_IMAGENET = ((25.0,), (18.0,), (15.0,), (10.0,), (7.0,))
 PIXELATE_CIFAR = ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,))
 PIXELATE_IMAGENET = ((0.6,), (0.5,), (0.4,), (0.3,), (0.25,))
 
 Images = UInt8[Tensor, "batch channel height width"]
-_WORTH_A_THREAD = 96 * 96  # pixels: for less, Python's own work, which one thread does at a time, is most of it
+# pixels: for smaller images, Python's own work, which only one thread at a time can do, dominates
+_WORTH_A_THREAD = 96 * 96
 
 
 def jpeg_compression(images: Images, draws: Draws, quality: float) -> Images:
-    """Save as JPEG of that quality and read again."""
+    """Save as JPEG and read again.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        quality: the quality, from 1 to 100.
+    """
 
     def through_jpeg(image: Image.Image) -> Image.Image:
         file = BytesIO()
@@ -34,7 +41,13 @@ def jpeg_compression(images: Images, draws: Draws, quality: float) -> Images:
 
 
 def pixelate(images: Images, draws: Draws, share: float) -> Images:
-    """Shrink both sides to `share` of their length by box means, and enlarge them again by the nearest such mean."""
+    """Shrink both sides by averaging boxes, and enlarge them again by the nearest value.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        share: the fraction of the side lengths.
+    """
 
     def through_pixels(image: Image.Image) -> Image.Image:
         small = (int(image.width * share), int(image.height * share))
@@ -44,7 +57,7 @@ def pixelate(images: Images, draws: Draws, share: float) -> Images:
 
 
 def _each(images: Images, change: Callable[[Image.Image], Image.Image]) -> Images:
-    """Apply `change` to every image, by as many threads as torch uses where images are large."""
+    """Apply `change` to every image; for large images with as many threads as torch uses."""
     grey = images.shape[1] == 1
     array = (images[:, 0] if grey else images.permute(0, 2, 3, 1)).cpu().numpy()
     array = np.ascontiguousarray(array)

@@ -1,9 +1,9 @@
-"""Random numbers that depend on the seed and the image, and on nothing else.
+"""Random numbers that depend only on the seed and the image.
 
-torch's generators deal one stream to a batch, so that an image's noise would change with the size of the batch, its
-place in it and the device. Here every image has a stream of its own: SplitMix64 (Steele, Lea and Flood 2014, Fast
-Splittable Pseudorandom Number Generators), which is a counter put through a mixing function and so needs no loop.
-Integers and uniform numbers are the same on every device; normal numbers up to the last digits of log and cosine.
+torch's generators have one stream for a batch, so that an image's noise would depend on the size of the batch, on its
+position in it and on the device. Here every image has its own stream: SplitMix64 (Steele, Lea and Flood 2014, Fast
+Splittable Pseudorandom Number Generators), a counter passed through a mixing function, which needs no loop. Integers
+and uniform numbers are the same on every device; normal numbers up to the last digits of log and cosine.
 """
 
 import math
@@ -18,7 +18,7 @@ from motet.errors import InputError
 
 
 def _signed(word: int) -> int:
-    """A 64-bit word as torch holds it."""
+    """Return a 64-bit word as torch's signed integer."""
     word %= 2**64
     return word - 2**64 if word >= 2**63 else word
 
@@ -35,7 +35,7 @@ class Draws:
     Args:
         seed: from 0 to 2^64 - 1.
         index_B: a number for each image, usually its row in the data set, ``(B,)``. Equal numbers have equal streams.
-        stream: what the numbers are for. Other names give other numbers.
+        stream: the purpose of the numbers. Other names give other numbers.
 
     Raises:
         InputError: for a seed outside that range.
@@ -55,28 +55,40 @@ class Draws:
         self._used = 0
 
     def __len__(self) -> int:
-        """Number of images."""
+        """The number of images."""
         return len(self._state_B)
 
     @property
     def device(self) -> torch.device:
-        """Where the numbers are made."""
+        """The device of the numbers."""
         return self._state_B.device
 
     def words(self, count: int) -> Int64[Tensor, "batch count"]:
-        """The next `count` words of 64 random bits of each image."""
+        """Return the next `count` words of 64 random bits of each image."""
         counter = torch.arange(self._used + 1, self._used + count + 1, device=self._state_B.device)
         self._used += count
         return _mix(self._state_B.unsqueeze(1) + counter * _GAMMA)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Float[Tensor, "..."]:
-        """Uniform numbers in ``[low, high)``, in steps of a 2^24th of the range, ``(B, *shape)`` in float32."""
+        """Return uniform numbers in ``[low, high)``, in steps of a 2^24th of the range, ``(B, *shape)`` in float32.
+
+        Args:
+            shape: the shape for each image.
+            low: the lower limit.
+            high: the upper limit.
+        """
         bits = (self._halves(math.prod(shape)) >> 8) & 0xFFFFFF
         unit = bits.to(torch.float32).mul_(2.0**-24)
         return unit.mul_(high - low).add_(low).view(-1, *shape)
 
     def normal(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Float[Tensor, "..."]:
-        """Normal numbers, ``(B, *shape)`` in float32, by Box and Muller's method; none lies beyond 6.8 deviations."""
+        """Return normal numbers, ``(B, *shape)`` in float32, by the Box-Muller method, within 6.8 standard deviations.
+
+        Args:
+            shape: the shape for each image.
+            mean: the mean.
+            std: the standard deviation.
+        """
         count = math.prod(shape)
         first, second = self._halves(count + count % 2).to(torch.float32).chunk(2, dim=1)
         radius = (first * 2.0**-32 + 0.5).clamp_(min=2.0**-33).log_().mul_(-2 * std * std).sqrt_()
@@ -85,16 +97,16 @@ class Draws:
         return both[:, :count].add_(mean).view(-1, *shape)
 
     def integers(self, below: int, *shape: int) -> Int64[Tensor, "..."]:
-        """Whole numbers from 0 to ``below - 1``, ``(B, *shape)``; `below` at most 2^24."""
+        """Return integers from 0 to ``below - 1``, ``(B, *shape)``; `below` is at most 2^24."""
         return (self.uniform(*shape).double() * below).to(torch.int64)
 
     def _halves(self, count: int) -> Tensor:
-        """`count` words of 32 bits, as int32."""
+        """Return `count` words of 32 bits, as int32."""
         return self.words((count + 1) // 2).view(torch.int32)[:, :count]
 
 
 def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's output function. Changes `z`. torch shifts in the sign, so the bits shifted in are masked."""
+    """SplitMix64's output function. Changes `z`. torch's shift extends the sign, so the shifted bits are masked."""
     for shift, factor in ((30, _FACTOR_1), (27, _FACTOR_2)):
         z ^= (z >> shift).bitwise_and_(2 ** (64 - shift) - 1)
         z *= factor

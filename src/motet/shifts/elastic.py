@@ -9,10 +9,10 @@ from motet.shifts._pixels import pixels, unit
 from motet.shifts._resample import gaussian
 from motet.shifts.draws import Draws
 
-# Displacement's amplitude, its smoothness, the affine map's jitter, as shares of the image's shorter side. From where,
-# see `motet.shifts.noise`.
+# Amplitude of the displacement, its smoothness, and the affine map's jitter, as fractions of the image's shorter side.
+# For the source, see `motet.shifts.noise`.
 CIFAR = ((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
-_SLIP = 244 / 224  # the original counts 244 pixels on images of 224
+_SLIP = 244 / 224  # the original uses 244 pixels for images of 224
 IMAGENET = (
     (2 * _SLIP, 0.7 * _SLIP, 0.1 * _SLIP),
     (2 * _SLIP, 0.08 * _SLIP, 0.2 * _SLIP),
@@ -25,11 +25,18 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def elastic_transform(images: Images, draws: Draws, amplitude: float, smooth: float, jitter: float) -> Images:
-    """Move three points around the centre by up to `jitter`, then each pixel by a smoothed random field.
+    """Move three points around the centre, then each pixel by a smoothed random field.
 
-    Both steps interpolate linearly and go on as mirror images beyond the border, the first mirrored on the outer
-    pixels, the second on their outer edges, as OpenCV and SciPy do in the original. (OpenCV rounds places to a 32nd of
-    a pixel. Here they are not rounded.)
+    Both steps interpolate linearly and mirror the image at its border, the first at the outer pixels, the second at
+    their outer edges, as OpenCV and SciPy do in the original. (OpenCV rounds positions to a 32nd of a pixel. Here they
+    are not rounded.)
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        amplitude: the amplitude of the displacement.
+        smooth: the standard deviation of its smoothing.
+        jitter: the largest movement of the three points.
     """
     height, width = images.shape[2:]
     side = min(height, width)
@@ -50,14 +57,14 @@ def elastic_transform(images: Images, draws: Draws, amplitude: float, smooth: fl
 
 
 def _affine(moved_B32: Float[Tensor, "batch 3 2"], height: int, width: int) -> Float[Tensor, "batch 2 3"]:
-    """The maps that take the moved points back to where they were: from a new image's places to the old one's."""
+    """Return the maps from positions in the new image to those in the old one, which move the three points back."""
     centre_x, centre_y, square = width // 2, height // 2, min(height, width) // 3
     points = torch.tensor(
         [[square, square], [square, -square], [-square, -square]], dtype=torch.float64, device=moved_B32.device
     )
     points += torch.tensor([centre_x, centre_y], dtype=torch.float64, device=moved_B32.device)
     target = points + moved_B32.double()
-    # Relative to the middle point the map is linear: it takes two edges of the moved triangle to the old one's.
+    # Relative to the middle point the map is linear: it maps two edges of the moved triangle to those of the old one.
     edges = target[:, (0, 2)] - target[:, 1:2]
     (a, b), (c, d) = edges[:, 0].unbind(1), edges[:, 1].unbind(1)
     determinant = a * d - b * c
@@ -74,7 +81,7 @@ def _sample(
     *,
     on_pixels: bool,
 ) -> Float[Tensor, "batch channel height width"]:
-    """The image's values at places given in pixels; mirrored on its outer pixels, or on their edges."""
+    """Return the image's values at positions in pixels; mirrored at its outer pixels, or at their edges."""
     height, width = x_BCHW.shape[2:]
     if on_pixels:
         grid = torch.stack((from_x * (2 / (width - 1)) - 1, from_y * (2 / (height - 1)) - 1), dim=-1)

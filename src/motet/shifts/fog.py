@@ -7,7 +7,7 @@ from torch import Tensor
 from motet.shifts._pixels import pixels, unit
 from motet.shifts.draws import Draws
 
-# Strength, and by what the cloud's roughness is divided at each finer scale. From where, see `motet.shifts.noise`.
+# The strength, and the divisor of the cloud's roughness at each finer scale. For the source, see `motet.shifts.noise`.
 CIFAR = ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))
 IMAGENET = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
 
@@ -15,7 +15,14 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def fog(images: Images, draws: Draws, strength: float, decay: float) -> Images:
-    """Add a cloud from 0 to `strength`, and scale so that the image's brightest value could stay as bright."""
+    """Add a cloud, and scale so that the image's brightest value can stay as bright.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        strength: the largest value of the cloud.
+        decay: the divisor of the cloud's roughness.
+    """
     height, width = images.shape[2:]
     x = unit(images)
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
@@ -25,15 +32,15 @@ def fog(images: Images, draws: Draws, strength: float, decay: float) -> Images:
 
 
 def plasma(draws: Draws, side: int, decay: float) -> Float[Tensor, "batch side side"]:
-    """A height map from 0 to 1 whose borders meet, by the diamond-square algorithm.
+    """Return a height map from 0 to 1 with periodic borders, by the diamond-square algorithm.
 
-    Each new point is the mean of four around it and uniform noise. The noise's amplitude is squared in the original
-    (a factor of the same size stands before it), so that it falls by ``decay^2`` at each finer scale.
+    Each new point is the mean of the four around it plus uniform noise. The noise's amplitude is squared in the
+    original (there is a factor of the same size in front of it), so that it falls by ``decay^2`` at each finer scale.
 
     Args:
-        draws: an image's own numbers.
+        draws: the images' random numbers.
         side: a power of two, at least 2.
-        decay: of the roughness.
+        decay: the divisor of the roughness.
     """
     heights = torch.zeros(len(draws), side, side, device=draws.device)
     rough, step = 100.0, side
@@ -45,8 +52,8 @@ def plasma(draws: Draws, side: int, decay: float) -> Float[Tensor, "batch side s
         square = square + square.roll(-1, 2)
         centres = square / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
         heights[:, half::step, half::step] = centres
-        beside = centres + centres.roll(1, 1) + corners + corners.roll(-1, 2)
-        heights[:, ::step, half::step] = beside / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
+        neighbours = centres + centres.roll(1, 1) + corners + corners.roll(-1, 2)
+        heights[:, ::step, half::step] = neighbours / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
         above = centres + centres.roll(1, 2) + corners + corners.roll(-1, 1)
         heights[:, half::step, ::step] = above / 4 + draws.uniform(*fresh, low=-rough * rough, high=rough * rough)
         step, rough = half, rough / decay

@@ -1,4 +1,4 @@
-"""Frost: a picture of ice laid over the image, grown by a program (`motet.shifts._ice`) or from your photographs."""
+"""Frost: a picture of ice laid over the image, generated (`motet.shifts._ice`) or from your photographs."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -16,7 +16,7 @@ from motet.shifts._pixels import grey, levels
 from motet.shifts.draws import Draws
 
 # Weights of image and ice, and the scale of the ice for each pixel of the image's longer side: the original shrinks its
-# photographs to a fifth for images of 32 and takes them as they are for images of 224. From where, see
+# photographs to a fifth for images of 32, and does not scale them for images of 224. For the source, see
 # `motet.shifts.noise`.
 CIFAR = tuple(
     (image, frost, 0.2 / 32) for image, frost in ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
@@ -30,22 +30,30 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def frost(images: Images, draws: Draws, share: float, weight: float, scale: float) -> Images:
-    """``share * image + weight * ice``, where the ice is a random window of one of five grown pictures."""
+    """``share * image + weight * ice``, where the ice is a random window of one of five generated pictures.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        share: the weight of the image.
+        weight: the weight of the ice.
+        scale: the scale of the ice for each pixel of the image's longer side.
+    """
     return _lay(_grown, COUNT, images, draws, share, weight, scale)
 
 
 def frost_of_photos(folder: Path) -> Callable[..., Images]:
-    """`frost` with the photographs in `folder` instead of grown ice, each as likely as the others.
+    """Return `frost` with the photographs in `folder` instead of generated ice, all equally likely.
 
     Raises:
-        InputError: when the folder holds no .png, .jpg or .jpeg file, or one that cannot be read.
+        InputError: if the folder contains no .png, .jpg or .jpeg file, or one that cannot be read.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
     if not files:
         raise InputError(
             "the folder of frost photographs must hold at least one .png, .jpg or .jpeg file",
             got=str(folder),
-            fix="Pass the folder with frost1.png to frost5.jpg, or none to have the ice grown",
+            fix="Pass the folder with frost1.png to frost5.jpg, or use the corruption frost, which generates ice",
         )
     photos = [_read(file) for file in files]
 
@@ -74,7 +82,7 @@ def _lay(  # noqa: PLR0917  (a severity's constants come by position)
         whole = picture(number, scale * max(height, width), (height, width)).to(images.device)
         rows_B = (which_B == number).nonzero().squeeze(1)
         free = torch.tensor([whole.shape[1] - height, whole.shape[2] - width], device=images.device)
-        # The original's randint(0, free): the last place is left out, unless it is the only one.
+        # The original's randint(0, free): the last position is left out, unless it is the only one.
         top_B, left_B = (corner_B2[rows_B] * free.clamp_min(1)).long().minimum(free).unbind(1)
         y = top_B.view(-1, 1, 1) + torch.arange(height, device=images.device).view(1, -1, 1)
         x = left_B.view(-1, 1, 1) + torch.arange(width, device=images.device).view(1, 1, -1)
@@ -90,7 +98,7 @@ def _grown(number: int, factor: float, least: tuple[int, int]) -> Tensor:
 
 
 def _scaled(picture: UInt8[Tensor, "3 h w"], factor: float, least: tuple[int, int]) -> UInt8[Tensor, "3 new_h new_w"]:
-    """The picture at `factor` of its size, or as large as it must be to cover `least`."""
+    """Return the picture at `factor` of its size, or as large as needed to cover `least`."""
     height, width = picture.shape[1:]
     factor = max(factor, least[0] / height, least[1] / width)
     size = (max(round(width * factor), least[1]), max(round(height * factor), least[0]))
@@ -107,5 +115,5 @@ def _read(file: Path) -> UInt8[Tensor, "3 h w"]:
         raise InputError(
             "every frost photograph must be an image that Pillow can read",
             got=f"{file} ({error})",
-            fix="Remove the file, or save it anew as PNG",
+            fix="Remove the file, or save it again as PNG",
         ) from error

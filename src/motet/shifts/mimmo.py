@@ -1,9 +1,9 @@
 """The five shifts of MIMMO (Ferianc and Rodrigues 2022, supplement): geometry and light, at five levels each.
 
-The paper gives names and constants, no code. Decided here: what moves out of view is black where it came from; places
-between pixels are interpolated linearly; contrast is changed about the mean of the image's grey, as Pillow and
-torchvision do. The fifth shift's name is garbled in the paper ("amble", .9 to .5): **it is read as a scale factor**,
-which is a guess. Rotation's first level, 0 degrees, changes nothing.
+The paper has names and constants, but no code. Decisions: pixels that are not covered after a movement are black;
+values between pixels are interpolated linearly; contrast is changed relative to the mean of the image's grey, as in
+Pillow and torchvision. The fifth shift's name is garbled in the paper ("amble", .9 to .5): **it is interpreted as a
+scale factor**, which is a guess. Rotation's first level, 0 degrees, changes nothing.
 """
 
 import math
@@ -26,7 +26,13 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def translation(images: Images, draws: Draws, share: float) -> Images:
-    """Move each image by `share` of its side, to whole pixels, to the left, right, top or bottom at random."""
+    """Move each image to the left, right, top or bottom at random, by whole pixels.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        share: the distance as a fraction of the side.
+    """
     height, width = images.shape[2:]
     direction_B = draws.integers(4)
     out = torch.zeros_like(images)
@@ -41,23 +47,47 @@ def translation(images: Images, draws: Draws, share: float) -> Images:
 
 
 def rotation(images: Images, draws: Draws, degrees: float) -> Images:
-    """Turn about the centre, anticlockwise."""
+    """Rotate about the centre, anticlockwise.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        degrees: the angle.
+    """
     turn = math.radians(degrees)
     return pixels(_about_centre(unit(images), math.cos(turn), math.sin(turn)))
 
 
 def scale(images: Images, draws: Draws, factor: float) -> Images:
-    """Shrink to `factor` of the size about the centre."""
+    """Shrink about the centre; pixels that are no longer covered are black.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        factor: the new side length divided by the old one.
+    """
     return pixels(_about_centre(unit(images), 1 / factor, 0.0))
 
 
 def brightness(images: Images, draws: Draws, factor: float) -> Images:
-    """Multiply every value by `factor`."""
+    """Multiply every value by `factor`.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        factor: below 1 for darker images.
+    """
     return pixels(unit(images) * factor)
 
 
 def contrast(images: Images, draws: Draws, factor: float) -> Images:
-    """Scale what differs from the image's mean grey by `factor`."""
+    """Multiply the differences from the image's mean grey by `factor`.
+
+    Args:
+        images: images in uint8.
+        draws: not used.
+        factor: below 1 for less contrast.
+    """
     x = unit(images)
     mean = grey(x).mean(dim=(1, 2, 3), keepdim=True)
     return pixels((x - mean) * factor + mean)
@@ -66,7 +96,9 @@ def contrast(images: Images, draws: Draws, factor: float) -> Images:
 def _about_centre(
     x_BCHW: Float[Tensor, "batch channel height width"], cosine: float, sine: float
 ) -> Float[Tensor, "batch channel height width"]:
-    """Each pixel's value from the place that ``(cosine, sine)`` turns and stretches it to, about the centre."""
+    """Return each pixel's value from the position that ``(cosine, sine)`` rotates and scales it to, about the
+    centre.
+    """
     height, width = x_BCHW.shape[2:]
     y = torch.arange(height, device=x_BCHW.device, dtype=torch.float64) - (height - 1) / 2
     x = torch.arange(width, device=x_BCHW.device, dtype=torch.float64) - (width - 1) / 2

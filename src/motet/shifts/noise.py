@@ -1,9 +1,10 @@
-"""Noise that is drawn anew for every pixel and channel.
+"""Independent noise for every pixel and channel.
 
 Each function takes images, their random numbers and one severity's constants. ``CIFAR`` and ``IMAGENET`` hold these
-constants for severities 1 to 5, as in all files of this folder; they are those of Hendrycks and Dietterich 2019
-(Benchmarking Neural Network Robustness to Common Corruptions and Perturbations), from the programs that made CIFAR-10-C
-(make_cifar_c.py) and ImageNet-C (make_imagenet_c.py) in github.com/hendrycks/robustness.
+constants for severities 1 to 5, in all files of this folder. They are those of Hendrycks and Dietterich 2019
+(Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, https://arxiv.org/abs/1903.12261), from
+the programs that made CIFAR-10-C (make_cifar_c.py) and ImageNet-C (make_imagenet_c.py) in
+github.com/hendrycks/robustness.
 """
 
 from functools import lru_cache
@@ -25,33 +26,52 @@ IMPULSE_IMAGENET = ((0.03,), (0.06,), (0.09,), (0.17,), (0.27,))
 SPECKLE_CIFAR = ((0.06,), (0.1,), (0.12,), (0.16,), (0.2,))
 SPECKLE_IMAGENET = ((0.15,), (0.2,), (0.35,), (0.45,), (0.6,))
 
-_SLICES = 512  # of the chances from 0 to 1, for which `shot_noise` knows where to look
+_SLICES = 512  # the number of intervals of [0, 1] for which `shot_noise` knows where to start the search
 
 Images = UInt8[Tensor, "batch channel height width"]
 
 
 def gaussian_noise(images: Images, draws: Draws, std: float) -> Images:
-    """Add normal noise of deviation `std`, on the scale from 0 to 1."""
+    """Add normal noise, on the scale from 0 to 1.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        std: the standard deviation.
+    """
     return pixels(draws.normal(*images.shape[1:], std=std).add_(unit(images)))
 
 
 def speckle_noise(images: Images, draws: Draws, std: float) -> Images:
-    """Multiply by normal noise around 1 of deviation `std`: bright pixels get more."""
+    """Multiply by normal noise around 1: bright pixels get more.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        std: the standard deviation.
+    """
     return pixels(draws.normal(*images.shape[1:], mean=1.0, std=std).mul_(unit(images)))
 
 
 def shot_noise(images: Images, draws: Draws, photons: float) -> Images:
-    """Count photons: each pixel is a Poisson number around `photons` times its brightness, divided by `photons`."""
+    """Count photons: each pixel is a Poisson number with mean `photons` times its brightness, divided by `photons`.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        photons: the mean number of photons of a white pixel.
+    """
     table, offset, start = (part.to(images.device) for part in _poisson(photons))
     level = images.to(torch.int32)
     chance = draws.uniform(*images.shape[1:])
-    # The count is the first whose distribution function exceeds the chance. `start` is where to look, given the
-    # chance's first bits: mostly there or one further. The few others, out in the tails, are searched for.
+    # The count is the first whose distribution function exceeds the uniform number. `start` is where to search, given
+    # the number's first bits: usually there or one further. The few others, in the tails, are searched for.
     slices = start.shape[1]
     at = start.flatten()[(level * slices).add_((chance * slices).to(torch.int32))]
     at += table[at] <= chance
     far = (table[at] <= chance).nonzero(as_tuple=True)
-    # All 256 levels' functions stand one after the other. Level l's raised by l they rise throughout: one search does.
+    # The functions of all 256 levels are concatenated. With l added to that of level l they increase throughout, so one
+    # search is enough.
     rising = table.double() + torch.arange(256, device=table.device).repeat_interleave(torch.diff(offset[:, 1]))
     at[far] = torch.searchsorted(rising, level[far] + chance[far].double(), right=True, out_int32=True)
     return pixels((at - offset[:-1, 0][level]).to(torch.float32).div_(photons))
@@ -59,11 +79,11 @@ def shot_noise(images: Images, draws: Draws, photons: float) -> Images:
 
 @lru_cache(maxsize=16)
 def _poisson(photons: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Tables for `shot_noise`.
+    """Return tables for `shot_noise`.
 
-    They are: the distribution functions of the 256 levels' counts, one after the other; for each level, what to take
-    off a place in them to have the count, and where its function begins; for each level and slice of the chances from
-    0 to 1, the place of the first count possible.
+    They are: the distribution functions of the 256 levels' counts, concatenated; for each level, the offset from a
+    position in them to the count, and where its function begins; for each level and interval of [0, 1], the position of
+    the first possible count.
 
     Counts rarer than a uniform number's steps (2^-24) are left out, which keeps the tables in the processor's cache.
     """
@@ -89,7 +109,13 @@ def _poisson(photons: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def impulse_noise(images: Images, draws: Draws, amount: float) -> Images:
-    """Salt and pepper: a share `amount` of the values becomes black or white, with equal chances."""
+    """Salt and pepper: some values become black or white, with equal probabilities.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        amount: the fraction of values that change.
+    """
     shape = images.shape[1:]
     hit, salt = draws.uniform(*shape) < amount, draws.uniform(*shape) < 0.5
     return torch.where(hit, salt.to(torch.uint8).mul_(255), images)

@@ -1,6 +1,6 @@
 """The official corrupted test sets, read from the user's copies: CIFAR-10-C and CIFAR-100-C, ImageNet-C.
 
-They are read a batch at a time, so that memory does not grow with the size of the set.
+They are read in batches, so that memory does not grow with the size of the set.
 """
 
 import re
@@ -26,15 +26,15 @@ ShiftedBatch = tuple[UInt8[Tensor, "batch channel height width"], Int64[Tensor, 
 class CifarC:
     """A folder of CIFAR-10-C or CIFAR-100-C.
 
-    It holds ``labels.npy`` and, for each corruption, ``<corruption>.npy`` with the images of the five severities one
-    after the other. Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are
-    mapped into memory, not read whole.
+    It contains ``labels.npy`` and, for each corruption, ``<corruption>.npy`` with the images of the five severities one
+    after another. Official sources: zenodo.org/records/2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C). Files are
+    memory-mapped.
 
     Args:
         folder: the folder with the files.
 
     Raises:
-        InputError: when the folder has no labels.npy, no corruption, or files that do not fit together.
+        InputError: if the folder has no labels.npy, no corruption, or files that do not fit together.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -44,14 +44,14 @@ class CifarC:
         """The corruptions found."""
         labels = _array(self.folder / "labels.npy")
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise _misfit(self.folder / "labels.npy", labels, "one whole number a row")
+            raise _misfit(self.folder / "labels.npy", labels, "one integer per row")
         self._images = {file.stem: _checked_images(file, len(labels)) for file in files}
         self._labels = self._labels_of_one_severity(labels, rows=self._rows())
         self.classes = int(self._labels.max()) + 1
         """The highest label, plus 1."""
 
     def _files(self) -> list[Path]:
-        """The corruptions' files; an error without them or without labels."""
+        """Return the corruptions' files; raises without them or without labels."""
         arrays = sorted(self.folder.glob("*.npy"))
         files = [file for file in arrays if file.stem != "labels"]
         if not files or not (self.folder / "labels.npy").is_file():
@@ -63,18 +63,18 @@ class CifarC:
         return files
 
     def _rows(self) -> int:
-        """The number of images of one severity, the same for all corruptions."""
+        """Return the number of images of one severity, the same for all corruptions."""
         sizes = {len(images) for images in self._images.values()}
         if len(sizes) > 1:
             raise InputError(
                 "the corruptions of a CIFAR-C folder must have equally many images",
                 got=", ".join(f"{len(images):,} in {name}.npy" for name, images in self._images.items()),
-                fix="Unpack the archive again: one of the files is not whole",
+                fix="Unpack the archive again: one of the files is incomplete",
             )
         return sizes.pop() // len(SEVERITIES)
 
     def _labels_of_one_severity(self, labels: NDArray[Any], *, rows: int) -> Tensor:
-        """The first `rows` labels, checked to be classes and, where there are more, the same for each severity."""
+        """Return the first `rows` labels, checked to be classes and, if there are more, the same for each severity."""
         every = torch.from_numpy(np.asarray(labels).astype(np.int64)).reshape(-1, rows)
         if int(every.min()) < 0:
             raise _misfit(self.folder / "labels.npy", labels, f"classes from 0, not {int(every.min())}")
@@ -88,11 +88,16 @@ class CifarC:
         return (channels, height, width)
 
     def files(self, name: str, severity: int) -> tuple[Path, ...]:
-        """The files with the images and labels of a corruption."""
+        """Return the files with the images and labels of a corruption."""
         return (self.folder / f"{name}.npy", self.folder / "labels.npy")
 
     def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
-        """The images of one corruption and severity in order, with their labels.
+        """Yield the images of one corruption and severity in order, with their labels.
+
+        Args:
+            name: the corruption.
+            severity: the severity.
+            batch_size: images per batch.
 
         Raises:
             InputError: for a corruption that is not in the folder (the message names the nearest), a severity outside
@@ -107,7 +112,7 @@ class CifarC:
 
     def _read(self, images: NDArray[np.uint8], batch_size: int) -> Iterator[ShiftedBatch]:
         for start in range(0, len(images), batch_size):
-            part = np.array(images[start : start + batch_size])  # a copy: the file is mapped read-only
+            part = np.array(images[start : start + batch_size])  # a copy, because the file is mapped read-only
             yield (
                 torch.from_numpy(part).permute(0, 3, 1, 2).contiguous(),
                 self._labels[start : start + batch_size],
@@ -116,7 +121,7 @@ class CifarC:
 
 @final
 class ImageNetC:
-    """A folder of ImageNet-C: ``<corruption>/<severity>/<class>/<image>``, or the same under ``<family>/`` folders.
+    """A folder of ImageNet-C: ``<corruption>/<severity>/<class>/<image>``, or the same inside ``<family>/`` folders.
 
     Args:
         folder: the folder with the corruptions, or with families of them.
@@ -124,7 +129,7 @@ class ImageNetC:
             sorted, which is the usual order.
 
     Raises:
-        InputError: when no corruption is found, a severity is missing, or a class folder is not among `classes`.
+        InputError: if no corruption is found, a severity is missing, or a class folder is not among `classes`.
     """
 
     def __init__(self, folder: str | Path, *, classes: Sequence[str] | None = None) -> None:
@@ -139,7 +144,7 @@ class ImageNetC:
             self._check_classes(place)
 
     def _check_classes(self, place: Path) -> None:
-        """Check that a corruption's folder of one severity holds images, all of them in folders of known classes."""
+        """Check that a corruption's folder of one severity contains images, all of them in folders of known classes."""
         found = _class_folders(place)
         strange = sorted(set(found) - set(self.classes))
         if strange or not found:
@@ -156,7 +161,7 @@ class ImageNetC:
             )
 
     def image_shape(self, name: str) -> tuple[int, ...]:
-        """``(3, height, width)`` of a corruption's first image, which the others must have too.
+        """Return ``(3, height, width)`` of a corruption's first image, which the others must have too.
 
         Raises:
             InputError: for an image that cannot be read.
@@ -165,11 +170,16 @@ class ImageNetC:
         return (3, height, width)
 
     def files(self, name: str, severity: int) -> tuple[Path, ...]:
-        """The images of a corruption at a severity."""
+        """Return the images of a corruption at a severity."""
         return tuple(file for file, _ in self._labelled(self._folders[name] / str(severity)))
 
     def batches(self, name: str, severity: int, *, batch_size: int) -> Iterator[ShiftedBatch]:
-        """The images of one corruption and severity, class by class, with their labels.
+        """Yield the images of one corruption and severity, class by class, with their labels.
+
+        Args:
+            name: the corruption.
+            severity: the severity.
+            batch_size: images per batch.
 
         Raises:
             InputError: by the call, for a corruption that is not in the folder (the message names the nearest), a
@@ -182,7 +192,7 @@ class ImageNetC:
         return self._read(self._folders[name] / str(severity), batch_size)
 
     def _labelled(self, folder: Path) -> Iterator[tuple[Path, int]]:
-        """The images in a corruption's folder of one severity, class by class, with their labels."""
+        """Yield the images in a corruption's folder of one severity, class by class, with their labels."""
         for label, name in enumerate(self.classes):
             for file in sorted((folder / name).glob("*")):
                 if re.fullmatch(r"\.(jpe?g|png)", file.suffix.lower()):
@@ -199,9 +209,9 @@ class ImageNetC:
                 size = size or image.shape
                 if image.shape != size:
                     raise InputError(
-                        "all images of an ImageNet-C folder must have one size",
+                        "all images of an ImageNet-C folder must have the same size",
                         got=f"{file} of {image.shape[1]}x{image.shape[0]} after {size[1]}x{size[0]}",
-                        fix="Bring them to one size first (the official ones are 224x224)",
+                        fix="Resize them first (the official ones are 224x224)",
                     )
                 images.append(image)
             inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
@@ -209,7 +219,7 @@ class ImageNetC:
 
 
 def _corruption_folders(folder: Path) -> dict[str, Path]:
-    """The folders of an ImageNet-C folder's corruptions by name, checked to have every severity."""
+    """Return the folders of an ImageNet-C folder's corruptions by name, checked to have every severity."""
     outer = _folders_in(folder)
     inner = [child for family in outer for child in _folders_in(family)]
     corruptions = {child.name: child for child in outer + inner if (child / "1").is_dir()}
@@ -217,7 +227,7 @@ def _corruption_folders(folder: Path) -> dict[str, Path]:
         raise InputError(
             "an ImageNet-C folder must hold folders <corruption>/<severity>/<class>",
             got=f"{folder} with {', '.join(child.name for child in outer[:8]) or 'no folder in it'}",
-            fix="Unpack the archives from zenodo.org/records/2235448 and pass the folder they lie in",
+            fix="Unpack the archives from zenodo.org/records/2235448 and pass the folder that contains them",
         )
     for path in corruptions.values():
         _check_severities(path)

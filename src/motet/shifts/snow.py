@@ -1,4 +1,4 @@
-"""Snow: two layers of flakes that fall across each other, over an image gone pale."""
+"""Snow: two layers of flakes over a paler image."""
 
 import torch
 from jaxtyping import UInt8
@@ -9,8 +9,8 @@ from motet.shifts._resample import separable, zoom_matrix
 from motet.shifts.draws import Draws
 from motet.shifts.motion import along
 
-# Flakes' mean and deviation, zoom, threshold, blur's radius and deviation, the image's share. From where, see
-# `motet.shifts.noise`.
+# Mean and standard deviation of the flakes, zoom, threshold, radius and standard deviation of the blur, weight of the
+# image. For the source, see `motet.shifts.noise`.
 CIFAR = (
     (0.1, 0.2, 1.0, 0.6, 8.0, 3.0, 0.95),
     (0.1, 0.2, 1.0, 0.5, 10.0, 4.0, 0.9),
@@ -42,8 +42,19 @@ def snow(  # noqa: PLR0917  (a severity's constants come by position)
 ) -> Images:
     """Whiten the image, and add a layer of flakes and the same layer turned upside down.
 
-    Flakes are normal noise, magnified, cut off below `threshold`, and blurred along a line at an angle from -135 to -45
-    degrees, each image's own. The layer passes through bytes twice, as in the original.
+    Flakes are normal noise, magnified, set to 0 below `threshold`, and blurred along a line at a separate angle for
+    each image, from -135 to -45 degrees. The layer is converted to bytes twice, as in the original.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        mean: the mean of the noise.
+        std: the standard deviation of the noise.
+        zoom: the magnification.
+        threshold: noise below it is set to 0.
+        radius: the radius of the blur in pixels.
+        sigma: the standard deviation of the blur in pixels.
+        share: the weight of the image.
     """
     height, width = images.shape[2:]
     layer = draws.normal(1, height, width, mean=mean, std=std)

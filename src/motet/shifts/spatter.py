@@ -9,8 +9,8 @@ from motet.shifts._pixels import colour, levels, pixels, unit
 from motet.shifts._resample import gaussian, pad_mirrored
 from motet.shifts.draws import Draws
 
-# Mean and deviation of the liquid, its blur, threshold, intensity (of mud: the second blur), and whether it is mud.
-# From where, see `motet.shifts.noise`.
+# Mean and standard deviation of the liquid, its blur, threshold, intensity (for mud: the second blur), and whether it
+# is mud. For the source, see `motet.shifts.noise`.
 CIFAR = (
     (0.62, 0.1, 0.7, 0.7, 0.5, 0.0),
     (0.65, 0.1, 0.8, 0.7, 0.5, 0.0),
@@ -34,7 +34,18 @@ Images = UInt8[Tensor, "batch channel height width"]
 def spatter(  # noqa: PLR0917  (a severity's constants come by position)
     images: Images, draws: Draws, mean: float, std: float, blur: float, threshold: float, intensity: float, mud: float
 ) -> Images:
-    """Cover the image where a smoothed random field exceeds `threshold`: by light on water, or by mud."""
+    """Cover the image where a smoothed random field exceeds a threshold, with water or with mud.
+
+    Args:
+        images: images in uint8.
+        draws: their random numbers.
+        mean: the mean of the field.
+        std: its standard deviation.
+        blur: the standard deviation of its smoothing.
+        threshold: where it is covered.
+        intensity: the intensity of water, or the second blur of mud.
+        mud: 1 for mud, 0 for water.
+    """
     channels, height, width = images.shape[1:]
     x = unit(images)
     liquid = gaussian(draws.normal(height, width, mean=mean, std=std), blur)
@@ -44,13 +55,13 @@ def spatter(  # noqa: PLR0917  (a severity's constants come by position)
         return pixels(x * (1 - cover) + colour(MUD, channels, x) * cover)
     cover = _light(torch.where(liquid < threshold, 0.0, liquid))
     highest = cover.amax(dim=(1, 2), keepdim=True)
-    # Where no liquid lies the original divides 0 by 0.
+    # Without any liquid the original divides 0 by 0.
     cover = torch.where(highest > 0, cover / highest, 0.0).unsqueeze(1) * intensity
     return pixels(x + cover * colour(WATER, channels, x))
 
 
 def _light(liquid: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
-    """How drops shine, by an embossed map of the distance to their edges."""
+    """Return the light on drops, from an embossed map of the distance to their edges."""
     depth = levels(liquid * 255).to(torch.float32)
     near = box(distance(canny(depth, 50.0, 150.0), 20))
     near = equalised(levels(near).to(torch.float32))

@@ -1,7 +1,7 @@
-"""Shifts of tables: features that moved, that are missing, that are noisy.
+"""Shifts of tables: features that are moved, missing, or noisy.
 
 There is no standard set, so these are motet's own. Amounts are in training standard deviations of each feature, so that
-columns of any unit are met alike, and a column that was constant in training stays as it is.
+columns with any unit are affected equally, and a column that was constant in training does not change.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from motet.shifts.draws import Draws
 @final
 @dataclass(frozen=True, kw_only=True)
 class TableShift:
-    """A way to shift a table.
+    """A shift of a table at five severities.
 
     Attributes:
         description: one line.
@@ -35,15 +35,15 @@ class TableShift:
 TABLE_SHIFTS: Mapping[str, TableShift] = MappingProxyType(
     {
         "covariate_shift": TableShift(
-            description="every feature moved by as many standard deviations, up or down, the same for all rows",
+            description="every feature moved by this many standard deviations, up or down, the same for all rows",
             levels=(0.25, 0.5, 1.0, 1.5, 2.0),
         ),
         "missing_features": TableShift(
-            description="that share of the entries replaced by the feature's training mean",
+            description="this fraction of the entries replaced by the feature's training mean",
             levels=(0.1, 0.2, 0.3, 0.4, 0.5),
         ),
         "feature_noise": TableShift(
-            description="normal noise of as many standard deviations on every entry",
+            description="normal noise of this many standard deviations on every entry",
             levels=(0.1, 0.2, 0.4, 0.7, 1.0),
         ),
     }
@@ -64,22 +64,20 @@ def shift_table(
     """Shift the rows of a table; missing values (NaN) stay missing.
 
     Args:
-        features: ``(N, D)``, floating.
+        features: ``(N, D)``, floating-point.
         name: a key of `TABLE_SHIFTS`.
         severity: from 1 (mild) to 5.
-        mean: each feature's mean over the training rows, ``(D,)``. Take it, as `std`, from training rows only.
+        mean: each feature's mean over the training rows, ``(D,)``. Compute it, and `std`, only from training rows.
         std: each feature's standard deviation over the training rows, ``(D,)``.
-        seed: of the random numbers.
-        index: a number for each row, ``(N,)``; by default 0 to N - 1. A row's shift depends on no other row.
+        seed: the seed of the random numbers.
+        index: a number for each row, ``(N,)``; by default 0 to N - 1. A row's shift does not depend on other rows.
 
     Raises:
-        InputError: an unknown name (with the nearest), a severity outside 1..5, features of another shape or dtype, or
-            a mean and std that do not fit them.
+        InputError: for an unknown name (with the nearest), a severity outside 1..5, features of another shape or dtype,
+            and a mean and std that do not fit them.
     """
     if name not in TABLE_SHIFTS:
-        raise InputError(
-            "a shift of tables must be one that motet knows", got=repr(name), fix=nearest(name, TABLE_SHIFTS)
-        )
+        raise InputError("a shift of tables must be one of motet's", got=repr(name), fix=nearest(name, TABLE_SHIFTS))
     amount = TABLE_SHIFTS[name].levels[check_severity(severity) - 1]
     _check(features, mean, std)
     index = torch.arange(len(features), device=features.device) if index is None else index
@@ -87,7 +85,7 @@ def shift_table(
         raise InputError(
             f"index must hold a number for each of the {len(features)} rows",
             got=f"shape {tuple(index.shape)}",
-            fix="Pass the rows' places in the table",
+            fix="Pass the rows' positions in the table",
         )
     mean_D, std_D = (values.to(device=features.device, dtype=features.dtype) for values in (mean, std))
     width = features.shape[1]
@@ -107,12 +105,12 @@ def _check(features: Tensor, mean: Tensor, std: Tensor) -> None:
         raise InputError(
             "a table must be floating numbers of shape (rows, features), with at least one of each",
             got=f"{str(features.dtype).removeprefix('torch.')} of shape {tuple(features.shape)}",
-            fix="Convert it with .float(), one row an example",
+            fix="Convert it with .float(), one row per example",
         )
     for what, values in (("mean", mean), ("std", std)):
         if values.shape != features.shape[1:] or not bool(torch.isfinite(values).all()) or bool((std < 0).any()):
             raise InputError(
-                f"{what} must hold a finite number for each of the {features.shape[1]} features (std none below 0)",
+                f"{what} must hold a finite number for each of the {features.shape[1]} features (std: 0 or above)",
                 got=f"{what} of shape {tuple(values.shape)}",
-                fix=f"Take train.{what}(dim=0) of the training rows",
+                fix=f"Pass train.{what}(dim=0) of the training rows",
             )

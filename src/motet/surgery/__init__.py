@@ -1,5 +1,6 @@
-"""Read and change somebody else's model."""
+"""Analyse an existing model and replace its layers."""
 
+from motet._internal.moved import moved_names
 from motet.surgery.convertible_layers import ordinary_layers
 from motet.surgery.cut_points import Point, after_point, check_points, cut_points, points
 from motet.surgery.extract_member import SharedNetwork, member_network
@@ -14,11 +15,11 @@ from motet.surgery.features import (
 from motet.surgery.initial_weights import (
     Init,
     fresh_copy,
-    fresh_like,
     fresh_stack,
     head_stack,
     looks_trained,
     member_stack,
+    permuted_init_like,
     split_kernel,
 )
 from motet.surgery.input_output_layers import LayerNames, input_layers, output_layers
@@ -26,6 +27,8 @@ from motet.surgery.probe import Probe, probe
 from motet.surgery.replace import replace_module
 from motet.surgery.stack import CannotStackError, stack
 from motet.surgery.tiling import Tiling, find_tiling
+
+__getattr__ = moved_names(__name__, {"fresh_like": "motet.surgery.permuted_init_like"})
 
 __all__ = [
     "CannotStackError",
@@ -43,7 +46,6 @@ __all__ = [
     "features_at",
     "find_tiling",
     "fresh_copy",
-    "fresh_like",
     "fresh_stack",
     "head_stack",
     "input_layers",
@@ -54,6 +56,7 @@ __all__ = [
     "modules_modified_in_place",
     "ordinary_layers",
     "output_layers",
+    "permuted_init_like",
     "points",
     "probe",
     "replace_module",

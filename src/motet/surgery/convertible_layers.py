@@ -1,4 +1,4 @@
-"""All layers of a model that can be given a member axis."""
+"""Find all layers of a model that can get a member axis."""
 
 import torch
 from torch import nn
@@ -11,16 +11,15 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def ordinary_layers(model: nn.Module) -> tuple[dict[str, Ordinary], dict[str, str]]:
-    """The model's Linear, Conv1d and Conv2d layers, and what keeps other layers with a weight matrix from being one.
+    """Return the model's Linear, Conv1d and Conv2d layers, and the reasons why other layers cannot be converted.
 
     Args:
         model: the model.
 
     Returns:
-        The layers by name, each once, under its first name; and the names of layers that combine features with a
-        weight matrix but cannot be replaced faithfully, with the reason. A layer that is part of another layer that
-        torch computes as a whole (the projections of ``nn.MultiheadAttention``) is left out of both: the whole is
-        named.
+        The layers by name, each once, under its first name; and the names of layers that combine features with a weight
+        matrix but cannot be replaced by an equivalent layer, with the reasons. Layers that torch computes only as part
+        of a whole (the projections of ``nn.MultiheadAttention``) are not in either; the whole is.
     """
     layers: dict[str, Ordinary] = {}
     others: dict[str, str] = {}
@@ -48,10 +47,10 @@ def ordinary_layers(model: nn.Module) -> tuple[dict[str, Ordinary], dict[str, st
 
 
 def reason_not_convertible(layer: nn.Module) -> str | None:
-    """What keeps `layer` from being replaced by one that computes the same, if anything does.
+    """Return why `layer` cannot be replaced by a layer that computes the same; None if it can.
 
-    A layer that computes something else (padding of its own, standardised, normalised or pruned weights) is not
-    replaced silently. A Linear layer whose class has a forward of its own, as timm's have, is tried out.
+    A layer that computes something else (its own padding, standardised, normalised or pruned weights) is not replaced.
+    A Linear layer whose class has its own forward, as timm's have, is compared with torch's.
     """
     kind = next((kind for kind in KINDS if isinstance(layer, kind)), None)
     if kind is None or is_parametrized(layer):
@@ -59,17 +58,17 @@ def reason_not_convertible(layer: nn.Module) -> str | None:
     for method in ("forward", "_conv_forward"):
         own = method in vars(layer) or getattr(type(layer), method, None) is not getattr(kind, method, None)
         if own and not (isinstance(layer, nn.Linear) and _computes_what_linear_does(layer)):
-            return f" with a {method} of its own"
+            return f" with its own {method}"
     if "weight" not in layer._parameters:
-        return " whose weight is computed"  # by weight_norm, spectral_norm or pruning of the older kind
+        return " whose weight is computed"  # by weight_norm, spectral_norm or the older form of pruning
     return " with hooks" if layer._forward_hooks or layer._forward_pre_hooks else None
 
 
 @torch.no_grad()
 def _computes_what_linear_does(layer: nn.Linear) -> bool:
-    """Whether a Linear layer of another class gives what torch's gives, in training and in evaluation, to the bit.
+    """Whether a Linear layer of another class has torch's outputs, in training and in evaluation, bit for bit.
 
-    Only Linear layers, which do the same to every row: what a convolution does may depend on the input's size.
+    Only for Linear layers, which treat all rows alike. The output of a convolution may depend on the input's size.
     """
     if set(layer.state_dict()) - {"weight", "bias"} or layer.weight.is_meta or any(True for _ in layer.children()):
         return False
@@ -78,7 +77,7 @@ def _computes_what_linear_does(layer: nn.Linear) -> bool:
     wanted, was_training = F.linear(x, layer.weight, layer.bias), layer.training
     try:
         return all(torch.equal(layer.train(mode)(x), wanted) for mode in (True, False))
-    except Exception:  # whatever somebody else's forward may raise
+    except Exception:  # another class's forward may raise any error
         return False
     finally:
         layer.train(was_training)

@@ -1,4 +1,4 @@
-"""Points inside a model where it can be cut in two: everything from input to output goes through them."""
+"""Find the points inside a model through which all paths from input to output go."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from motet.surgery.probe import frozen, is_mixing, run_model
 @final
 @dataclass(frozen=True)
 class Point:
-    """What a submodule puts out, in one pass through the model.
+    """The output of a submodule in one pass through the model.
 
     Attributes:
-        name: the submodule's.
-        output: its output's shape, the batch axis included.
-        mixing: how many mixing layers had run by then, this one included.
+        name: the submodule's name.
+        output: the output's shape, including the batch axis.
+        mixing: how many mixing layers had run by then, including this one.
         is_cut: whether every path from the model's input to its output goes through it.
-        aliases: names of the submodules inside that put out the same tensor.
+        aliases: names of the submodules inside that return the same tensor.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Point:
 
 
 def points(model: nn.Module, example: Tensor) -> list[Point]:
-    """Every submodule that runs once and puts out one floating-point tensor, in the order in which they finish.
+    """Return every submodule that runs once and returns one floating-point tensor, in the order in which they finish.
 
-    Where a module's output is that of its last child, one point stands for both, under the outer name.
+    If a module's output is that of its last child, there is one point for both, with the outer name.
 
     Raises:
         InputError: if the model fails on the example, or does not return one floating-point row per example.
@@ -61,7 +61,7 @@ def points(model: nn.Module, example: Tensor) -> list[Point]:
 
 
 def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
-    """The points that every path from input to output goes through.
+    """Return the points through which every path from input to output goes.
 
     Args:
         model: maps ``(B, ...)`` to ``(B, C)``.
@@ -77,20 +77,20 @@ def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
 
 
 def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, argument: str) -> list[Point]:
-    """The points that the user named, in the order in which they run.
+    """Return the points that the user named, in the order in which they run.
 
     Args:
-        model: whose points.
+        model: the model.
         example: an input batch.
         names: names of submodules.
-        argument: the setting that named them, for the error.
+        argument: the setting with the names, for the error.
 
     Returns:
         The points, each once.
 
     Raises:
-        InputError: for a name that the model does not have (with the nearest), one that is named twice, that does
-            not run once or puts out no tensor, or that paths from input to output go around.
+        InputError: for a name that the model does not have (with the nearest name), a repeated name, a submodule that
+            does not run exactly once or returns no tensor, and one that some paths from input to output bypass.
     """
     found = points(model, example)
     by_name = {alias: point for point in found for alias in (point.name, *point.aliases)}
@@ -104,16 +104,16 @@ def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, arg
         cuts = [point.name for point in found if point.is_cut]
         if name not in by_name:
             raise InputError(
-                f"a module named in {argument} must run once in a forward pass and put out one tensor",
+                f"a module named in {argument} must run once in a forward pass and return one tensor",
                 got=f"{name!r}, which does not",
                 fix=f"Name another point: {_listed(cuts)}",
             )
         point = by_name[name]
         if not point.is_cut:
             raise InputError(
-                f"everything from the model's input to its output must go through each point in {argument}",
-                got=f"{name!r}, which other paths go around",
-                fix=f"Name a point that none goes around: {_listed(cuts)}",
+                f"all paths from the model's input to its output must go through each point in {argument}",
+                got=f"{name!r}, which other paths bypass",
+                fix=f"Name a point that no path bypasses: {_listed(cuts)}",
             )
         if point.name in chosen:
             raise InputError(f"the points in {argument} must differ", got=f"{name!r} twice", fix="Name each point once")
@@ -122,9 +122,12 @@ def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, arg
 
 
 def after_point(model: nn.Module, example: Tensor, name: str) -> set[str]:
-    """Names of the parameters through which the output depends on more than what the cut point `name` puts out.
+    """Return the names of the parameters that are used after the cut point `name`.
 
-    They are those of everything executed after it.
+    Args:
+        model: the model.
+        example: an input batch.
+        name: the name of a cut point.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     everything = dict(model.named_parameters())
@@ -160,7 +163,9 @@ class _Watch:
         self.mixing = 0
 
     def points(self, output: Tensor) -> list[Point]:
-        """From marks in the graph to points: a mark is a cut if every path from output to a source goes through it."""
+        """Return the points for the marked nodes of the graph: a mark is a cut if all paths from the output to a source
+        use it.
+        """
         through, total = _count_paths(output.grad_fn, self.sources)
         found: list[Point] = []
         previous: Any = None
@@ -168,7 +173,8 @@ class _Watch:
             if self.calls[name] > 1:
                 continue
             point = Point(name, shape, mixing, is_cut=total > 0 and through.get(id(node), 0) == total)
-            # Only a module around the other: what passes its input on in evaluation, as dropout does, comes after it.
+            # Only if one module contains the other: a module that returns its input in evaluation, like dropout, comes
+            # after it.
             same = bool(found) and node.next_functions[0][0] is previous
             if same and found[-1].name.startswith(f"{name}."):
                 inner = found.pop()
@@ -179,8 +185,11 @@ class _Watch:
 
 
 def _count_paths(end: Any, sources: Sequence[Tensor]) -> tuple[dict[int, int], int]:
-    """How many paths of the graph lead from its end to a source: through each node, by the node's id, and in all."""
-    accumulators = [_accumulator(source) for source in sources]  # kept: an id is that of a living object
+    """Return how many paths lead from the graph's end to a source: through each node, by the node's id, and in
+    total.
+    """
+    # kept alive, because Python may reuse the id of a freed object
+    accumulators = [_accumulator(source) for source in sources]
     starts = set(map(id, accumulators))
     order = _topological(end)
     from_end: dict[int, int] = {id(end): 1} if end is not None else {}
@@ -206,10 +215,10 @@ def _on_output(watch: _Watch, name: str, mixes: bool, _: nn.Module, args: Any, o
     if not output.requires_grad:
         if not mixes or watch.differentiable:
             return output
-        # Whole numbers (tokens) carry no gradient: the graph begins behind the layer that reads them.
+        # Integer inputs (tokens) have no gradient, so the graph begins after the layer that reads them.
         watch.sources.append(output.detach().requires_grad_())
         output = watch.sources[-1]
-    mark = output.clone()  # a node of its own in the graph, which nothing that happens in place can take away
+    mark = output.clone()  # a separate node in the graph, which later in-place operations cannot remove
     watch.marks.append((name, tuple(mark.shape), mark.grad_fn, watch.mixing))
     return mark
 
@@ -219,7 +228,7 @@ def _accumulator(leaf: Tensor) -> Any:
 
 
 def _topological(end: Any) -> list[Any]:
-    """Every node of the graph, each before those that it depends on."""
+    """Return all nodes of the graph, each before the nodes that it depends on."""
     order: list[Any] = []
     seen: set[int] = set()
     stack: list[tuple[Any, bool]] = [(end, False)] if end is not None else []

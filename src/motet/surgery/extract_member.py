@@ -1,4 +1,4 @@
-"""One member of an ensemble as an ordinary network, and all of them side by side."""
+"""Extract one member of an ensemble as an ordinary network, or all of them."""
 
 import copy
 from collections.abc import Sequence
@@ -13,12 +13,13 @@ from motet.surgery.replace import replace_module
 
 
 def member_network(network: nn.Module, member: int, *, share: bool = False) -> nn.Module:
-    """A copy of `network` that computes one member's output for a shared input, ``(B, ...)`` to ``(B, C)``.
+    """Return a copy of `network` that computes one member's output for a shared input, ``(B, ...)`` to ``(B, C)``.
 
-    Every `motet.layers.MemberLayer` is replaced by what its ``member(m)`` returns, and so are those inside that.
+    Every `motet.layers.MemberLayer` is replaced by the result of its ``member(m)``, and so are the member layers inside
+    that.
 
     Args:
-        network: what a method made.
+        network: the network of an ensemble.
         member: m.
         share: whether parameters and buffers that members share are the network's own, not copies.
     """
@@ -37,13 +38,14 @@ def _extracted(network: nn.Module, member: int) -> nn.Module:
 
 @final
 class SharedNetwork(MemberLayer):
-    """One network that the rows of all members pass, where each member's own weights give another network.
+    """One network through which the rows of all members pass, and in which the members have some separate weights.
 
     Args:
-        network: with member layers.
+        network: the network with member layers.
         members: M.
         layout: says whether the rows that enter are ``(M B)`` or ``B`` shared by all members.
-        tiles: whether shared rows are to be tiled before they enter; layers of the network do it if not.
+        tiles: whether shared rows are repeated for the members before they enter; otherwise layers of the network do
+            it.
     """
 
     layout: Layout
@@ -52,7 +54,7 @@ class SharedNetwork(MemberLayer):
         super().__init__()
         self.network = network
         self.members, self.layout, self.tiles = members, layout, tiles
-        # torch's fused kernel for it takes the weights out of its layers, and so goes past what took their place.
+        # torch's fused kernel reads the weights of its layers directly, and so ignores the layers that replaced them.
         self.has_fused_layers = any(isinstance(module, nn.TransformerEncoderLayer) for module in network.modules())
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
@@ -74,17 +76,17 @@ class SharedNetwork(MemberLayer):
         return out
 
     def member(self, member: int) -> nn.Module:
-        """The member's own network."""
+        """The member's network."""
         return member_network(self.network, member)
 
     def subset(self, indices: Sequence[int]) -> "SharedNetwork":
-        """For the rows of fewer members, whose layers the network's own layers pick."""
+        """The same for the rows of fewer members; the network's own layers select them."""
         return SharedNetwork(self.network, len(indices), layout=self.layout, tiles=self.tiles)
 
     def folded(self) -> SeparateNetworks:
-        """M ordinary networks side by side: an inference costs M passes of the single network, and no more.
+        """Return M ordinary networks side by side, so that inference costs no more than M passes of the single network.
 
-        What members share they go on sharing; the weights that are written out take M times the memory.
+        Shared weights stay shared. Weights that differ between members take M times the memory.
         """
         networks = [member_network(self.network, member, share=True) for member in range(self.members)]
         return SeparateNetworks(networks, layout=self.layout)

@@ -1,4 +1,4 @@
-"""What the points inside a model put out: which axis holds the features, where stages end, what is changed in place."""
+"""Features at points inside a model: their axis, the ends of stages, and what is changed in place."""
 
 import copy
 import math
@@ -17,8 +17,8 @@ from motet.surgery.cut_points import Point
 from motet.surgery.probe import is_mixing, run_model
 
 FeatureAxis = Literal[1, -1]
-# Strided layers divide the positions by 2 (sequences) or 4 (images); what a class token or an unpadded 3x3 convolution
-# changes is less than this.
+# Strided layers divide the number of positions by 2 (sequences) or 4 (images); a class token or an unpadded 3x3
+# convolution changes it by less than this.
 _NEW_STAGE = 1.5
 _MOST_EXITS = 3
 _FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
@@ -27,12 +27,12 @@ _FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention, n
 @final
 @dataclass(frozen=True)
 class Features:
-    """Features at a point.
+    """The features at a point.
 
     Attributes:
-        point: where.
+        point: the point.
         axis: the axis that holds the features: 1 (channels first) or -1 (last).
-        width: how many.
+        width: the number of features.
     """
 
     point: Point
@@ -41,14 +41,14 @@ class Features:
 
     @property
     def positions(self) -> int:
-        """Pixels, or steps of a sequence; 1 for vectors."""
+        """The number of pixels, or of steps of a sequence; 1 for vectors."""
         return math.prod(self.point.output[1:]) // self.width
 
 
 @final
 @dataclass(frozen=True)
 class MixingCall:
-    """A mixing layer's run: its name, the axis that it mixes where that is known, what it read and put out."""
+    """One run of a mixing layer: its name, the axis that it mixes (if known), its input and its output."""
 
     name: str
     axis: FeatureAxis | None
@@ -57,7 +57,7 @@ class MixingCall:
 
 
 def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
-    """Every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
+    """Return every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
     calls: list[MixingCall] = []
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         handles = [
@@ -74,10 +74,10 @@ def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
 
 
 def features_at(point: Point, calls: list[MixingCall], *, rows: int) -> Features | None:
-    """The features at `point`, or None if it is not known which axis holds them.
+    """Return the features at `point`, or None if it is unknown which axis holds them.
 
     Args:
-        point: the point, behind at least one mixing layer.
+        point: the point, after at least one mixing layer.
         calls: the runs of the mixing layers in the same pass.
         rows: the number of rows of the example. An output with another first axis has no features.
     """
@@ -91,7 +91,9 @@ def features_at(point: Point, calls: list[MixingCall], *, rows: int) -> Features
 
 
 def _axis(point: Point, calls: list[MixingCall]) -> FeatureAxis | None:
-    """The axis of the features, as the mixing layers before and behind the point tell it; None if they do not."""
+    """Return the axis of the features, from the mixing layers before and after the point; None if they do not determine
+    it.
+    """
     shape, before = point.output, calls[point.mixing - 1]
     if before.axis is not None and before.output == shape:
         return before.axis
@@ -101,18 +103,18 @@ def _axis(point: Point, calls: list[MixingCall]) -> FeatureAxis | None:
             return after.axis
     if before.axis is None or not before.output:
         return None
-    # The axis that is as wide as the features of the layer before, if there is only one.
+    # The axis as wide as the previous layer's features, if there is only one.
     axes: list[FeatureAxis] = [1, -1]
     fitting = [axis for axis in axes if shape[axis] == before.output[before.axis]]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def default_exits(found: list[Features], layers: int) -> list[Features]:
-    """The points, at most three, at which a model gets exits by default.
+    """Return the points, at most three, at which a model gets exits by default.
 
     A *stage* is a part of the model with about the same number of positions and at least one mixing layer. The exits
     are the last points of the stages, without the final stage; if these are more than three, the last three. A model
-    of one stage (a perceptron, a vision transformer) has its exits at the points nearest to 1/4, 2/4 and 3/4 of its
+    with one stage (a perceptron, a vision transformer) has exits at the points nearest to 1/4, 2/4 and 3/4 of its
     mixing layers.
 
     Args:
@@ -129,7 +131,7 @@ def default_exits(found: list[Features], layers: int) -> list[Features]:
 
 
 def _stages(found: list[Features]) -> list[list[Features]]:
-    """The points of each stage."""
+    """Return the points of each stage."""
     stretches: list[list[Features]] = []
     for features in found:
         ratio = features.positions / stretches[-1][0].positions if stretches else math.inf
@@ -137,7 +139,7 @@ def _stages(found: list[Features]) -> list[list[Features]]:
             stretches[-1].append(features)
         else:
             stretches.append([features])
-    # A stretch that only pools, flattens or selects is not a stage.
+    # A part that only pools, flattens or selects is not a stage.
     stages: list[list[Features]] = []
     for stretch in stretches:
         if not stages or stretch[-1].point.mixing > stages[-1][-1].point.mixing:
@@ -146,10 +148,10 @@ def _stages(found: list[Features]) -> list[list[Features]]:
 
 
 def unknown_axis(point: Point) -> InputError:
-    """The error for a point whose features cannot be read."""
+    """Return the error for a point whose features cannot be read."""
     return InputError(
-        "an exit needs features (batch, channels, ...) or (batch, ..., features) that a layer before it has made",
-        got=f"{point.name!r}, whose output of shape {point.output} cannot be told to be either",
+        "an exit needs features (batch, channels, ...) or (batch, ..., features) made by a layer before it",
+        got=f"{point.name!r}, whose output has shape {point.output}; it is unclear which axis holds the features",
         fix="Name another point in exits",
     )
 
@@ -170,10 +172,15 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def modules_modified_in_place(model: nn.Module, example: Tensor, names: Iterable[str]) -> set[str]:
-    """Those of the submodules `names` whose output later layers change in place, in training.
+    """Return the submodules among `names` whose output later layers change in place, in training.
 
-    If another branch also reads such an output, autograd raises an in-place modification error. They are found by
-    running a copy of the model in training mode. If that fails, as it may on few rows, all of them count.
+    If another branch also reads such an output, autograd raises an in-place modification error. A copy of the model is
+    run in training mode to find them. If that fails, which may happen with few rows, all names are returned.
+
+    Args:
+        model: the model; not changed.
+        example: an input batch.
+        names: names of submodules.
     """
     names = set(names)
     try:

@@ -1,4 +1,4 @@
-"""Initial weights for the members: drawn anew for a model that has not been trained, or near those of one that has."""
+"""Initial weights for the members: new draws for an untrained model, or small changes to those of a trained one."""
 
 import copy
 import math
@@ -9,45 +9,47 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 Init = Literal["fresh", "keep"]
-"""Whether members draw initial weights of their own, or start from the model's."""
+"""Whether members draw separate initial weights, or start from the model's."""
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-# Of the weights' own spread: small enough to keep what a trained model knows, large enough that members part.
+# As a fraction of the weights' standard deviation: small enough to keep a trained model's function, large enough that
+# members become different.
 _NUDGE = 0.1
 
 
 @torch.no_grad()
-def fresh_like(tensor: Tensor) -> Tensor:
-    """Another draw from the distribution that initialised `tensor`: its entries in random order.
+def permuted_init_like(tensor: Tensor) -> Tensor:
+    """Return another draw from the distribution that initialised `tensor`: its entries in random order.
 
-    For entries drawn independently from one distribution, a random permutation of them has that same distribution,
-    whichever it is, and constants (zero biases, norm scales of one) stay what they are. Calling the modules'
-    `reset_parameters` instead would silently replace the initialisation that many models set in their
-    constructors, and would miss parameters that belong to no standard layer (class tokens, position embeddings).
+    If entries were drawn independently from one distribution, a random permutation of them has the same distribution,
+    and constants (zero biases, norm scales of one) do not change. Calling the modules' `reset_parameters` instead would
+    silently replace the initialisation that many models set in their constructors, and would miss parameters that
+    belong to no standard layer (class tokens, position embeddings).
     """
     order = torch.randperm(tensor.numel()).to(tensor.device)
     return tensor.flatten()[order].view_as(tensor)
 
 
 def fresh_stack(tensor: Tensor, members: int) -> Tensor:
-    """`tensor` and ``members - 1`` more draws like it, ``(M, *tensor.shape)``. Not connected to the graph."""
+    """Return `tensor` and ``members - 1`` more draws like it, ``(M, *tensor.shape)``, without a graph."""
     tensor = tensor.detach()
-    return torch.stack([tensor, *(fresh_like(tensor) for _ in range(members - 1))])
+    return torch.stack([tensor, *(permuted_init_like(tensor) for _ in range(members - 1))])
 
 
 def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
-    """Initial weights of M members for one tensor of the model.
+    """Return initial weights of M members for one tensor of the model.
 
     Args:
         tensor: a parameter of the model.
         members: M.
-        init: `motet.method.Given.init`.
+        init: `motet.method.ConversionContext.init`.
 
     Returns:
-        ``(M, *tensor.shape)``, not connected to the graph.
+        ``(M, *tensor.shape)``, without a graph.
 
-    ``"fresh"``: see `fresh_stack`. ``"keep"``: the tensor plus a tenth of `fresh_like` draws, which add up to zero over
-    the members: their mean is the tensor, and so is that of whatever is linear in it (the logits of M heads).
+    ``"fresh"``: see `fresh_stack`. ``"keep"``: the tensor plus a tenth of `permuted_init_like` draws that add up to
+    zero over the members. The members' mean is then the tensor, and so is the mean of anything that is linear in it
+    (the logits of M heads).
     """
     stack = fresh_stack(tensor, members)
     return stack if init == "fresh" else tensor.detach() + _NUDGE * _centred(stack)
@@ -55,51 +57,53 @@ def member_stack(tensor: Tensor, members: int, init: Init) -> Tensor:
 
 @torch.no_grad()
 def head_stack(weight: Tensor, members: int, init: Init) -> Tensor:
-    """Initial weights of M output layers on the same features, which differ in any case.
+    """Return initial weights of M output layers on the same features, which always differ.
+
+    The weights are those of `member_stack`, except if all entries of `weight` are equal (zeros, in torchvision's vision
+    transformers). Heads that start from such a constant would get equal gradients from the same batch and stay equal.
+    Random differences are then added: a tenth of torch's uniform initialisation, minus the mean over the members, so
+    that the members' mean is still the model's weight.
 
     Args:
-        weight: of the model's output layer.
+        weight: the weight of the model's output layer.
         members: M.
-        init: `motet.method.Given.init`.
+        init: `motet.method.ConversionContext.init`.
 
     Returns:
-        ``(M, *weight.shape)``, not connected to the graph.
-
-    As `member_stack`; but heads that all start from one constant (zeros, in torchvision's vision transformers) would
-    get the same gradients from the same batch, and stay one head for ever. They start a tenth of torch's own uniform
-    initialisation away from it, and their mean is still the model's.
+        ``(M, *weight.shape)``, without a graph.
     """
     stack = member_stack(weight, members, init)
     if members == 1 or weight.is_meta or bool((weight != weight.flatten()[0]).any()):
         return stack
     bound = _NUDGE / math.sqrt(weight[0].numel())
-    noise = torch.empty(stack.shape, dtype=stack.dtype).uniform_(-bound, bound)  # one stream of numbers on any device
+    noise = torch.empty(stack.shape, dtype=stack.dtype).uniform_(-bound, bound)  # the same random numbers on any device
     return stack + _centred(noise.to(stack.device))
 
 
 def split_kernel(weight: Tensor, members: int) -> Tensor:
-    """Initial kernels for M inputs from a layer's weight for one; they add up to `weight`.
+    """Return initial kernels for M inputs from a layer's weight for one; they add up to `weight`.
 
     Args:
-        weight: of the layer that reads the model's input.
+        weight: the weight of the layer that reads the model's input.
         members: M.
 
     Returns:
-        ``(M, *weight.shape)``, not connected to the graph.
+        ``(M, *weight.shape)``, without a graph.
 
-    So an input that goes to all members gives what the layer gave before, and a trained model stays trained. Each
-    kernel is ``W / M + (G_m - mean G) / sqrt(M)`` with `fresh_like` draws G. For independent Gaussian entries this is
-    M independent draws with 1 / sqrt(M) of W's standard deviation, given their sum: what one layer over M inputs is
-    initialised with, its fan-in being M times as large [uncertainty-baselines, wide_resnet_mimo.py].
+    An input that is passed to all members therefore gives the layer's previous output, and a trained model keeps its
+    function. Each kernel is ``W / M + (G_m - mean G) / sqrt(M)`` with `permuted_init_like` draws G. For independent
+    Gaussian entries these are M independent draws with 1 / sqrt(M) of W's standard deviation, conditioned on their sum:
+    the initialisation of one layer over M inputs, whose fan-in is M times as large [uncertainty-baselines,
+    wide_resnet_mimo.py].
     """
-    draws = torch.stack([fresh_like(weight.detach()) for _ in range(members)])
+    draws = torch.stack([permuted_init_like(weight.detach()) for _ in range(members)])
     return weight.detach() / members + _centred(draws) / math.sqrt(members)
 
 
 def looks_trained(model: nn.Module) -> bool:
-    """Whether a norm of the model has seen data or moved from where norms start.
+    """Whether a norm of the model has running statistics or parameters other than initial ones.
 
-    A model without norms cannot show it, and counts as not trained.
+    A model without norms counts as untrained.
     """
     for module in model.modules():
         if not isinstance(module, _NORMS) or any(value.is_meta for value in module.state_dict().values()):
@@ -108,7 +112,7 @@ def looks_trained(model: nn.Module) -> bool:
         if batches is not None and bool(batches > 0):
             return True
         weight = module.weight
-        # Zeros are a common start for the last norm of a residual branch.
+        # Zero is a common initial scale for the last norm of a residual branch.
         if isinstance(weight, Tensor) and not bool((weight == weight.flatten()[0]).all()):
             return True
     return False
@@ -119,19 +123,19 @@ def _centred(stack: Tensor) -> Tensor:
 
 
 def fresh_copy(model: nn.Module) -> nn.Module:
-    """A copy of a model whose trainable parameters are drawn anew.
+    """Return a copy of a model with new draws of its trainable parameters.
 
     Args:
-        model: the model, which stays as it is.
+        model: the model; not changed.
 
     Returns:
-        The copy, each parameter drawn as `fresh_like` does.
+        The copy, with each parameter drawn by `permuted_init_like`.
     """
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():
             if parameter.requires_grad:
-                parameter.copy_(fresh_like(parameter))
+                parameter.copy_(permuted_init_like(parameter))
         for name, layer in twin.named_modules():
             if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight.requires_grad:
                 _keep_padding(layer, model.get_parameter(f"{name}.weight".lstrip(".")))
@@ -139,9 +143,9 @@ def fresh_copy(model: nn.Module) -> nn.Module:
 
 
 def _keep_padding(layer: nn.Embedding | nn.EmbeddingBag, before: Tensor) -> None:
-    # The padding row gets no gradient: what stood in it would stay for ever, and its zeros would be in other rows.
+    # The padding row gets no gradient: a value there would never change, and its zeros would move to other rows.
     if layer.padding_idx is None:
         return
     others = torch.arange(len(before), device=before.device) != layer.padding_idx
-    layer.weight[others] = fresh_like(before[others])
+    layer.weight[others] = permuted_init_like(before[others])
     layer.weight[~others] = before[~others]

@@ -1,10 +1,11 @@
-"""Settle which layers are a model's input and output layers, or say why they cannot be settled."""
+"""Determine a model's input and output layers, or explain why that is not possible."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
+from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 from motet.layers import Ordinary
 from motet.surgery.convertible_layers import KINDS, reason_not_convertible
@@ -14,35 +15,35 @@ LayerNames = str | Sequence[str] | None
 
 
 def input_layers(model: nn.Module, probed: Probe, first: LayerNames = None) -> list[Ordinary]:
-    """The layers that read the model's input, as `first` names them or as the probe found them.
+    """Return the layers that read the model's input, as named by `first` or found by the probe.
 
     Args:
         model: the model, from `motet.method.instance_of`.
-        probed: what `motet.surgery.probe` found of it.
-        first: `motet.method.Given.first`: name or names that the user gave; None takes what was found.
+        probed: what `motet.surgery.probe` found in it.
+        first: name or names that the user passed; None for the layers that the probe found.
 
     Returns:
         Linear or convolution layers, each running once; their weights belong to no other layer.
 
     Raises:
-        InputError: if there is none or more than one and `first` does not settle it, or if it cannot be replaced.
+        InputError: if there is not exactly one layer and `first` is None, or if the layer cannot be replaced.
     """
     return _settle(model, probed, probed.input_layers, first, argument="first", role="reads the input")
 
 
 def output_layers(model: nn.Module, probed: Probe, last: LayerNames = None) -> list[Ordinary]:
-    """The layers that make the model's output, as `last` names them or as the probe found them.
+    """Return the layers that make the model's output, as named by `last` or found by the probe.
 
     Args:
         model: the model, from `motet.method.instance_of`.
-        probed: what `motet.surgery.probe` found of it.
-        last: `motet.method.Given.last`: name or names that the user gave; None takes what was found.
+        probed: what `motet.surgery.probe` found in it.
+        last: name or names that the user passed; None for the layers that the probe found.
 
     Returns:
         Linear or convolution layers without groups, each running once; their weights belong to no other layer.
 
     Raises:
-        InputError: if there is none or more than one and `last` does not settle it, or if it cannot be replaced.
+        InputError: if there is not exactly one layer and `last` is None, or if the layer cannot be replaced.
     """
     layers = _settle(model, probed, probed.output_layers, last, argument="last", role="makes the output")
     for layer in layers:
@@ -67,11 +68,11 @@ def _settle(
     if named is None and len(found) != 1:
         ran = ", ".join(map(repr, found or probed.calls)) or "none"
         choice = repr(found[0]) if found else "'NAME'"
-        everything = f", or {argument}={found} to replace them all" if found else ""
+        everything = f", or {argument}={found} to replace all of them" if found else ""
         raise InputError(
-            f"exactly one layer must be found that {role}",
+            f"there must be exactly one layer that {role}",
             got=f"{len(found)} candidates{'' if found else ' among the layers that ran'}: {ran}",
-            fix=f"Settle it with {argument}={choice}{everything}",
+            fix=f"Name it with {argument}={choice}{everything}",
         )
     names = list(found) if named is None else [named] if isinstance(named, str) else list(named)
     modules = dict(model.named_modules(remove_duplicate=False))
@@ -91,22 +92,22 @@ def _replaceable(
     if (reason := reason_not_convertible(layer)) is not None:
         raise InputError(
             f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d",
-            got=f"{name!r}, a {type(layer).__name__}{reason}",
+            got=f"{name!r}, {with_article(type(layer).__name__)}{reason}",
             fix=f"Name another layer with {argument}=, or use an ordinary layer there",
         )
     calls = sum(probed.calls[known] for known, module in modules.items() if module is layer)
     if calls != 1:
         raise InputError(
-            "a layer to be replaced must run once in a forward pass",
+            "a layer that is replaced must run once in a forward pass",
             got=f"{name!r}, which ran {calls} times",
-            fix=f"Name another layer with {argument}=, or give each use a layer of its own",
+            fix=f"Name another layer with {argument}=, or give each use its own layer",
         )
     assert isinstance(layer, KINDS)
     owners = [other for other, module in modules.items() if module is not layer
               and any(parameter is layer.weight for parameter in module.parameters(recurse=False))]  # fmt: skip
     if owners:
         raise InputError(
-            "a layer to be replaced must own its weight",
+            "a layer that is replaced must not share its weight",
             got=f"{name!r}, which shares it with {', '.join(map(repr, owners))}",
             fix=f"Untie the weights, or name another layer with {argument}=",
         )

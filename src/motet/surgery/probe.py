@@ -1,10 +1,10 @@
-"""Find out how somebody else's model works, by running one batch through it.
+"""Analyse a model by running one batch through it.
 
-A *mixing* layer is one that combines features with a weight matrix (linear, convolution, embedding, attention, a
-custom layer with a weight of two or more axes). Norms, activations and pooling are not. The input layers are the
-mixing layers whose input comes from the model's input without passing another mixing layer; the output layers are
-those whose output reaches the model's output without passing another. Both are read off the autograd graph, so
-functional code between the modules (flatten, residual sums, normalisation) needs no tracing.
+A *mixing* layer combines features with a weight matrix (linear, convolution, embedding, attention, a custom layer with
+a weight of two or more axes). Norms, activations and pooling are not mixing layers. The input layers are the mixing
+layers whose input comes from the model's input without passing another mixing layer. The output layers are those whose
+output reaches the model's output without passing another. Both are read from the autograd graph, so functional code
+between the modules (flatten, residual sums, normalisation) needs no tracing.
 """
 
 import copy
@@ -23,6 +23,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.wording import with_article
 from motet.errors import InputError
 
 _ALWAYS_MIXING = (nn.Linear, nn.Bilinear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase)
@@ -32,14 +33,14 @@ _NEVER_MIXING = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
 @final
 @dataclass(frozen=True)
 class Probe:
-    """What one batch through a model showed. Names are those of ``model.named_modules()``.
+    """The result of `probe`. Names are those of ``model.named_modules()``.
 
     Attributes:
         input_layers: mixing layers that read the model's input, in order of execution.
         output_layers: mixing layers that make the model's output, in order of execution.
         calls: how often each mixing layer ran.
         output: the model's output for the probe batch.
-        changes_input: whether the model writes on the tensor that it is given.
+        changes_input: whether the model changes its input in place.
     """
 
     input_layers: tuple[str, ...]
@@ -50,7 +51,7 @@ class Probe:
 
 
 def probe(model: nn.Module, example: Tensor) -> Probe:
-    """Run `example` through `model` twice, in evaluation mode, and leave the model as it was.
+    """Run `example` through `model` twice, in evaluation mode. The model is not changed.
 
     Args:
         model: maps ``(B, ...)`` to ``(B, C)``.
@@ -79,12 +80,12 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
 
     made: list[tuple[str, Tensor]] = []
 
-    def cut_and_watch(name: str, tensor: Tensor) -> Tensor:
+    def detach_and_record(name: str, tensor: Tensor) -> Tensor:
         leaf = tensor.detach()
         if not leaf.is_floating_point():
             return leaf
         made.append((name, leaf.requires_grad_()))
-        return leaf.clone()  # an in-place activation may not write on a leaf
+        return leaf.clone()  # an in-place activation cannot change a leaf
 
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
         watched = example.detach().clone()
@@ -92,7 +93,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
             watched.requires_grad_()
         with hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             run_model(model, watched.clone())
-        with hooks(mixing, before=lambda *_: None, after=cut_and_watch):
+        with hooks(mixing, before=lambda *_: None, after=detach_and_record):
             given = example.detach().clone()
             version = given._version
             output = run_model(model, given)
@@ -106,6 +107,11 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
 
 
 def run_model(model: nn.Module, example: Tensor) -> Tensor:
+    """Return the model's output for the example.
+
+    Raises:
+        InputError: if the model fails on it, or does not return one floating-point row per example.
+    """
     try:
         output = model(example)
     except Exception as error:
@@ -117,8 +123,8 @@ def run_model(model: nn.Module, example: Tensor) -> Tensor:
     if not isinstance(output, Tensor):
         raise InputError(
             "the model must return one tensor of shape (batch, outputs)",
-            got=f"a {type(output).__name__}",
-            fix="Wrap it in a module that returns the logits alone",
+            got=with_article(type(output).__name__),
+            fix="Wrap it in a module that returns only the logits",
         )
     if output.ndim != 2 or len(output) != len(example) or not output.is_floating_point():
         raise InputError(
@@ -130,6 +136,7 @@ def run_model(model: nn.Module, example: Tensor) -> Tensor:
 
 
 def is_mixing(module: nn.Module) -> bool:
+    """Whether the module is a mixing layer: one that combines features with a weight matrix."""
     if isinstance(module, _ALWAYS_MIXING):
         return True
     if isinstance(module, _NEVER_MIXING) or any(True for _ in module.children()):
@@ -139,7 +146,7 @@ def is_mixing(module: nn.Module) -> bool:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient: what does so inside depends on the watched tensors alone."""
+    """In this context no parameter requires a gradient, so that gradients depend only on the watched tensors."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
@@ -157,8 +164,15 @@ def hooks(
     before: Callable[[str, Any], None],
     after: Callable[[str, Tensor], Tensor],
 ) -> Iterator[None]:
+    """In this context functions are called with the inputs and outputs of modules.
+
+    Args:
+        modules: the modules by name.
+        before: called with the name and the inputs of a module before it runs.
+        after: called with the name and each output tensor; its result replaces the tensor.
+    """
     handles: list[RemovableHandle] = []
-    # Not functions defined here: the tests' shape checks would compile new ones for every layer of every probe.
+    # Not functions defined here, because the tests' shape checks would compile new ones for every layer of every probe.
     for name, module in modules.items():
         handles.append(module.register_forward_pre_hook(partial(_on_input, before, name), with_kwargs=True))
         handles.append(module.register_forward_hook(partial(_on_output, after, name)))
@@ -189,7 +203,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with every tensor in its tuples, lists and dictionaries changed; anything else as it is."""
+    """Return `value` with `change` applied to every tensor in its tuples, lists and dictionaries."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):

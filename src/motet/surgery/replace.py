@@ -1,21 +1,21 @@
-"""Put another module in a module's place."""
+"""Replace a module of a model."""
 
 from torch import nn
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """`model` with `new` wherever it held `old`, under however many names.
+    """Replace `old` by `new` in `model`, under all its names.
 
     Args:
-        model: the network that is changed.
+        model: the network; it is changed.
         old: a module in it, or the model itself.
-        new: what takes its place.
+        new: the replacement.
 
     Returns:
-        The model; `new` if `old` is the model. Go on with what is returned.
+        The model, or `new` if `old` is the model. Use the returned module.
 
-    A ``nn.TransformerEncoderLayer`` that holds `new` no longer takes torch's fused kernel in evaluation: that reads the
-    weights of the layer's parts and goes past what any part but torch's own does with them.
+    A ``nn.TransformerEncoderLayer`` that holds `new` no longer uses torch's fused kernel in evaluation, because that
+    kernel reads the weights of the layer's parts directly and ignores what their replacements compute.
     """
     if model is old:
         return new
@@ -26,5 +26,6 @@ def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Modul
     if not type(new).__module__.startswith("torch.nn."):
         for layer in model.modules():
             if isinstance(layer, nn.TransformerEncoderLayer) and any(part is new for part in layer.modules()):
-                layer.activation_relu_or_gelu = 0  # what torch sets where it has no such kernel for the activation
+                # the value that torch sets if it has no such kernel for the activation
+                layer.activation_relu_or_gelu = 0
     return model

@@ -1,4 +1,4 @@
-"""Make one network of M networks of the same kind, with the members in its channels."""
+"""Combine M networks of the same kind into one network with the members in its channels."""
 
 import copy
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from motet._internal.wording import with_article
 from motet.layers import (
     ActiveMember,
     Layout,
@@ -27,18 +28,18 @@ from motet.surgery.convertible_layers import reason_not_convertible
 from motet.surgery.probe import Probe
 from motet.surgery.replace import replace_module
 
-# Exactly these types: a subclass may do something else with its weights.
+# Exactly these types, because a subclass may use its weights differently.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _MIXING = (nn.Linear, *_CONVOLUTIONS)
 _OTHERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.PReLU)
-# Whole channels of Dropout1d may be tokens, which the members of a stack share; others are like it.
+# Whole channels of Dropout1d may be tokens, which the members of a stack share; the same holds for the others.
 _DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
-# Of the largest output, in double precision.
+# Relative to the largest output, in double precision.
 _TOLERANCE = 1e-8
 
 
 class CannotStackError(Exception):
-    """Networks cannot be stacked. The message says what the model does or has that forbids it: "has ..."."""
+    """Raised for networks that cannot be stacked. The message says why: "has ..."."""
 
 
 def stack(
@@ -50,27 +51,27 @@ def stack(
     at_most: int | None = None,
     always: bool = False,
 ) -> Stack:
-    """One network that computes what M networks compute, for shared inputs and for each member's own.
+    """Return one network that computes the outputs of M networks, for shared and for separate inputs.
 
-    Layers that read the input become one layer that makes all members' channels; the layers behind them work on these
-    (grouped convolutions, batched products, norms per member), and layers that make the output give rows ``(M B)``.
-    What has no parameters is left as it is. Whether that computes the same cannot be read off a model, whose code may
-    do anything between its modules: the result is compared with a loop over the networks, on copies with random
-    weights in double precision, in evaluation and in training.
+    Layers that read the input become one layer that makes all members' channels. The layers after them work on these
+    channels (grouped convolutions, batched products, norms for each member), and layers that make the output return
+    rows ``(M B)``. Modules without parameters are kept. A model's code may do anything between its modules, so the
+    result is compared with a loop over the networks, on copies with random weights in double precision, in evaluation
+    and in training.
 
     Args:
-        networks: M of them; left as they are.
+        networks: M networks; not changed.
         example: an input batch.
-        probed: what the first of them showed.
-        layout: the ensemble's.
-        at_most: refuse where the largest convolution's output has more entries than this, for one row and all members.
+        probed: what `motet.surgery.probe` found in the first network.
+        layout: the ensemble's layout.
+        at_most: raise if the largest convolution's output has more entries than this, for one row and all members.
         always: see `motet.layers.Stack`.
 
     Raises:
         CannotStackError: with the reason.
     """
     if example.is_meta or any(tensor.is_meta for tensor in networks[0].parameters()):
-        raise CannotStackError("is on the meta device, where nothing can be compared")
+        raise CannotStackError("is on the meta device, where outputs cannot be compared")
     _check_alike(networks)
     plan = _plan(networks[0], probed)
     entries, entries_in = _largest_output(networks[0], plan, example)
@@ -89,7 +90,7 @@ def stack(
 def _check_alike(networks: Sequence[nn.Module]) -> None:
     first = _structure(networks[0])
     if any(_structure(network) != first for network in networks[1:]):
-        raise CannotStackError("differs from member to member in its layers, or in what is frozen")
+        raise CannotStackError("has layers, or frozen parameters, that differ between members")
 
 
 def _structure(network: nn.Module) -> list[object]:
@@ -102,7 +103,7 @@ def _structure(network: nn.Module) -> list[object]:
 
 
 def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
-    """For each layer to stack, whether it reads the model's input and whether it makes its output."""
+    """Return, for each layer to stack, whether it reads the model's input and whether it makes its output."""
     plan: dict[str, tuple[bool, bool]] = {}
     owners: dict[int, str] = {}
     for name, module in network.named_modules():
@@ -110,11 +111,13 @@ def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
         if type(module) in (*_MIXING, *_OTHERS):
             plan[name] = name in probed.input_layers, name in probed.output_layers
         elif _own_tensors(module):
-            raise CannotStackError(f"has {name!r}, a {type(module).__name__} with weights or state of its own kind")
+            raise CannotStackError(
+                f"has {name!r}, {with_article(type(module).__name__)} with its own kind of weights or state"
+            )
         _check_no_sharing(name, module, owners)
     for name in (*probed.input_layers, *probed.output_layers):
         if name not in plan:
-            raise CannotStackError(f"has {name!r} at its input or output, which is no Linear, Conv1d or Conv2d")
+            raise CannotStackError(f"has {name!r} at its input or output, which is not a Linear, Conv1d or Conv2d")
     return plan
 
 
@@ -123,55 +126,57 @@ def _check_module(name: str, module: nn.Module) -> None:
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
         raise CannotStackError(f"has hooks at {name!r}")
     if kind in _MIXING and reason_not_convertible(module) is not None:
-        raise CannotStackError(f"has {name!r}, a {kind.__name__}{reason_not_convertible(module)}")
+        raise CannotStackError(f"has {name!r}, {with_article(kind.__name__)}{reason_not_convertible(module)}")
     if isinstance(module, _DropoutNd) and kind not in _DROPOUTS:
-        raise CannotStackError(f"has {name!r}, a {kind.__name__}, which may drop what members share")
+        raise CannotStackError(f"has {name!r}, {with_article(kind.__name__)}, which may drop values that members share")
     if isinstance(module, nn.LayerNorm) and kind is nn.LayerNorm and len(module.normalized_shape) != 1:
-        raise CannotStackError(f"has {name!r}, a {kind.__name__} over several axes")
+        raise CannotStackError(f"has {name!r}, {with_article(kind.__name__)} over several axes")
 
 
 def _check_no_sharing(name: str, module: nn.Module, owners: dict[int, str]) -> None:
-    """Refuse a parameter or buffer that another module holds too; `owners` are the modules' names by tensor id."""
+    """Raise for a parameter or buffer that another module holds too; `owners` are the modules' names by tensor id."""
     for tensor in _own_tensors(module):
         if owners.setdefault(id(tensor), name) != name:
             raise CannotStackError(f"shares a weight between {name!r} and {owners[id(tensor)]!r}")
 
 
 def _own_tensors(module: nn.Module) -> list[Tensor]:
-    """Parameters and buffers of the module, without those of the modules in it."""
+    """Return parameters and buffers of the module, without those of its submodules."""
     return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
 
 
 @torch.no_grad()
 def _check_no_branches(network: nn.Module, example: Tensor) -> None:
-    """Refuse a model that chooses by values what it computes: stacked members would all follow one choice.
+    """Raise for a model with control flow that depends on values: stacked members would all follow one branch.
 
-    ``torch.vmap`` raises an error where a value decides. A comparison of outputs cannot find that out: members' values
-    may happen to lead to the same choice.
+    ``torch.vmap`` raises an error if a value decides a branch. Comparing outputs cannot find this, because the members'
+    values may all lead to the same branch.
     """
     for training in (False, True):
         twin = copy.deepcopy(network).train(training)
         for module in twin.modules():
             if isinstance(module, _BatchNorm) and module.momentum is None:
-                module.momentum = 0.1  # a cumulative average reads its count of batches, which changes no output
+                module.momentum = 0.1  # a cumulative average reads its number of batches, which changes no output
         state = {name: tensor.unsqueeze(0) for name, tensor in (*twin.named_parameters(), *twin.named_buffers())}
 
         def run(state: dict[str, Tensor], x: Tensor, twin: nn.Module = twin) -> Tensor:
             out: Tensor = functional_call(twin, state, (x,))
             return out
 
-        rows = torch.cat([example[:1], example[:1]]).detach().clone()  # batch norm needs two in training
+        rows = torch.cat([example[:1], example[:1]]).detach().clone()  # batch norm needs two rows in training
         try:
             with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
                 torch.vmap(run, randomness="different")(state, rows.unsqueeze(0))
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise CannotStackError(f"may choose by values what it computes: vmap cannot run it ({reason})") from error
+            raise CannotStackError(
+                f"may have control flow that depends on values: vmap cannot run it ({reason})"
+            ) from error
 
 
 @torch.no_grad()
 def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], example: Tensor) -> tuple[int, int]:
-    """Entries of the largest output of a convolution for one row, and of the row."""
+    """Return the number of entries of a convolution's largest output for one row, and of the row."""
     twin, sizes = copy.deepcopy(network).eval(), [0]
     for name in plan:
         layer = twin.get_submodule(name)
@@ -190,54 +195,60 @@ def _stacked(
     widening: float,
     always: bool,
 ) -> Stack:
-    turn, network = ActiveMember(), copy.deepcopy(networks[0])
+    active, network = ActiveMember(), copy.deepcopy(networks[0])
     for name, (reads, writes) in plan.items():
         old = network.get_submodule(name)
-        new = _layer(old, len(networks), turn, layout=layout, reads=reads, writes=writes)
+        new = _layer(old, len(networks), active, layout=layout, reads=reads, writes=writes)
         new.fill([one.get_submodule(name) for one in networks])
         network = replace_module(network, old, new.train(old.training))
-    return Stack(network, len(networks), turn, layout=layout, widening=widening, always=always)
+    return Stack(network, len(networks), active, layout=layout, widening=widening, always=always)
 
 
 def _layer(
-    layer: nn.Module, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool
+    layer: nn.Module, members: int, active: ActiveMember, *, layout: Layout, reads: bool, writes: bool
 ) -> StackedLayer:
     if isinstance(layer, nn.Linear):
-        return StackedLinear(layer, members, turn, layout=layout, reads=reads, writes=writes)
+        return StackedLinear(layer, members, active, layout=layout, reads=reads, writes=writes)
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        return StackedConvolution(layer, members, turn, layout=layout, reads=reads, writes=writes)
+        return StackedConvolution(layer, members, active, layout=layout, reads=reads, writes=writes)
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        return StackedBatchNorm(layer, members, turn)
+        return StackedBatchNorm(layer, members, active)
     if isinstance(layer, nn.GroupNorm):
-        return StackedGroupNorm(layer, members, turn)
+        return StackedGroupNorm(layer, members, active)
     if isinstance(layer, nn.LayerNorm):
-        return StackedLayerNorm(layer, members, turn)
+        return StackedLayerNorm(layer, members, active)
     assert isinstance(layer, nn.PReLU)
-    return StackedPReLU(layer, members, turn)
+    return StackedPReLU(layer, members, active)
 
 
 @torch.no_grad()
 def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy in double precision. Weights at zero (a common start for a branch's last norm) would hide differences."""
+    """Return a copy in double precision with random weights: zeros, common in a branch's last norm, would hide
+    differences.
+    """
     twin = copy.deepcopy(network).double()
     for tensor in (*twin.parameters(), *twin.buffers()):
         if not tensor.is_floating_point():
             continue
         if tensor.ndim >= 2:
             fan_in = max(1, tensor[0].numel())
-            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * (2 / fan_in) ** 0.5
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64, device="cpu")
+            values = values * (2 / fan_in) ** 0.5
         else:  # scales, shifts, means, variances: away from zero
-            values = 0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+            values = 0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64, device="cpu")
         tensor.copy_(values)
     return twin
 
 
 @torch.no_grad()
 def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, generator: torch.Generator) -> None:
-    """Raise `CannotStackError` unless `whole` computes what a loop over `networks` does, and leaves the same state."""
+    """Raise `CannotStackError` unless `whole` computes the outputs of a loop over `networks`, and leaves the
+    same state.
+    """
     shape = (len(networks), 2, *example.shape[1:])
     if example.is_floating_point():
-        inputs = example[:1].double() + torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+        inputs = example[:1].double() + noise.to(example.device)
     else:
         inputs = example[:1].expand(shape)
     for training, distinct in product((False, True), (False, True)):
@@ -250,7 +261,7 @@ def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, ge
 
 
 def _set_mode(module: nn.Module, *, training: bool) -> None:
-    """Training or evaluation mode, with dropout in evaluation mode in both."""
+    """Set training or evaluation mode, with dropout always in evaluation mode."""
     module.train(training)
     for part in module.modules():
         if isinstance(part, _DropoutNd):
@@ -260,7 +271,9 @@ def _set_mode(module: nn.Module, *, training: bool) -> None:
 def _check_same_outputs(
     whole: Stack, networks: Sequence[nn.Module], inputs: Tensor, *, distinct: bool, training: bool
 ) -> None:
-    """Compare the outputs for inputs (members, rows, ...): each member's own if `distinct`, or those of the first."""
+    """Compare the outputs for inputs (members, rows, ...): separate inputs if `distinct`, otherwise the first
+    member's.
+    """
     own = [inputs[member if distinct else 0].clone() for member in range(len(networks))]
     random = torch.get_rng_state()
     try:
@@ -278,12 +291,12 @@ def _check_same_outputs(
 def _results(whole: Stack, given: Tensor, distinct: bool, training: bool) -> list[Tensor]:
     with whole.layout.distinct_rows() if distinct else nullcontext():
         together = whole.network(given.clone())
-        # A second pass in training would change the state once more.
-        return [together] if training else [together, whole.in_turn(given.clone())]
+        # A second pass in training would change the state again.
+        return [together] if training else [together, whole.forward_in_turn(given.clone())]
 
 
-def _check_same_state(name: str, layer: StackedLayer, alone: Sequence[nn.Module]) -> None:
-    states = [module.state_dict() for module in alone]
+def _check_same_state(name: str, layer: StackedLayer, networks: Sequence[nn.Module]) -> None:
+    states = [module.state_dict() for module in networks]
     for key, value in layer.layer.state_dict().items():
         parts = [state[key] for state in states]
         if not _close(value, torch.cat(parts) if value.ndim else parts[0]):

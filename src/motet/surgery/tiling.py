@@ -1,4 +1,4 @@
-"""Where rows that all members share become rows of the members' own."""
+"""Find the layers at which rows that all members share become separate rows for the members."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,19 +12,19 @@ from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.surgery.probe import hooks, tensors
 
-# Far above what rounding does (TF32 convolutions: 0.1 %), far below what another row does.
+# Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.
 _TOLERANCE = 0.05
 
 
 @final
 @dataclass(frozen=True)
 class Tiling:
-    """Where ``B`` rows become ``(M B)``.
+    """The layers at which ``B`` rows become ``(M B)``.
 
     Attributes:
-        layers: names of the layers that meet the shared rows, and hand on members' rows.
-        at_entrance: whether the input must be tiled before it enters; no layer meets shared rows then.
-        ran: names of the layers that ran at all.
+        layers: names of the layers that read shared rows and return members' rows.
+        at_entrance: whether the input must be repeated before it enters; no layer reads shared rows then.
+        ran: names of all layers that ran.
     """
 
     layers: frozenset[str]
@@ -33,23 +33,23 @@ class Tiling:
 
 
 def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tiling:
-    """Find out by trial where the rows of a model can part into members' rows, member-major.
+    """Find by trial the layers at which a model's rows can become members' rows, member-major.
 
-    The model runs with the named layers as they are, but each that meets shared rows hands on two members' rows: its
-    own, and as many copies of its last. All that follows must then be what it was in the plain pass, and copies of its
-    last row. Where it is not (the model adds its raw input to something later, or reshapes by its length) the input
+    The model runs with the named layers unchanged, but each layer that reads shared rows returns two members' rows: its
+    own rows, and as many copies of its last row. Everything after it must then equal the plain pass, and copies of its
+    last row. If it does not (the model adds its raw input to something later, or reshapes by its length), the input
     itself is doubled in this way.
 
     Args:
         model: maps ``(B, ...)`` to ``(B, C)``.
         example: an input batch of two rows or more, which differ.
-        names: the layers that are to have a member axis.
+        names: the layers that will get a member axis.
 
     Returns:
-        Which of them meet shared rows, or that the input must be tiled before it enters the model.
+        The layers that read shared rows, or that the input must be repeated before it enters the model.
 
     Raises:
-        InputError: if members' rows do not stay together even so.
+        InputError: if members' rows get mixed even then.
     """
     layers = {name: model.get_submodule(name) for name in names}
     with torch.no_grad(), evaluating(model):
@@ -66,7 +66,7 @@ def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tili
             return Tiling(frozenset(), at_entrance=True, ran=ran)
     raise InputError(
         "each row of the model's output must come from the same row of its input, through all layers",
-        got=f"a model in which members' rows do not stay together: {problem}",
+        got=f"a model that mixes members' rows: {problem}",
         fix="Keep the batch as the first axis of every layer's input",
     )
 
@@ -80,7 +80,7 @@ class _Pass:
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
     output: Tensor = field(default_factory=lambda: torch.empty(0))
     trust: bool = True
-    """Whether values can be compared: not on the meta device, nor in a model that is random or gives NaN."""
+    """Whether values can be compared: not on the meta device, nor for a model that is random or returns NaN."""
 
     def keep(self, name: str, inputs: Any) -> None:
         self.inputs.setdefault(name, []).append(next(tensors(inputs)).clone())
@@ -93,7 +93,7 @@ class _Pass:
 
 @final
 class _Trial:
-    """A pass with two members' rows, the second's all the last of the first's."""
+    """A pass with two members' rows; all rows of the second are the first's last row."""
 
     def __init__(self, plain: _Pass, *, at_entrance: bool) -> None:
         self.plain, self.at_entrance = plain, at_entrance
@@ -106,14 +106,14 @@ class _Trial:
         return {name for name, kinds in self.kinds.items() if True in kinds}
 
     def fails(self, model: nn.Module, example: Tensor, layers: dict[str, nn.Module]) -> str | None:
-        """What goes wrong, if anything does."""
+        """Return what goes wrong, or None."""
         given = self.doubled(example) if self.at_entrance else example.clone()
         try:
-            with hooks(layers, before=self.read, after=self.hand_on):
+            with hooks(layers, before=self.read, after=self.pass_on):
                 output = model(given)
             self.compare(output, self.doubled(self.plain.output), "the output")
             if any(len(kinds) > 1 for kinds in self.kinds.values()):
-                raise _MixedUpError("a layer reads the input and what is made of it")
+                raise _MixedUpError("a layer reads both the input and features made from it")
         except Exception as error:
             return f"{type(error).__name__}: {error}" if not isinstance(error, _MixedUpError) else str(error)
         return None
@@ -126,11 +126,11 @@ class _Trial:
         self.kinds.setdefault(name, set()).add(self.meets_shared)
         self.compare(x, expected if self.meets_shared else self.doubled(expected), f"the input of {name!r}")
 
-    def hand_on(self, name: str, output: Tensor) -> Tensor:
+    def pass_on(self, name: str, output: Tensor) -> Tensor:
         return self.doubled(output) if self.meets_shared else output
 
     def doubled(self, x: Tensor) -> Tensor:
-        # A layer may read several rows for every example, as steps of a sequence.
+        # A layer may read several rows for each example, such as the steps of a sequence.
         parted = x.unflatten(0, (self.plain.rows, -1))
         return torch.cat([x, parted[-1:].expand_as(parted).flatten(0, 1)])
 
@@ -142,7 +142,7 @@ class _Trial:
 
 
 class _MixedUpError(Exception):
-    """Rows are not where they should be."""
+    """Raised if rows are not where they should be."""
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

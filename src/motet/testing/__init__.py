@@ -1,6 +1,6 @@
-"""Check a method outside motet by the laws that motet's own methods keep, as scikit-learn's `check_estimator` does.
+"""Check a method outside motet against the laws that motet's own methods keep, like scikit-learn's `check_estimator`.
 
-`check_method` runs them all. `LAWS` and `run_law` are for test suites that check one law at a time.
+`check_method` checks all laws. `LAWS` and `run_law` are for test suites that check one law at a time.
 """
 
 from motet.testing._check import check_method, run_law

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 # isort: off
 # In the order in which the laws are checked.
-from motet.testing import _forward_laws, _training_laws, _input_laws  # noqa: F401
+from motet._internal.wording import with_article
+from motet.testing import _forward_laws, _training_laws, _device_laws, _input_laws  # noqa: F401
 
 # isort: on
 from motet.ensemble import Ensemble
@@ -55,9 +56,10 @@ def check_method(
 ) -> Iterator[Check] | None:
     """Check that a method keeps the laws that all of motet's methods keep.
 
-    Shapes, gradients, determinism, folding, copies, the loss against a slow loop, the grouping, weight decay, frozen
-    parameters, errors for wrong input, settings as a record. On motet's own small models (see `MODELS`), or on one of
-    yours. Takes some seconds on a CPU. Torch's random numbers are left as they were.
+    The laws cover shapes, gradients, determinism, folding, copies, the loss against a slow loop, the grouping, weight
+    decay, frozen parameters, errors for wrong input, and settings as a record. They are checked on motet's own small
+    models (see `MODELS`), or on a model of yours. This takes some seconds on a CPU. The state of torch's random number
+    generator is restored.
 
     Args:
         method: an instance.
@@ -65,18 +67,18 @@ def check_method(
             other numbers of outputs are then left out.
         example: an input batch for `model`, one row or more.
         generate_only: yield the checks instead of running them.
-        expected_failures: names of laws that do not apply to the method, each with the reason, beside those of
-            `Method.exempt_from`. They are not checked. Of a law on one model alone: ``"law[model]"``.
-        new_parameters: gives those parameters of an ensemble that the method adds to the model, and which are therefore
-            trained where the whole model is frozen; those of motet's own transforms and exits if None.
+        expected_failures: names of laws that do not apply to the method, each with the reason, in addition to
+            `Method.exempt_from`. They are not checked. ``"law[model]"`` names a law on one model only.
+        new_parameters: returns the parameters of an ensemble that the method adds to the model, and which are trained
+            even if the whole model is frozen; by default those of motet's own transforms and exits.
 
     Returns:
         None; with `generate_only`, an iterator over pairs of a check's name, ``"law[model]"``, and a function that runs
-        it, as `pytest.mark.parametrize` takes them.
+        it, in the form that `pytest.mark.parametrize` takes.
 
     Raises:
-        AssertionError: for the first law that does not hold, with its name and what was found.
-        InputError: for a model without an example, and for names in `expected_failures` that are no laws.
+        AssertionError: for the first law that does not hold, with its name and the values found.
+        InputError: for a model without an example, and for names in `expected_failures` that are not laws.
 
     >>> import motet
     >>> motet.testing.check_method(motet.Multihead(members=2))
@@ -84,7 +86,7 @@ def check_method(
     if not isinstance(method, Method):
         raise InputError(
             "check_method needs an instance of a method",
-            got=f"the class {method.__name__}" if isinstance(method, type) else f"a {type(method).__name__}",
+            got=f"the class {method.__name__}" if isinstance(method, type) else with_article(type(method).__name__),
             fix="Pass Mine(), for example",
         )
     left_out = {**method.exempt_from, **(expected_failures or {})}
@@ -105,8 +107,8 @@ def _checks(
 ) -> Iterator[Check]:
     if (model is None) != (example is None):
         raise InputError(
-            "a model and an example go together",
-            got="a model alone" if example is None else "an example alone",
+            "a model and an example must be passed together",
+            got="a model without an example" if example is None else "an example without a model",
             fix="Pass both, or neither for motet's own models",
         )
     cases = MODELS if model is None or example is None else {"model": case_of(model, example)}
@@ -137,11 +139,11 @@ def run_law(each: Law, subject: Subject, name: str) -> None:
 
     Args:
         each: the law.
-        subject: the method on a model.
-        name: what the check is called in errors.
+        subject: the method and the model.
+        name: the name of the check in errors.
 
     Raises:
-        AssertionError: if it does not hold, or if the method fails.
+        AssertionError: if the law does not hold, or if the method raises an error.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Laws of what an ensemble puts out."""
+"""Laws about an ensemble's outputs."""
 
 import copy
 import pickle
@@ -26,7 +26,7 @@ from motet.types import Batch
 @law()
 def forward_gives_every_member_an_output_row(subject: Subject) -> None:
     """``(B, M, C)``, finite, in the model's type, in training and in evaluation."""
-    members = subject.method.size
+    members = subject.method.members
     for training in (True, False):
         ensemble = subject.wrap().train(training)
         require(ensemble.members == members, f"{ensemble.members} members instead of {members}")
@@ -39,20 +39,20 @@ def forward_gives_every_member_an_output_row(subject: Subject) -> None:
 
 @law()
 def evaluation_is_deterministic_and_row_by_row(subject: Subject) -> None:
-    """The same rows give the same outputs, whatever stands beside them."""
+    """The same rows give the same outputs, whichever rows are in the batch with them."""
     ensemble = subject.wrap().eval()
     x, _ = subject.data()
     whole = ensemble(x)
     close(ensemble(x), whole, "the same batch a second time", rtol=0.0, atol=0.0)
-    close(ensemble(x[2:3]), whole[2:3], "a row alone and among others")
+    close(ensemble(x[2:3]), whole[2:3], "a row by itself and in a batch")
     close(ensemble(x.flip(0)), whole.flip(0), "the rows in another order")
 
 
 @law("mlp", "conv2d", "tokens")
 def members_differ(subject: Subject) -> None:
-    """No two members put out the same: from the same weights and batches they would stay one network."""
+    """No two members have equal outputs: with equal weights and batches they would stay equal."""
     outputs_BMC = subject.wrap().eval()(subject.data()[0])
-    members = subject.method.size
+    members = subject.method.members
     for one in range(members):
         for other in range(one + 1, members):
             same = torch.equal(outputs_BMC[:, one], outputs_BMC[:, other])
@@ -61,18 +61,18 @@ def members_differ(subject: Subject) -> None:
 
 @law()
 def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
-    """Probabilities that add up to 1; modes, weights and random numbers stay as they were."""
+    """`predict` returns probabilities that add up to 1; it changes no modes, weights or random numbers."""
     ensemble = subject.wrap().train()
     children = [*ensemble.network.children()]
     if children:
-        children[0].eval()  # a mode of the user's own must survive
+        children[0].eval()  # the user's own mode of a module must be restored
     x, y = subject.data()
     modes, before, random = [part.training for part in ensemble.modules()], state(ensemble), torch.get_rng_state()
     prediction = ensemble.predict(x, targets=y)
     ones = torch.ones(len(x), dtype=torch.float64)
     close(prediction.probs.sum(dim=-1), ones, "the sum of the probabilities", rtol=1e-7, atol=1e-7)
     own = prediction.member_probs.sum(dim=-1)
-    every = ones.unsqueeze(1).expand(-1, subject.method.size)
+    every = ones.unsqueeze(1).expand(-1, subject.method.members)
     close(own, every, "the sum of each member's probabilities", rtol=1e-7, atol=1e-7)
     if subject.method.combination == "mixture":
         combined = prediction.member_probs.mean(dim=1)
@@ -92,7 +92,7 @@ def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
 
 @law()
 def state_goes_from_one_ensemble_to_another(subject: Subject) -> None:
-    """What an ensemble predicts is in its ``state_dict``; it can be copied."""
+    """The ``state_dict`` determines what an ensemble predicts; an ensemble can be copied."""
     one, other = subject.wrap(), subject.wrap()
     x, _ = subject.data()
     other.load_state_dict(one.state_dict())
@@ -102,7 +102,7 @@ def state_goes_from_one_ensemble_to_another(subject: Subject) -> None:
 
 @law("mlp")
 def an_ensemble_survives_pickling(subject: Subject) -> None:
-    """The twin puts out the same and has the same loss."""
+    """The unpickled ensemble has the same outputs and the same loss."""
     ensemble = subject.wrap()
     x, y = subject.data()
     twin = pickle.loads(pickle.dumps(ensemble))
@@ -117,7 +117,7 @@ def an_ensemble_survives_pickling(subject: Subject) -> None:
 
 @law()
 def members_can_be_taken_out(subject: Subject) -> None:
-    """`member`, `subset` and ``predict(members=)`` give what the members give in the whole ensemble, or are refused."""
+    """`member`, `subset` and ``predict(members=)`` give the members' outputs in the whole ensemble, or are refused."""
     ensemble = subject.wrap().eval()
     x, _ = subject.data()
     with torch.no_grad():
@@ -138,7 +138,7 @@ def members_can_be_taken_out(subject: Subject) -> None:
 
 @law()
 def fold_equals_forward(subject: Subject) -> None:
-    """`Ensemble.fold` gives another ensemble, for inference, with the same outputs."""
+    """`Ensemble.fold` gives another ensemble, for inference only, with the same outputs."""
     ensemble, folded, x = _folded(subject)
     before = state(ensemble)
     close(folded(x), ensemble.predict(x).outputs_BMC, "outputs of the fold", rtol=1e-5, atol=1e-6)
@@ -166,25 +166,25 @@ def _folded(subject: Subject) -> tuple[Ensemble, Ensemble, torch.Tensor]:
 
 @law("mlp")
 def a_folded_ensemble_cannot_be_trained(subject: Subject) -> None:
-    """A fold refuses a loss and a dealt batch, and says that it is one."""
+    """A folded ensemble refuses to compute a loss or a training batch, and its ``repr`` says that it is folded."""
     folded = subject.wrap().fold()
     x, y = subject.data()
-    with refused(InputError, r"loss needs the ensemble as it was trained.*fold\(\)", "the loss of a fold"):
+    with refused(InputError, r"loss needs the ensemble before folding.*fold\(\)", "the loss of a fold"):
         folded.loss(x, y)
     own = Batch(inputs=x.unsqueeze(1), targets_BM=y.unsqueeze(1), distinct=True)
-    with refused(InputError, "folded", "a dealt batch for a fold"):
+    with refused(InputError, "folded", "a grouped batch for a fold"):
         folded.forward_batch(own)
     require("folded" in repr(folded), f"a fold that is shown as {folded!r}")
 
 
 @law(needs_one_member=True)
 def one_member_is_the_single_network(subject: Subject) -> None:
-    """With one member an ensemble puts out what the model does, has its loss and as many parameters."""
+    """With one member an ensemble has the model's outputs, loss and number of parameters."""
     model, (x, y) = subject.case.model().eval(), subject.data()
     ensemble = subject.method.wrap(model, example=x[:1]).eval()
     close(ensemble(x)[:, 0], model(x), "outputs", rtol=1e-12, atol=1e-12)
     close(ensemble.fold()(x)[:, 0], model(x), "outputs of the fold", rtol=1e-12, atol=1e-12)
-    # Batch repetition repeats every example equally often, so that the mean over rows is the same.
+    # Batch repetition repeats every example equally often, so the mean over rows does not change.
     expected = nn.functional.cross_entropy(model(x), y)
     close(ensemble.loss(x, y), expected, "the loss", rtol=1e-12, atol=1e-12)
     require(count(ensemble) == count(model), f"{count(ensemble)} parameters instead of {count(model)}")
@@ -192,17 +192,17 @@ def one_member_is_the_single_network(subject: Subject) -> None:
 
 @law()
 def rows_of_the_members_own_agree_with_shared_rows(subject: Subject) -> None:
-    """The same input given to each member by itself makes what it makes when they share it."""
+    """A shared input and separate copies of it for the members give the same outputs."""
     ensemble = subject.wrap().eval()
     if not ensemble.has_distinct_inputs:
-        return  # members have one input
+        return  # The members share one input.
     x, y = subject.data()
     tiled = Batch(
-        inputs=x.unsqueeze(1).expand(-1, subject.method.size, *subject.case.shape),
-        targets_BM=y.unsqueeze(1).expand(-1, subject.method.size),
+        inputs=x.unsqueeze(1).expand(-1, subject.method.members, *subject.case.shape),
+        targets_BM=y.unsqueeze(1).expand(-1, subject.method.members),
         distinct=True,
     )
-    close(ensemble.forward_batch(tiled), ensemble(x), "outputs of members with inputs of their own")
+    close(ensemble.forward_batch(tiled), ensemble(x), "outputs of members with separate inputs")
     require(not ensemble.layout.distinct, "a layout that stays distinct")
 
 
@@ -220,7 +220,7 @@ def one_class_is_certain(subject: Subject) -> None:
 
 @law("mlp")
 def autocast_gives_single_precision_outputs(subject: Subject) -> None:
-    """Under autocast losses and outputs are in single precision, near those without."""
+    """Under autocast losses and outputs are in single precision, close to those without autocast."""
     ensemble = subject.wrap(torch.float32)
     x, y = subject.case.inputs(6, torch.float32), subject.case.labels(6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -229,7 +229,7 @@ def autocast_gives_single_precision_outputs(subject: Subject) -> None:
         outputs_BMC = ensemble(x)
     require(loss.dtype == outputs_BMC.dtype == torch.float32, f"{loss.dtype} and {outputs_BMC.dtype}")
     loss.backward()
-    # bfloat16 keeps 8 bits, three layers of it.
+    # bfloat16 keeps 8 bits, over three layers.
     torch.manual_seed(1)
     close(outputs_BMC, ensemble(x), "outputs under autocast", rtol=0.05, atol=0.05)
 

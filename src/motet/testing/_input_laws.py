@@ -1,4 +1,4 @@
-"""Laws of what a method is given: models, examples, targets and settings, and what it must refuse."""
+"""Laws about a method's inputs: models, examples, targets and settings, and which of them it must refuse."""
 
 import math
 import sys
@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet._internal.own_code import RecordedCode, name_in_record
 from motet._internal.plain_records import from_record, to_record
+from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.likelihoods import Gaussian
@@ -23,7 +24,7 @@ from motet.types import Batch
 
 @law()
 def the_users_model_is_left_as_it_was(subject: Subject) -> None:
-    """Wrapping changes neither weights, modes, types and hooks of the model nor the example; the copy is its own."""
+    """Wrapping changes neither the model (weights, modes, types, hooks) nor the example; the ensemble holds a copy."""
     model = subject.case.model().train()
     first = next(iter(model.parameters()), None)
     frozen = [] if first is None else [first.requires_grad_(False)]
@@ -42,7 +43,7 @@ def the_users_model_is_left_as_it_was(subject: Subject) -> None:
     for whole, what in ((model, "model"), (ensemble, "ensemble")):
         hooks = [part for part in whole.modules() if part._forward_hooks or part._forward_pre_hooks]
         require(not hooks, f"hooks left in the {what}")
-    require(torch.equal(example, kept), "the example was written on")
+    require(torch.equal(example, kept), "the example was changed in place")
     require(not example.requires_grad, "the example requires a gradient")
     with torch.no_grad():
         for value in ensemble.parameters():
@@ -61,9 +62,9 @@ def a_function_may_make_the_model(subject: Subject) -> None:
 
     ensemble = subject.method.wrap(build, example=subject.case.inputs(1, torch.float32))
     shape = ensemble(subject.case.inputs(2, torch.float32)).shape
-    expected = (2, subject.method.size, subject.case.classes)
+    expected = (2, subject.method.members, subject.case.classes)
     require(shape == expected, f"outputs of shape {tuple(shape)} instead of {expected}")
-    allowed = {1, subject.method.size} if subject.builds is None else {subject.builds}
+    allowed = {1, subject.method.members} if subject.builds is None else {subject.builds}
     require(len(made) in allowed, f"{len(made)} calls of the function instead of {' or '.join(map(str, allowed))}")
     if subject.case.other_outputs:
         ensemble = subject.method.wrap(LogSoftmaxNet, example=torch.zeros(1, 4))
@@ -72,15 +73,15 @@ def a_function_may_make_the_model(subject: Subject) -> None:
 
 @law("mlp")
 def what_is_not_a_model_or_an_example_is_refused(subject: Subject) -> None:
-    """With the requirement and what arrived."""
+    """The error states the requirement and what arrived."""
     net, example = subject.case.model(torch.float32), subject.case.inputs(1, torch.float32)
     wrap: Any = subject.method.wrap
     for model, message in (
         (wrap(net, example=example), "wraps an ordinary model, but got an Ensemble"),
         (net.state_dict(), r"torch.nn.Module or a function.*OrderedDict"),
-        (lambda: 3, r"must return a torch.nn.Module, but got a int"),
+        (lambda: 3, r"must return a torch.nn.Module, but got an int"),
     ):
-        with refused(InputError, message, f"a {type(model).__name__} as the model"):
+        with refused(InputError, message, f"{with_article(type(model).__name__)} as the model"):
             wrap(model, example=example)
     examples: list[tuple[Any, str]] = [
         (torch.zeros(4), r"batch axis first, but got shape \(4,\)"),
@@ -107,9 +108,9 @@ class _Returning(nn.Module):
 
 @law("mlp", needs_other_outputs=True)
 def models_that_return_something_else_are_refused(subject: Subject) -> None:
-    """All but one tensor with a row for each row of the input."""
+    """A model must return one tensor with a row for each row of the input; anything else is refused."""
     changes: list[tuple[Callable[[Tensor], Any], str]] = [
-        (lambda out: (out, out), "one tensor.*but got a tuple.*logits alone"),
+        (lambda out: (out, out), "one tensor.*but got a tuple.*only the logits"),
         (lambda out: {"logits": out}, "but got a dict"),
         (lambda out: out.argmax(dim=1), r"floating-point outputs of shape \(2, outputs\).*int64 of shape \(2,\)"),
         (lambda out: out.unsqueeze(1), r"float32 of shape \(2, 1, 3\)"),
@@ -143,8 +144,8 @@ def bad_targets_are_named(subject: Subject) -> None:
     ensemble = subject.method.wrap(net, example=torch.zeros(1, 4), likelihood=Gaussian())
     x = torch.randn(6, 4)
     for bad, message in (
-        (torch.zeros(6, 3), "2 targets a row"),
-        (torch.zeros(6), "2 targets a row"),
+        (torch.zeros(6, 3), "2 targets per row"),
+        (torch.zeros(6), "2 targets per row"),
         (torch.zeros(6, 1, 2), "must have shape"),
         (torch.zeros(6, 2, dtype=torch.long), "floating-point"),
         (torch.full((6, 2), math.nan), "12 NaN"),
@@ -155,7 +156,7 @@ def bad_targets_are_named(subject: Subject) -> None:
 
 @law("mlp", needs_other_outputs=True)
 def types_and_shapes_of_targets_are_checked_on_accelerators_too(subject: Subject) -> None:
-    """The meta device stands for one: its values cannot be looked at."""
+    """The meta device represents an accelerator: its values cannot be read."""
     ensemble = subject.method.wrap(
         nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).to("meta"),
         example=torch.zeros(1, 4, device="meta"),
@@ -164,7 +165,7 @@ def types_and_shapes_of_targets_are_checked_on_accelerators_too(subject: Subject
     x = torch.zeros(6, 4, device="meta")
     loss = ensemble.loss(x, torch.zeros(6, 2, device="meta"))
     require(loss.shape == (), f"a loss of shape {tuple(loss.shape)}")
-    with refused(InputError, "2 targets a row", "one target for two outputs"):
+    with refused(InputError, "2 targets per row", "one target for two outputs"):
         ensemble.loss(x, torch.zeros(6, device="meta"))
     with refused(InputError, "floating-point", "whole numbers as real targets"):
         ensemble.loss(x, torch.zeros(6, 2, dtype=torch.long, device="meta"))
@@ -172,7 +173,7 @@ def types_and_shapes_of_targets_are_checked_on_accelerators_too(subject: Subject
 
 @law("mlp")
 def batches_that_do_not_fit_are_refused(subject: Subject) -> None:
-    """Inputs and targets of other lengths, none at all, and rows for another number of members."""
+    """Inputs and targets of different lengths, empty batches, and rows for another number of members are refused."""
     ensemble = subject.wrap()
     x, y = subject.data()
     calls: list[tuple[Callable[[], object], str]] = [
@@ -186,7 +187,7 @@ def batches_that_do_not_fit_are_refused(subject: Subject) -> None:
     for call, message in calls:
         with refused(InputError, message, message):
             call()
-    members = subject.method.size
+    members = subject.method.members
     own = Batch(
         inputs=x.unsqueeze(1).expand(-1, members + 1, *subject.case.shape),
         targets_BM=y.unsqueeze(1).expand(-1, members + 1),
@@ -198,7 +199,7 @@ def batches_that_do_not_fit_are_refused(subject: Subject) -> None:
 
 @law("mlp")
 def a_method_is_a_frozen_record_of_its_settings(subject: Subject) -> None:
-    """It can be written down and read back, and it says what it is."""
+    """A method can be written to a record and read back, and its ``repr`` makes it again."""
     method, kind = subject.method, type(subject.method)
     check_class(kind)
     names = vars(sys.modules[kind.__module__]) | {kind.__name__: kind}
@@ -209,12 +210,12 @@ def a_method_is_a_frozen_record_of_its_settings(subject: Subject) -> None:
     require(hash(method) == hash(replace(method)), "an equal method with another hash")
     require(repr(method) in repr(subject.wrap()), f"an ensemble that is not shown as one of {method!r}")
     with refused(FrozenInstanceError, "", "changing a setting"):
-        method.members = 7  # type: ignore[attr-defined]
+        method.members = 7  # type: ignore[misc]
 
 
 @law("mlp")
 def a_method_needs_a_member(subject: Subject) -> None:
-    """No members, or fewer, are refused where the number is a setting."""
+    """Fewer than one member is refused, if the number of members is a setting."""
     for setting in {item.name for item in fields(subject.method)} & {"members", "samples"}:
         for number in (0, -1):
             changes: dict[str, Any] = {setting: number}

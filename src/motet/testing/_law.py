@@ -1,4 +1,4 @@
-"""What a law is, and what it needs to be written down."""
+"""The class `Law`, and helpers for writing laws."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from motet.testing.models import Case
 
 
 def parameters_of_new_layers(ensemble: Ensemble) -> Iterator[nn.Parameter]:
-    """Parameters of what motet puts in front of a model or at its exits: none of the model's, so nobody froze them."""
+    """Yield the parameters that motet adds before a model or at its exits. The user cannot have frozen them."""
     for part in ensemble.modules():
         if isinstance(part, LearnedTransforms | DepthWeights):
             yield from part.parameters()
@@ -27,15 +27,15 @@ def parameters_of_new_layers(ensemble: Ensemble) -> Iterator[nn.Parameter]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A method on a model, and what is known of the method.
+    """A method with a model to check it on.
 
     Attributes:
         method: the method.
         case: the model and its inputs.
-        deals: whether other draws of the grouping make another loss; None where it is not known.
+        deals: whether other random numbers for the grouping give another loss; None if unknown.
         builds: how often the method calls a function that makes the model; None for once, or once for each member.
-        new_parameters: gives those parameters of an ensemble that are none of the model's, of which nobody can have
-            frozen one.
+        new_parameters: returns those parameters of an ensemble that the model does not have, and which therefore cannot
+            be frozen by the user.
     """
 
     method: Method
@@ -45,24 +45,24 @@ class Subject:
     new_parameters: Callable[[Ensemble], Iterable[nn.Parameter]] = parameters_of_new_layers
 
     def wrap(self, dtype: torch.dtype = torch.float64) -> Ensemble:
-        """An ensemble of a new model."""
+        """Return an ensemble of a new model."""
         return self.method.wrap(self.case.model(dtype), example=self.case.inputs(1, dtype))
 
     def data(self, rows: int = 6) -> tuple[Tensor, Tensor]:
-        """Inputs in double precision, and labels."""
+        """Return inputs in double precision, and labels."""
         return self.case.inputs(rows), self.case.labels(rows)
 
 
 @final
 @dataclass(frozen=True)
 class Law:
-    """Something that holds for every method.
+    """A property that holds for every method.
 
     Attributes:
-        name: what holds, in a few words with underscores.
-        check: raises `AssertionError` with what was found, where it does not hold.
+        name: the property in a few words, with underscores.
+        check: raises `AssertionError`, with the values found, if the property does not hold.
         models: names of the models that it is checked on; empty for all.
-        needs_one_member: whether it is about methods with one member alone.
+        needs_one_member: whether it applies only to methods with one member.
         needs_other_outputs: whether it needs models with other numbers of outputs than the user's own has.
     """
 
@@ -73,8 +73,8 @@ class Law:
     needs_other_outputs: bool = False
 
     def applies(self, subject: Subject) -> bool:
-        """Whether the law says anything about this method and model."""
-        if self.needs_one_member and subject.method.size != 1:
+        """Whether the law applies to this method and model."""
+        if self.needs_one_member and subject.method.members != 1:
             return False
         return subject.case.other_outputs or not self.needs_other_outputs
 
@@ -86,7 +86,13 @@ LAWS: list[Law] = []
 def law(
     *models: str, needs_one_member: bool = False, needs_other_outputs: bool = False
 ) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
-    """Decorator of a law's check: adds it to `LAWS` under its own name."""
+    """Decorator that adds a check to `LAWS` under the function's name.
+
+    Args:
+        models: see `Law`.
+        needs_one_member: see `Law`.
+        needs_other_outputs: see `Law`.
+    """
 
     def add(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
         LAWS.append(Law(check.__name__, check, models, needs_one_member, needs_other_outputs))
@@ -96,19 +102,40 @@ def law(
 
 
 def require(holds: bool | Tensor, found: str) -> None:
-    """Raise `AssertionError` with what was found, unless this holds."""
+    """Check a condition.
+
+    Raises:
+        AssertionError: with the text `found`, unless `holds` is true.
+    """
     if not bool(holds):
         raise AssertionError(found)
 
 
 def close(found: Tensor, expected: Tensor, what: str, *, rtol: float = 1e-10, atol: float = 1e-12) -> None:
-    """Raise `AssertionError` unless the tensors agree in shape, type and values."""
+    """Check that two tensors agree in shape, type and values.
+
+    Args:
+        found: the tensor to check.
+        expected: the tensor that it must equal.
+        what: what the tensors are, for the error.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+    """
     torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, msg=lambda text: f"{what}: {text}")
 
 
 @contextmanager
 def refused(kind: type[Exception], match: str, what: str) -> Iterator[None]:
-    """Raise `AssertionError` unless an error of this kind is raised within, whose message matches."""
+    """Check that an error is raised within this context.
+
+    Args:
+        kind: the class of the error.
+        match: a regular expression that its message must match.
+        what: what must be refused, for the error.
+
+    Raises:
+        AssertionError: if no error is raised, or another one.
+    """
     try:
         yield
     except kind as error:
@@ -120,23 +147,35 @@ def refused(kind: type[Exception], match: str, what: str) -> Iterator[None]:
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the module's state."""
+    """Return a copy of the module's state."""
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 def require_state(module: nn.Module, before: dict[str, Tensor], what: str) -> None:
-    """Raise `AssertionError` unless the module's state is what it was."""
+    """Check that the module's state has not changed.
+
+    Args:
+        module: the module.
+        before: its earlier state, from `state`.
+        what: what may have changed it, for the error.
+    """
     changed = [name for name, value in module.state_dict().items() if not torch.equal(value, before[name])]
     require(not changed, f"{what} changed {_listed(changed)}")
 
 
 def require_same(found: Sequence[object], expected: Sequence[object], what: str) -> None:
-    """Raise `AssertionError` unless both hold the same."""
+    """Check that two sequences hold the same objects.
+
+    Args:
+        found: the sequence to check.
+        expected: the sequence that it must equal.
+        what: what the sequences are, for the error.
+    """
     require(list(found) == list(expected), f"{what}: {found} instead of {expected}")
 
 
 def count(module: nn.Module) -> int:
-    """Numbers in the module's parameters."""
+    """Return the number of elements of the module's parameters."""
     return sum(value.numel() for value in module.parameters())
 
 
@@ -145,11 +184,18 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def unreached(ensemble: Ensemble) -> str:
-    """Names of the parameters without a gradient."""
+    """Return the names of the parameters without a gradient."""
     return _listed([name for name, value in ensemble.named_parameters() if value.grad is None or not value.grad.any()])
 
 
 def loss_from_seed(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
-    """The loss with all random draws from one seed: the grouping's from a generator, masks from torch's default."""
+    """Return the loss with all random numbers from one seed: the grouping's from a generator, masks from torch's
+    default.
+
+    Args:
+        ensemble: the ensemble.
+        x: inputs, ``(B, ...)``.
+        y: targets, ``(B,)``.
+    """
     torch.manual_seed(1)
     return ensemble.loss(x, y, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Laws of training: the loss, its gradients, the grouping, and what the optimiser is given."""
+"""Laws about training: the loss, its gradients, the grouping, and the optimiser's parameter groups."""
 
 import math
 from typing import Literal
@@ -15,7 +15,7 @@ from motet.types import Batch
 
 @law()
 def gradients_reach_every_parameter(subject: Subject) -> None:
-    """Every parameter of the ensemble gets a finite gradient from the loss that is not zero."""
+    """Every parameter of the ensemble gets a finite, non-zero gradient from the loss."""
     ensemble = subject.wrap().train()
     ensemble.loss(*subject.data(16)).backward()
     require(not unreached(ensemble), f"no gradient for {unreached(ensemble)}")
@@ -25,7 +25,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 @law()
 def loss_equals_a_slow_loop(subject: Subject) -> None:
-    """`Independent`'s loss is the weighted NLL of every row and member, by pure Python."""
+    """`Independent`'s loss equals the weighted NLL of every row and member, computed in pure Python."""
     reductions: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
     for reduction in reductions:
         x, y = subject.data(5)
@@ -40,7 +40,7 @@ def loss_equals_a_slow_loop(subject: Subject) -> None:
             for member, logits in enumerate(of_row):
                 nll = _slow_nll(logits, int(batch.targets_BM[row, member]))
                 total += _weight(batch, row, member) * nll / len(outputs)
-        expected = total if reduction == "sum" else total / subject.method.size_in_training
+        expected = total if reduction == "sum" else total / subject.method.members_in_training
         require(math.isclose(loss, expected, rel_tol=1e-12), f"a {reduction} of {loss} instead of {expected}")
 
 
@@ -50,10 +50,10 @@ def regression_loss_equals_a_slow_loop(subject: Subject) -> None:
     for targets in (1, 2):
         model, x = subject.case.make(targets).double(), subject.case.inputs(6)
         y = torch.randn(6, targets).double()
-        # What other objectives compute is no sum over members.
+        # Other objectives are not sums over members.
         objective = None if isinstance(subject.method.default_objective, Independent) else Independent()
         ensemble = subject.method.wrap(model, example=x[:1], likelihood=Gaussian(), objective=objective)
-        members = subject.method.size_in_training
+        members = subject.method.members_in_training
         batch = ensemble.grouping.deal(x, y, members=members, generator=torch.Generator().manual_seed(0))
         torch.manual_seed(1)
         outputs = ensemble.forward_batch(batch).detach()
@@ -65,7 +65,7 @@ def regression_loss_equals_a_slow_loop(subject: Subject) -> None:
                     nll = error**2 / 2 + math.log(2 * math.pi) / 2
                     expected += _weight(batch, row, member) * nll / len(outputs)
         if ensemble.objective == Independent(reduction="mean"):
-            expected /= subject.method.size
+            expected /= subject.method.members
         loss = loss_from_seed(ensemble, x, y)
         require(math.isclose(loss.item(), expected, rel_tol=1e-12), f"{loss.item()} instead of {expected}")
         mean = ensemble.eval()(x).mean(dim=1)
@@ -87,7 +87,7 @@ def _weight(batch: Batch, row: int, member: int) -> float:
 
 @law()
 def frozen_parameters_stay_frozen(subject: Subject) -> None:
-    """Of a model without trainable parameters nothing is trained, but for what the method adds to it."""
+    """In an ensemble of a model without trainable parameters, only parameters that the method adds are trained."""
     model = subject.case.model(torch.float32)
     for value in model.parameters():
         value.requires_grad_(False)
@@ -104,7 +104,7 @@ def frozen_parameters_stay_frozen(subject: Subject) -> None:
 
 @law("mlp")
 def the_generator_alone_decides_the_grouping(subject: Subject) -> None:
-    """The loss depends on the generator that it is given, and draws nothing else."""
+    """All random numbers in the loss come from the generator that is passed."""
     ensemble = subject.wrap()
     x, y = subject.data(32)
     random = torch.get_rng_state()
@@ -113,8 +113,8 @@ def the_generator_alone_decides_the_grouping(subject: Subject) -> None:
     )
     require(first == again, f"losses {first} and {again} from the same generator")
     require(torch.equal(torch.get_rng_state(), random), "the loss drew from torch's default generator")
-    # Members that each see their own rows notice how the rows were dealt. (Others not exactly equally: the mean over
-    # rows is then taken in another order.)
+    # If members see separate rows, another grouping gives another loss. (If not, the loss changes only by rounding,
+    # because the mean over rows is taken in another order.)
     if subject.deals is not None:
         differ = abs(first - other) > 1e-9
         require(differ == subject.deals, f"losses {first} and {other} from two generators")
@@ -122,7 +122,7 @@ def the_generator_alone_decides_the_grouping(subject: Subject) -> None:
 
 @law()
 def parameter_groups_hold_every_parameter_once(subject: Subject) -> None:
-    """Each parameter is in one group, with weight decay unless it is a norm, a bias, or spared by its layer."""
+    """Each parameter is in one group, with weight decay unless it is a norm, a bias, or excluded by its layer."""
     for decay_norm_and_bias in (True, False):
         ensemble = subject.wrap()
         groups = ensemble.parameter_groups(weight_decay=0.1, decay_norm_and_bias=decay_norm_and_bias)
@@ -133,7 +133,7 @@ def parameter_groups_hold_every_parameter_once(subject: Subject) -> None:
             owner, _, own_name = name.rpartition(".")
             layer = ensemble.get_submodule(owner)
             never = isinstance(layer, ParameterRoles) and own_name in layer.undecayed_parameters
-            # A bank holds weights, though it is one vector.
+            # A bank holds weights, although it is one vector.
             vector = value.ndim == 1 and not isinstance(layer, Bank)
             spared = never or (not decay_norm_and_bias and (vector or "bias" in name))
             found = decays[id(value)]
@@ -143,7 +143,7 @@ def parameter_groups_hold_every_parameter_once(subject: Subject) -> None:
 
 @law("mlp", needs_other_outputs=True)
 def parameter_groups_hold_a_shared_parameter_once(subject: Subject) -> None:
-    """Also where two of the model's layers share a weight."""
+    """A weight that two of the model's layers share is in one group only."""
     first, second, third = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6)
     third.weight = second.weight
     model = nn.Sequential(first, second, third, nn.Linear(6, subject.case.classes))
@@ -171,12 +171,12 @@ def steps_of_gradient_descent_lower_the_loss(subject: Subject) -> None:
 
 @law("mlp", "conv2d", "tokens")
 def one_example_is_enough(subject: Subject) -> None:
-    """A batch of one row can be trained on and predicted."""
+    """A batch of one row can be used for training and prediction."""
     ensemble = subject.wrap()
     x, y = subject.data(1)
     ensemble.loss(x, y).backward()
     for shape, expected in (
-        (ensemble(x).shape, (1, subject.method.size, subject.case.classes)),
+        (ensemble(x).shape, (1, subject.method.members, subject.case.classes)),
         (ensemble.predict(x).probs.shape, (1, subject.case.classes)),
     ):
         require(shape == expected, f"shape {tuple(shape)} instead of {expected}")
@@ -184,7 +184,7 @@ def one_example_is_enough(subject: Subject) -> None:
 
 @law("mlp")
 def nan_inputs_show_in_the_loss_and_in_their_own_rows(subject: Subject) -> None:
-    """A NaN makes the loss NaN, and the prediction of its own row alone."""
+    """A NaN makes the loss NaN, and the prediction of only its own row."""
     ensemble = subject.wrap()
     x, y = subject.data()
     if not x.is_floating_point():

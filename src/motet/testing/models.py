@@ -1,4 +1,4 @@
-"""Small models of several kinds that the laws are checked on."""
+"""Small models of several kinds on which the laws are checked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ CLASSES = 3
 @final
 @dataclass(frozen=True)
 class Case:
-    """A model, and what its inputs look like.
+    """A model with the shape of its inputs.
 
     Attributes:
-        make: makes the model with that many outputs; a new one at each call.
-        shape: of one input.
-        classes: outputs of the model that is made unless a law asks for another number.
-        example: inputs like which others are drawn; None for standard normal numbers.
-        other_outputs: whether `make` heeds the number of outputs.
+        make: makes a new model with this many outputs at each call.
+        shape: the shape of one input.
+        classes: the number of outputs, unless a law needs another.
+        example: inputs whose distribution random inputs follow; None for standard normal numbers.
+        other_outputs: whether `make` can make other numbers of outputs.
     """
 
     make: Callable[[int], nn.Module]
@@ -34,27 +34,27 @@ class Case:
     other_outputs: bool = True
 
     def model(self, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """A new model in that precision."""
+        """Return a new model in this precision."""
         return self.make(self.classes).to(dtype)
 
     def inputs(self, rows: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Random inputs with the example's mean and deviation; of an example of whole numbers, values drawn from it."""
+        """Return random inputs with the example's mean and deviation; for integer examples, values drawn from it."""
         if self.example is None:
             return torch.randn(rows, *self.shape, dtype=dtype)
         if self.example.is_floating_point():
             mean, spread = self.example.double().mean(), self.example.double().std(correction=0)
-            std = torch.where(spread > 0, spread, 1.0)  # an example of zeros says nothing
+            std = torch.where(spread > 0, spread, 1.0)  # an example of zeros has no deviation
             return (mean + std * torch.randn(rows, *self.shape, dtype=torch.float64)).to(dtype)
         values = self.example.flatten()
         return values[torch.randint(len(values), (rows, *self.shape))]
 
     def labels(self, rows: int) -> Tensor:
-        """Random classes."""
+        """Return random classes."""
         return torch.randint(self.classes, (rows,))
 
 
 def case_of(model: Model, example: Tensor) -> Case:
-    """The case of a model and an example of the user's own."""
+    """Return the case of a user's model and example."""
 
     def make(outputs: int) -> nn.Module:
         return instance_of(model)
@@ -66,7 +66,7 @@ def case_of(model: Model, example: Tensor) -> Case:
 
 @final
 class Conv1dNet(nn.Module):
-    """Flattens by function, not by module."""
+    """A network that flattens with a function, not a module."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Conv1dNet(nn.Module):
 
 @final
 class LogSoftmaxNet(nn.Module):
-    """Ends in a function, and has dropout."""
+    """A network that ends in a function, and has dropout."""
 
     def __init__(self, outputs: int = CLASSES) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class LogSoftmaxNet(nn.Module):
 
 @final
 class ConvHeadNet(nn.Module):
-    """Makes its classes with a 1x1 convolution and pools afterwards."""
+    """A network whose output layer is a 1x1 convolution, followed by pooling."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class ConvHeadNet(nn.Module):
 
 @final
 class NormFirstNet(nn.Module):
-    """Begins with a norm."""
+    """A network whose first layer is a norm."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class NormFirstNet(nn.Module):
 
 @final
 class TokensNet(nn.Module):
-    """A linear layer on every step of a sequence, attention, and a bare parameter."""
+    """A network with a linear layer on every step of a sequence, attention, and a bare parameter."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()

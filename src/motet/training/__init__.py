@@ -1,9 +1,10 @@
-"""Training: the loop, schedules, checkpoints."""
+"""Training: the loop, schedules and checkpoints."""
 
 from motet._internal.moved import moved_names
 from motet.training.checkpoint import CHECKPOINT, load_weights
 from motet.training.devices import resolve_device, resolve_precision
 from motet.training.fit import fit
+from motet.training.for_data import settings_for
 from motet.training.history import HistoryRow, read_history, write_history
 from motet.training.member_checkpoint import checkpoint_files, load_run_weights, newest_checkpoint
 from motet.training.settings import Training
@@ -20,6 +21,7 @@ __all__ = [
     "read_history",
     "resolve_device",
     "resolve_precision",
+    "settings_for",
     "write_history",
 ]
 

@@ -1,7 +1,7 @@
 """A training run in one file: weights, optimiser, random state and position.
 
-One safetensors file, written beside its name and renamed: it is whole or absent, and reading it executes nothing.
-Tensors stand in it by path, everything else as JSON in its metadata.
+It is one safetensors file, written under a temporary name and renamed, so it is whole or absent. Reading it executes no
+code. Tensors are stored by path, everything else as JSON in the metadata.
 """
 
 import json
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from motet._internal.files import write_atomically
+from motet._internal.renamed_settings import description_with_new_names
 from motet._internal.typed_records import to_plain
 from motet.errors import InputError
 from motet.training.history import HistoryRow, history_row
 
 CHECKPOINT = Path("checkpoint", "last.safetensors")
-"""Where a run's folder holds it."""
+"""The path of the checkpoint in a run's folder."""
 
 VERSION = 2
 
@@ -32,14 +33,14 @@ class Position:
     """How far a run has come.
 
     Attributes:
-        epoch: finished epochs.
-        step_in_epoch: finished steps of the epoch that is under way.
-        loss_sum: sum of the losses of these steps.
-        epoch_seconds: time spent in the steps of the epoch that is under way.
-        history: a row for each finished epoch.
+        epoch: the number of finished epochs.
+        step_in_epoch: the number of finished steps of the current epoch.
+        loss_sum: the sum of the losses of these steps.
+        epoch_seconds: time of the steps of the current epoch.
+        history: one row per finished epoch.
         best_nll: lowest validation NLL so far, with early stopping.
         best_error: lowest validation error so far, with early stopping that monitors it.
-        best_epoch: the epoch that had the lowest of what is monitored.
+        best_epoch: the epoch with the lowest monitored score.
     """
 
     epoch: int = 0
@@ -52,12 +53,12 @@ class Position:
     best_epoch: int = 0
 
     def to_plain(self) -> dict[str, Any]:
-        """The position as plain data for JSON."""
+        """Return the position as plain data for JSON."""
         return vars(self) | {"history": to_plain(self.history)}
 
     @staticmethod
     def from_plain(content: Mapping[str, Any], *, where: str) -> "Position":
-        """The position that `to_plain` made `content` from. `where` is named in errors."""
+        """Return the position from plain data made by `to_plain`. `where` is named in errors."""
         rows = [history_row(row, where=where) for row in content["history"]]
         return Position(**{**content, "history": rows})
 
@@ -77,8 +78,8 @@ def save_checkpoint(
     Args:
         path: the file.
         model, optimizer, position: the state.
-        settings: what the run is; loading checks that it is the same.
-        best: the weights that early stopping would keep; empty without it.
+        settings: a description of the run; loading checks that it is the same.
+        best: the weights that early stopping would keep; empty without early stopping.
         scaler: the state of float16's gradient scaler; empty without one.
     """
     from safetensors.torch import save_file
@@ -100,20 +101,29 @@ def save_checkpoint(
     about |= {"optimizer": scalars, "scaler": scaler, "parameters": parameter_names(model, optimizer)}
     # Clones, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_atomically(path, lambda beside: save_file(copies, beside, metadata={"motet.checkpoint": json.dumps(about)}))
+    write_atomically(path, lambda file: save_file(copies, file, metadata={"motet.checkpoint": json.dumps(about)}))
 
 
 def load_checkpoint(
     path: Path, *, model: nn.Module, optimizer: Optimizer, settings: str
 ) -> tuple[Position, dict[str, Tensor], dict[str, Any]]:
-    """Put the run's state back and return its position, the best weights (empty without early stopping), the scaler.
+    """Load a run's state into the model and the optimiser.
+
+    Args:
+        path: the file.
+        model: the model.
+        optimizer: its optimiser.
+        settings: the description of the run that the file must have.
+
+    Returns:
+        The position, the best weights (empty without early stopping), and the state of the gradient scaler.
 
     Raises:
         InputError: if the file is not a checkpoint of this model and these settings.
     """
     with refusing(path, "for the same run", "Choose another folder, or move this one away and start the run again"):
         about, tensors = read_checkpoint(path)
-        if about["settings"] != settings:
+        if description_with_new_names(about["settings"]) != settings:
             raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
         position = Position.from_plain(about["position"], where=str(path))
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in about["optimizer"].items()}
@@ -129,7 +139,7 @@ def load_checkpoint(
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the weights alone, for evaluation: the best ones where early stopping kept them, else the last.
+    """Load only the weights, for evaluation: the best ones if early stopping kept them, otherwise the last.
 
     Raises:
         InputError: if the file is not a checkpoint of this model.
@@ -140,7 +150,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 
 def parameter_names(model: nn.Module, optimizer: Optimizer) -> list[str]:
-    """The names of the parameters, in the order in which the optimiser's state numbers them."""
+    """Return the names of the parameters, in the order of the optimiser's state."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
 
@@ -148,7 +158,11 @@ def parameter_names(model: nn.Module, optimizer: Optimizer) -> list[str]:
 def read_checkpoint(
     path: Path, *, only: Callable[[str], bool] = lambda _: True
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What stands in a checkpoint file beside the tensors, and the tensors whose names are asked for."""
+    """Return the metadata of a checkpoint file, and the tensors whose names `only` accepts.
+
+    Raises:
+        ValueError: if it is not a checkpoint of this version.
+    """
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -165,19 +179,28 @@ def read_checkpoint(
 
 @contextmanager
 def refusing(path: Path, purpose: str, way_out: str) -> Iterator[None]:
-    """Whatever a damaged or foreign file makes the body raise becomes one `InputError`."""
+    """Convert any error that a damaged or foreign file causes in this context into an `InputError`.
+
+    Args:
+        path: the file.
+        purpose: what the checkpoint is for, in the error.
+        way_out: the advice in the error.
+
+    Raises:
+        InputError: for any error in this context.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, OSError) as error:
         raise InputError(
-            f"a checkpoint must be a whole file that this version of motet wrote {purpose}",
+            f"a checkpoint must be a complete file, written by this version of motet {purpose}",
             got=f"{path} ({type(error).__name__}: {error})",
             fix=way_out,
         ) from error
 
 
 def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, by the rest of their names."""
+    """Return the tensors whose names start with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

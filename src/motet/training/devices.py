@@ -1,11 +1,11 @@
-"""Which device and which precision a run uses."""
+"""Choose the device and the precision of a run."""
 
 import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from motet.distributed import launched
+from motet.distributed import current_launch
 from motet.errors import InputError
 from motet.training.settings import Training
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device called `name`; ``"auto"`` is the first CUDA device where there is one, else the CPU.
+    """Return the device called `name`; ``"auto"`` is the first CUDA device if there is one, otherwise the CPU.
 
-    Processes that ``torchrun`` started on one machine take its CUDA devices in turn, unless `name` has a number.
+    Processes that ``torchrun`` started on one machine are distributed over its CUDA devices, unless `name` has a
+    number.
 
     Raises:
-        InputError: if the name is no device, or that device is not in this machine.
+        InputError: if the name is not a device, or if this machine does not have it.
     """
     if name == "auto":
         return torch.device("cuda", _own_cuda()) if torch.cuda.is_available() else torch.device("cpu")
@@ -28,12 +29,12 @@ def resolve_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError("the device must be one that torch knows", got=repr(name), fix="Pass cpu or cuda") from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    # torch keeps an index in 8 bits: "cuda:200" comes out negative.
+    # torch stores the index in 8 bits, so that "cuda:200" becomes negative.
     if not 0 <= (device.index or 0) < count.get(device.type, 0):
         raise InputError(
-            f"device {name} must be in this machine",
+            f"device {name} must exist on this machine",
             got=f"{count.get(device.type, 0)} devices of type {device.type!r}",
-            fix="Pass --device cpu, or --device auto to take what is there",
+            fix="Pass --device cpu, or --device auto to use what is available",
         )
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", _own_cuda())
@@ -41,15 +42,15 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def _own_cuda() -> int:
-    launch = launched()
+    launch = current_launch()
     return 0 if launch is None else launch.local_rank % torch.cuda.device_count()
 
 
 def resolve_precision(training: Training, device: torch.device) -> str:
-    """The precision that ``"auto"`` stands for on `device`: bfloat16 where CUDA has it, else float32.
+    """Return the precision for `device`; ``"auto"`` is bfloat16 on CUDA devices that support it, otherwise float32.
 
     Raises:
-        InputError: for a precision that `device` does not have.
+        InputError: for a precision that `device` does not support.
     """
     if training.precision == "16-mixed" and device.type != "cuda":
         raise InputError(
@@ -61,10 +62,12 @@ def resolve_precision(training: Training, device: torch.device) -> str:
 
 
 def make_fabric(device: torch.device, precision: Any) -> "Fabric":
-    """Lightning Fabric on one device. It takes a second to import: only where training starts."""
+    """Return Lightning Fabric on one device. Importing it takes a second, so it is imported only when training
+    starts.
+    """
     from lightning_fabric import Fabric
 
-    # It tells the terminal about the precision, at every run; that stands in the run's record.
+    # It prints the precision at every run, which is already in the run's record.
     logger = logging.getLogger("lightning_fabric")
     before = logger.level
     logger.setLevel(logging.WARNING)

@@ -9,20 +9,21 @@ from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
+from motet.training.for_data import settings_for
 from motet.training.history import HistoryRow
 from motet.training.losses import Divergence, RunningLoss
 from motet.training.optimizers import make_optimizer, warm_up
 from motet.training.progress import ProgressBar
+from motet.training.rank_sync import RankSync
 from motet.training.run_folder import RunFolder, checkpoint_path, resume
 from motet.training.settings import Training
 from motet.training.signals import StopRequest, stop_requests
 from motet.training.steps import Steps
-from motet.training.together import Together
 from motet.training.train_step import TrainStep
 from motet.training.training_rows import TrainingRows
 from motet.training.validation import EarlyStopping, validate
 
-# Processes that torchrun started get a signal of the terminal twice: from it, and within these seconds from torchrun.
+# Processes started by torchrun get a terminal's signal twice: directly, and within these seconds from torchrun.
 _SAME_SIGNAL = 5.0
 
 
@@ -43,13 +44,16 @@ def fit(
     folder, `fit` resumes from the checkpoint and ends with the same numbers as an uninterrupted run. The first Ctrl-C
     or SIGTERM saves a checkpoint after the current step and raises `RunInterrupted`.
 
+    If the data set's targets are standardised, the ensemble is told (`Ensemble.scale_targets`), so that its predictions
+    are in the targets' own units.
+
     If the ensemble is distributed over several processes (`wrap` with a ``grid``), all of them must call `fit` with the
     same arguments. Rank 0 writes the history, and every rank its part of the checkpoint.
 
     Args:
         ensemble: the result of a method's `wrap`.
         dataset: the training and validation rows. The test rows are not used.
-        training: the settings; the defaults if None.
+        training: the settings; the defaults if None. Those that are left to the data are chosen by `settings_for`.
         seed: the seed of the order of the batches and of the augmentation. Groupings and dropout draw from torch's
             default generator: to repeat a run, seed it too (`torch.manual_seed`) before wrapping the model.
         folder: the folder of the run; nothing is written if None.
@@ -99,7 +103,7 @@ def fit(
 
 @final
 class _Run:
-    """The parts of one call of `fit`, put together."""
+    """The parts of one call of `fit`."""
 
     def __init__(
         self,
@@ -112,9 +116,10 @@ class _Run:
         device: str,
     ) -> None:
         place = resolve_device(device)
+        training, _ = settings_for(training, dataset)
         precision = resolve_precision(training, place)
         fabric = make_fabric(place, precision)
-        self.ranks = Together(ensemble.share)
+        self.ranks = RankSync(ensemble.shard)
         self.ensemble, self.dataset = ensemble, dataset.to(place)
         self.rows = TrainingRows(self.dataset, training, seed=seed, device=place)
         warm_up()
@@ -124,6 +129,7 @@ class _Run:
         data = f"{dataset.spec.name} ({len(self.rows)} rows)"
         settings = f"{ensemble.description}, {ensemble.objective}, {data}, seed={seed}, {training}"
         self._synchronise(settings, training, precision, seed=seed)
+        ensemble.scale_targets(mean=dataset.spec.target_mean, std=dataset.spec.target_std)
         path = None if folder is None else Path(folder)
         position, best = resume(
             path,
@@ -153,42 +159,42 @@ class _Run:
         )
 
     def _synchronise(self, settings: str, training: Training, precision: str, *, seed: int) -> None:
-        """Check that all ranks train the same thing from the same weights, and let each draw other random numbers."""
+        """Check that all ranks train the same thing from the same weights, and seed their dropout differently."""
         self.ranks.check(settings, self.dataset, training, precision)
-        if self.ensemble.share is not None:
-            self.ensemble.share.grid.same_weights(self.ensemble)
-            self.ensemble.share.grid.seed_apart(seed)
+        if self.ensemble.shard is not None:
+            self.ensemble.shard.grid.same_weights(self.ensemble.network)
+            self.ensemble.shard.grid.seed_apart(seed)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its last epoch, or early stopping has ended it."""
+        """Whether all epochs are done, or early stopping has ended the run."""
         return self.steps.all_done or self.early_stopping.patience_is_over
 
     def stop_requests(self) -> AbstractContextManager[StopRequest]:
-        """Turn Ctrl-C and SIGTERM into requests to stop; not without a folder, as nothing could be saved then."""
+        """Convert Ctrl-C and SIGTERM into requests to stop; not without a folder, because nothing could be saved."""
         if self.checkpoint is None:
             return nullcontext(StopRequest())
-        return stop_requests(patience=0.0 if self.ensemble.share is None else _SAME_SIGNAL)
+        return stop_requests(patience=0.0 if self.ensemble.shard is None else _SAME_SIGNAL)
 
     def validate(self) -> HistoryRow:
         """Score the validation split and end the epoch. Returns the epoch's row of the history."""
         scores = validate(self.ensemble, self.dataset, self.divergence)
-        scores = dict(zip(scores, self.ranks.as_first(*scores.values()), strict=True))
+        scores = dict(zip(scores, self.ranks.broadcast_from_first(*scores.values()), strict=True))
         row = self.steps.end_epoch(scores)
-        self.early_stopping.see(self.ensemble, scores)
+        self.early_stopping.update(self.ensemble, scores)
         return row
 
     def should_save(self, stop: StopRequest) -> bool:
         """Whether to save now, at the end of an epoch or of training. All ranks decide the same."""
         due = self.folder.save_is_due
-        self.ranks.last_look()
-        return self.is_finished or bool(stop) or bool(self.ranks.as_first(float(due))[0])
+        self.ranks.agree_on_stop()
+        return self.is_finished or bool(stop) or bool(self.ranks.broadcast_from_first(float(due))[0])
 
     def interrupted(self, stop: StopRequest) -> RunInterrupted:
         """The exception for a run that was asked to stop and has saved its state."""
         assert stop.signal is not None
         return RunInterrupted(
-            f"stopped by {stop.signal.name} after step {self.steps.done} of {self.steps.total}; "
-            f"run the same command again to go on from {self.checkpoint}",
+            f"stopped by {stop.signal.name} after step {self.steps.done} of {self.steps.total}; run the "
+            f"same command again to continue from {self.checkpoint}",
             stop.signal,
         )

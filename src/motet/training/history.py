@@ -1,4 +1,4 @@
-"""What happened in training, one row an epoch."""
+"""The history of a training run, one row per epoch."""
 
 import csv
 import io
@@ -17,17 +17,18 @@ from motet.errors import InputError
 @final
 @record
 class HistoryRow(Mapping[str, int | float]):
-    """One epoch of training. Its columns can be read by name too: ``row["validation_nll"]``.
+    """One epoch of training. Columns can also be read by name: ``row["validation_nll"]``.
 
     Attributes:
-        epoch: its number, from 1.
-        step: steps of training until its end.
-        learning_rate: of its last step.
+        epoch: the number of the epoch, from 1.
+        step: the number of training steps until its end.
+        learning_rate: the learning rate of its last step.
         train_loss: mean loss of its steps.
-        validation_nll: negative log-likelihood of the validation rows, in nats, in the targets' own unit.
-        validation_accuracy: of the validation rows, from 0 to 1; None unless there are classes.
-        validation_rmse: root mean squared error of the validation rows, in the targets' own unit; None for classes.
-        seconds: time spent in its steps.
+        validation_nll: negative log-likelihood of the validation rows, in nats, in the original unit of the targets.
+        validation_accuracy: accuracy on the validation rows, from 0 to 1; None unless there are classes.
+        validation_rmse: root mean squared error of the validation rows, in the original unit of the targets; None for
+            classes.
+        seconds: time of its steps.
     """
 
     epoch: Annotated[Count, Field(ge=1)]
@@ -71,7 +72,11 @@ def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """Read what `write_history` wrote. Raises `InputError` if the file is damaged."""
+    """Read a file written by `write_history`.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
@@ -85,7 +90,7 @@ def read_history(path: Path) -> list[HistoryRow]:
 
 
 def history_row(content: object, *, where: str) -> HistoryRow:
-    """The row that plain data holds. Raises `InputError` if it holds none; `where` names its place."""
+    """Return the row in plain data; `where` is named in errors. Raises `InputError` if there is none."""
     return from_plain(content, HistoryRow, where=where)
 
 

@@ -1,4 +1,4 @@
-"""The training loss: summed over an epoch, and a run stopped when it is no longer finite."""
+"""The training loss: its sum over an epoch, and an error when it is no longer finite."""
 
 import math
 from pathlib import Path
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
+from motet.training.rank_sync import RankSync
 from motet.training.steps import Steps
-from motet.training.together import Together
 
 
 @final
@@ -26,20 +26,25 @@ class Divergence:
         self._steps, self._checkpoint = steps, checkpoint
 
     def check(self, what: str, value: float, *, step: int | None = None) -> None:
-        """Raise `TrainingDivergedError` unless `value` is finite.
+        """Check that a value is finite.
 
         Args:
             what: the name of the value.
             value: the value.
-            step: the step that made it, counted from 0; the last one that is finished if None.
+            step: the step that computed it, counted from 0; the last finished one if None.
+
+        Raises:
+            TrainingDivergedError: if it is NaN or infinite.
         """
         if not math.isfinite(value):
             raise self._error(what, value, self._steps.done - 1 if step is None else step)
 
-    def check_weights(self, ensemble: Ensemble, ranks: Together) -> None:
-        """Raise `TrainingDivergedError`, on every rank, unless all trained weights of all ranks are finite.
+    def check_weights(self, ensemble: Ensemble, ranks: RankSync) -> None:
+        """Check that all trained weights of all ranks are finite; the last step's loss may be finite and its gradient
+        not.
 
-        The last step's loss may be finite, and its gradient not.
+        Raises:
+            TrainingDivergedError: on every rank, if a weight is not finite.
         """
         trained = (parameter for parameter in ensemble.parameters() if parameter.requires_grad)
         if not ranks.all(all(bool(torch.isfinite(parameter).all()) for parameter in trained)):
@@ -58,26 +63,26 @@ class Divergence:
 class RunningLoss:
     """Collects the losses of the steps, and adds them to the epoch's sum every few steps.
 
-    Reading a loss waits for the device, and for the other ranks, so that it is not done at every step.
+    Losses are not read at every step, because that synchronises with the device and with the other ranks.
 
     Args:
-        steps: their position holds the sum.
-        ranks: reads the losses, those of the whole ensemble where its members are on several ranks.
-        divergence: stops the run at a loss that is not finite.
+        steps: the steps of the run; their position holds the sum.
+        ranks: reads the losses; if members are on several ranks, those of the whole ensemble.
+        divergence: raises for a loss that is not finite.
     """
 
-    def __init__(self, steps: Steps, ranks: Together, divergence: Divergence) -> None:
+    def __init__(self, steps: Steps, ranks: RankSync, divergence: Divergence) -> None:
         self._steps, self._ranks, self._divergence = steps, ranks, divergence
         self._unread: list[Tensor] = []
 
     def add(self, loss: Tensor) -> None:
-        """Take the loss of the step that was just made."""
+        """Collect the loss of the latest step."""
         self._unread.append(loss)
 
     @property
     def should_be_read(self) -> bool:
         """Whether enough losses have been collected."""
-        return len(self._unread) >= self._ranks.look_every
+        return len(self._unread) >= self._ranks.read_every
 
     def read(self) -> None:
         """Add the collected losses to the epoch's sum. Ranks also agree whether to stop.

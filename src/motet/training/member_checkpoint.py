@@ -1,9 +1,9 @@
-"""A run's checkpoint in one file for each rank, which any other number of ranks can go on from, one process too.
+"""A checkpoint with one file for each rank, from which any number of ranks can continue, or one process.
 
-``checkpoint/step-N/rank-r-of-R.safetensors`` hold the members' weights and optimiser state by the member's number
-among all, under the names of the member's own network; ``checkpoint/last.json`` says which step is whole. It is
-replaced after every rank has written, and only then are older files removed: a run that is killed at any moment leaves
-one whole checkpoint.
+``checkpoint/step-N/rank-r-of-R.safetensors`` contain the members' weights and optimiser state by the member's index,
+with the names of the member's own network. ``checkpoint/last.json`` names the complete step. It is replaced after every
+rank has written, and only then are older files removed, so that a run that is killed at any moment leaves one complete
+checkpoint.
 """
 
 import json
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from motet._internal.files import read_json, remove_leftovers, write_atomically, write_json
+from motet._internal.renamed_settings import description_with_new_names
 from motet.distributed import join_members, own_name, split_members
 from motet.distributed.member_state import MemberState
 from motet.ensemble import Ensemble
@@ -34,19 +35,19 @@ from motet.training.checkpoint import (
 )
 
 POINTER = Path("checkpoint", "last.json")
-"""Where a run's folder says which files of ranks are its checkpoint."""
+"""The path, in a run's folder, of the file that names the ranks' files."""
 
 _WAY_OUT = "Choose another folder, or move this one away and start the run again"
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The run's last checkpoint: one file, or the pointer to the files of ranks; None if there is none."""
+    """Return the run's last checkpoint: one file, or the pointer to the ranks' files; None if there is none."""
     single, pointer = folder / CHECKPOINT, folder / POINTER
     if not pointer.exists():
         return single if single.exists() else None
     if not single.exists():
         return pointer
-    # Whoever was killed between writing one and removing the other has both.
+    # A process killed between writing one and removing the other leaves both.
     with refusing(single, "for the same run", _WAY_OUT):
         about, _ = read_checkpoint(single, only=lambda _: False)
         position, other = about["position"], read_json(pointer)
@@ -55,7 +56,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The files that hold the weights of a run's last checkpoint; those of ranks in their order."""
+    """Return the files with the weights of a run's last checkpoint; those of ranks in order."""
     found = newest_checkpoint(folder)
     if found is None or found.name == CHECKPOINT.name:
         return [folder / CHECKPOINT]
@@ -75,25 +76,27 @@ def save_members(
     """Write this rank's part of the run's state; on return the state of all ranks is the run's checkpoint.
 
     Args:
-        folder: the run's; all ranks must reach it.
+        folder: the run's folder; all ranks must have access to it.
         model, optimizer, position, settings, best: see `motet.training.checkpoint.save_checkpoint`.
-        step: how many steps are done.
+        step: the number of finished steps.
     """
     from safetensors.torch import save_file
 
-    share = model.share
-    assert share is not None
-    grid = share.grid
+    shard = model.shard
+    assert shard is not None
+    grid = shard.grid
     tensors = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     about: dict[str, Any] = {"version": VERSION, "settings": settings, "position": position.to_plain()}
-    if grid.data_rank == 0:  # the others hold the same members
+    if (scale := model.target_scale) is not None:
+        about["target_scale"] = {"mean": scale.mean, "std": scale.std}
+    if grid.data_rank == 0:  # the other ranks hold the same members
         about["optimizer"] = _put(tensors, model, optimizer, best)
     place = folder / POINTER.parent / f"step-{step}"
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     metadata = {"motet.checkpoint": json.dumps(about)}
-    write_atomically(place / _file(grid.rank, grid.size), lambda beside: save_file(copies, beside, metadata=metadata))
+    write_atomically(place / _file(grid.rank, grid.size), lambda file: save_file(copies, file, metadata=metadata))
     grid.everyone.barrier()
     if grid.is_first:
         parts = [m * grid.data_ranks for m in range(grid.member_ranks)]
@@ -101,7 +104,7 @@ def save_members(
             "step": step,
             "epoch": position.epoch,
             "step_in_epoch": position.step_in_epoch,
-            "members": share.members,
+            "members": shard.members,
             "member_ranks": grid.member_ranks,
             "data_ranks": grid.data_ranks,
             "files": [f"{place.name}/{_file(rank, grid.size)}" for rank in parts],
@@ -112,7 +115,7 @@ def save_members(
 
 
 def drop_members(folder: Path) -> None:
-    """Remove what `save_members` wrote, when a newer checkpoint in one file is there."""
+    """Remove the files of `save_members`, when there is a newer checkpoint in one file."""
     if (folder / POINTER).exists():
         (folder / POINTER).unlink()
         _remove_steps(folder, but=None)
@@ -121,21 +124,31 @@ def drop_members(folder: Path) -> None:
 def restore(
     folder: Path, *, model: Ensemble, optimizer: Optimizer, settings: str, seed: int
 ) -> tuple[Position, dict[str, Tensor], dict[str, Any]] | None:
-    """Put the run's last state back, whatever processes wrote it; None if there is none.
+    """Restore the run's last state, written by any number of processes; None if there is none.
 
-    The random state comes back where as many ranks write and read, in the same grid; otherwise the ranks draw new
-    numbers from here on (for dropout; the order of the batches needs none).
+    The random state is restored if the same grid of ranks reads it. Otherwise ranks draw new numbers from here on (for
+    dropout; the order of the batches does not depend on them).
+
+    Args:
+        folder: the run's folder.
+        model: the ensemble.
+        optimizer: its optimiser.
+        settings: the description of the run that the checkpoint must have.
+        seed: the seed for new random numbers.
+
+    Returns:
+        The position, the best weights, and the state of the gradient scaler; None if there is no checkpoint.
 
     Raises:
-        InputError: if what is there is no checkpoint of this model and these settings.
+        InputError: if the checkpoint is not of this model and these settings.
     """
-    share = model.share
-    found = newest_checkpoint(folder) if share is None else share.grid.first(lambda: newest_checkpoint(folder))
+    shard = model.shard
+    found = newest_checkpoint(folder) if shard is None else shard.grid.first(lambda: newest_checkpoint(folder))
     if found is None:
         return None
-    if share is None or share.grid.is_first:
+    if shard is None or shard.grid.is_first:
         remove_leftovers(folder / POINTER.parent)
-    if share is None and found.name == CHECKPOINT.name:
+    if shard is None and found.name == CHECKPOINT.name:
         return load_checkpoint(found, model=model, optimizer=optimizer, settings=settings)
     with refusing(found, "for the same run", _WAY_OUT):
         first, held, members = _place(model)
@@ -144,7 +157,7 @@ def restore(
             about, parts = _members_of_one_file(found, members=members)
         else:
             about, parts = _members_of_ranks(found, wanted)
-        if about["settings"] != settings:
+        if description_with_new_names(about["settings"]) != settings:
             raise ValueError(f"it is of another run, {about['settings']}, and this one is {settings}")
         position = Position.from_plain(about["position"], where=str(found))
         names = list(model.state_dict())
@@ -152,15 +165,15 @@ def restore(
         best = join_members(parts["best"], names=names, members=held, first=first) if parts["best"] else {}
         _take(optimizer, model, parts["optimizer"], about["optimizer"])
         if not _random_state(found, model):
-            if share is None:
+            if shard is None:
                 torch.manual_seed(seed ^ _steps(position))
             else:
-                share.grid.seed_apart(seed, position.epoch, position.step_in_epoch)
+                shard.grid.seed_apart(seed, position.epoch, position.step_in_epoch)
         return position, best, {}
 
 
 def load_run_weights(folder: Path, model: Ensemble) -> None:
-    """Load a run's weights for evaluation, see `load_weights`; also where several processes wrote them.
+    """Load a run's weights for evaluation, see `load_weights`; also if several processes wrote them.
 
     Raises:
         InputError: if there is no checkpoint of this model.
@@ -171,9 +184,11 @@ def load_run_weights(folder: Path, model: Ensemble) -> None:
         return
     with refusing(found, "for this model", "Move the run's folder away and run it again"):
         first, held, _ = _place(model)
-        _, parts = _members_of_ranks(found, range(first, first + held))
+        about, parts = _members_of_ranks(found, range(first, first + held))
         names = list(model.state_dict())
         model.load_state_dict(join_members(parts["best"] or parts["model"], names=names, members=held, first=first))
+        if "target_scale" in about:
+            model.scale_targets(**about["target_scale"])
 
 
 def _steps(position: Position) -> int:
@@ -181,7 +196,7 @@ def _steps(position: Position) -> int:
 
 
 def _put(tensors: dict[str, Tensor], model: Ensemble, optimizer: Optimizer, best: dict[str, Tensor]) -> dict[str, Any]:
-    """Add the members' tensors under ``MEMBER.kind.name``; return what of the optimiser's state is no tensor."""
+    """Add the members' tensors as ``MEMBER.kind.name``; return the optimiser's state that is not in tensors."""
     first, held, _ = _place(model)
 
     def add(kind: str, state: dict[str, Tensor], suffix: str = "") -> None:
@@ -197,7 +212,7 @@ def _put(tensors: dict[str, Tensor], model: Ensemble, optimizer: Optimizer, best
             if isinstance(value, Tensor):
                 by_key.setdefault(key, {})[names[index]] = value
             else:
-                scalars[key] = value  # the same for all parameters: momentum that has not begun
+                scalars[key] = value  # the same for all parameters: momentum before the first step
     for key, state in by_key.items():
         add("optimizer", state, f".{key}")
     return scalars
@@ -210,7 +225,7 @@ def _take(optimizer: Optimizer, model: Ensemble, found: MemberState, scalars: di
     state: dict[int, dict[str, Any]] = {}
     for key in keys:
         own = {(m, name.rpartition(".")[0]): v for (m, name), v in found.items() if name.rpartition(".")[2] == key}
-        known = {name for _, name in own}  # what has had no gradient, frozen or never run, has no state
+        known = {name for _, name in own}  # a parameter without gradients, frozen or unused, has no state
         with_state = [name for name in names if own_name(name) in known]
         for name, value in join_members(own, names=with_state, members=held, first=first).items():
             state.setdefault(names.index(name), {})[key] = value
@@ -220,7 +235,7 @@ def _take(optimizer: Optimizer, model: Ensemble, found: MemberState, scalars: di
 
 
 def _members_of_ranks(pointer: Path, wanted: Iterable[int]) -> tuple[dict[str, Any], dict[str, MemberState]]:
-    """The wanted members' tensors by kind, from the files of ranks, and what stands beside them."""
+    """Return the wanted members' tensors by kind, from the ranks' files, and the metadata."""
     numbers, about = set(wanted), dict[str, Any]()
     parts: dict[str, MemberState] = {"model": {}, "best": {}, "optimizer": {}}
     for file in read_json(pointer)["files"]:
@@ -249,10 +264,10 @@ def _members_of_one_file(path: Path, *, members: int) -> tuple[dict[str, Any], d
 
 
 def _random_state(found: Path, model: Ensemble) -> bool:
-    """Put this rank's random state back if the same grid wrote it; whether it did."""
-    if found.name == CHECKPOINT.name or model.share is None:
+    """Restore this rank's random state if the same grid wrote it; return whether it did."""
+    if found.name == CHECKPOINT.name or model.shard is None:
         return False
-    grid, whole = model.share.grid, read_json(found)
+    grid, whole = model.shard.grid, read_json(found)
     if (whole["member_ranks"], whole["data_ranks"]) != (grid.member_ranks, grid.data_ranks):
         return False
     file = found.parent / f"step-{whole['step']}" / _file(grid.rank, grid.size)
@@ -264,9 +279,9 @@ def _random_state(found: Path, model: Ensemble) -> bool:
 
 
 def _place(model: Ensemble) -> tuple[int, int, int]:
-    """Number of the first member held, how many are, and M."""
-    share = model.share
-    return (0, model.members, model.members) if share is None else (share.first, share.held, share.members)
+    """Return the index of the first member held, the number held, and M."""
+    shard = model.shard
+    return (0, model.members, model.members) if shard is None else (shard.first, shard.held, shard.members)
 
 
 def _number(name: str) -> int:
@@ -284,7 +299,7 @@ def _remove_steps(folder: Path, *, but: str | None) -> None:
             with suppress(OSError):
                 whole = {Path(file).name.rpartition("-of-")[2] for file in read_json(folder / POINTER)["files"]}
                 for file in place.glob("rank-*"):
-                    if file.name.rpartition("-of-")[2] not in whole:  # of a run over more or fewer ranks
+                    if file.name.rpartition("-of-")[2] not in whole:  # of a run over another number of ranks
                         file.unlink()
         else:
             shutil.rmtree(place, ignore_errors=True)

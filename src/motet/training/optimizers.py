@@ -1,4 +1,4 @@
-"""The optimiser that the settings ask for."""
+"""The optimiser for the training settings."""
 
 from functools import cache
 
@@ -11,13 +11,13 @@ from motet.training.settings import Training
 
 
 def make_optimizer(ensemble: Ensemble, training: Training) -> Optimizer:
-    """SGD or AdamW over the ensemble's parameter groups, which must be on the device they are trained on."""
+    """Return SGD or AdamW over the ensemble's parameter groups, which must be on the device of the training."""
     groups = ensemble.parameter_groups(
         weight_decay=training.weight_decay,
         decay_norm_and_bias=training.decay_norm_and_bias,
         learning_rate=training.learning_rate,
     )
-    # One kernel for all parameters: the same arithmetic, and on small networks a step costs a third less.
+    # One kernel for all parameters: the same arithmetic, and a third less time per step on small networks.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in ensemble.parameters()) or None
     if training.optimizer == "adamw":
         betas = (training.beta1, training.beta2)
@@ -27,14 +27,14 @@ def make_optimizer(ensemble: Ensemble, training: Training) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every group the rate, times its own ``lr_scale`` where the method set one."""
+    """Set every group's learning rate to `rate`, times the group's ``lr_scale`` if there is one."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 @cache
 def warm_up() -> None:
-    """Make a process's first optimiser step, which imports torch's compiler, seconds before it is measured."""
+    """Run a process's first optimiser step, which imports torch's compiler for seconds, before time is measured."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = SGD([parameter], lr=0.0)
     parameter.grad = torch.zeros(1)

@@ -1,4 +1,4 @@
-"""A progress bar with the time left; where there is no terminal, a line now and then."""
+"""A progress bar with the time left; without a terminal, a line from time to time."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from typing import Any, final
 
 from motet.training.history import HistoryRow
 
-# A log that somebody looks into should not be empty, nor full of this.
+# A log should be neither empty nor full of progress.
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -15,12 +15,12 @@ _SECONDS_BETWEEN_LINES = 30.0
 class ProgressBar:
     """Shows steps done, time left and the last epoch's validation NLL on standard error.
 
-    Where standard error is no terminal it writes a line at the end of an epoch, at most one in 30 seconds.
+    If standard error is not a terminal, it writes a line at the end of an epoch, at most one in 30 seconds.
 
     Args:
-        label: what is being trained.
-        total: steps in all.
-        done: steps that were done before.
+        label: the name of the run.
+        total: the total number of steps.
+        done: the number of steps already done.
         enabled: whether to show anything.
     """
 
@@ -35,7 +35,7 @@ class ProgressBar:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
             from rich.table import Column
 
-            # On a terminal of 80 columns all of it fits, and on a narrower one the time left is cut last.
+            # Everything fits on a terminal of 80 columns; on a narrower one the time left is cut last.
             label = escape(label)
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -60,7 +60,9 @@ class ProgressBar:
             self._bar.stop()
 
     def steps(self, done: int) -> None:
-        """Show that `done` steps are done. Cheap enough for every step: it draws ten times a second at most."""
+        """Show that `done` steps are done. It can be called at every step, because it draws at most ten times a
+        second.
+        """
         if self._bar is not None and (now := time.monotonic()) - self._shown_at > 0.1:
             self._shown_at = now
             self._bar.update(self._task, completed=done)

@@ -1,4 +1,4 @@
-"""The folder of a run: its history and its checkpoint, when they are written, and how a run goes on from them."""
+"""The folder of a run: its history and its checkpoint, when they are written, and how a run continues from them."""
 
 import math
 import time
@@ -13,22 +13,22 @@ from motet.training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from motet.training.history import write_history
 from motet.training.losses import Divergence
 from motet.training.member_checkpoint import POINTER, drop_members, restore, save_members
+from motet.training.rank_sync import RankSync
 from motet.training.steps import Steps
-from motet.training.together import Together
 from motet.training.validation import EarlyStopping
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# Checkpoints take at most this share of the time between them.
+# Saving checkpoints may take at most this fraction of the time between them.
 _CHECKPOINT_SHARE = 0.05
 
 
 def checkpoint_path(folder: Path | None, ensemble: Ensemble) -> Path | None:
-    """The file that a run in this folder goes on from; None without a folder."""
+    """Return the file from which a run in this folder continues; None without a folder."""
     if folder is None:
         return None
-    return folder / (CHECKPOINT if ensemble.share is None else POINTER)
+    return folder / (CHECKPOINT if ensemble.shard is None else POINTER)
 
 
 def resume(
@@ -39,15 +39,25 @@ def resume(
     fabric: "Fabric",
     settings: str,
     seed: int,
-    ranks: Together,
+    ranks: RankSync,
 ) -> tuple[Position, dict[str, Tensor]]:
     """Load the run's last checkpoint, if there is one: weights, optimiser, random state and gradient scaler.
 
-    The history is written again from the checkpoint: a process that was killed between writing the one and the other
+    The history is written again from the checkpoint, because a process that was killed between writing the two files
     has left an older history.
 
+    Args:
+        folder: the folder of the run; None for none.
+        ensemble: the ensemble.
+        optimizer: its optimiser.
+        fabric: holds the gradient scaler.
+        settings: a description of the run.
+        seed: the seed for new random numbers.
+        ranks: the processes of the run.
+
     Returns:
-        The position in the run and the best weights for early stopping: the start and none if there is no checkpoint.
+        The position in the run and the best weights for early stopping; the initial position and no weights if there is
+        no checkpoint.
 
     Raises:
         InputError: if the checkpoint is of another model or of other settings.
@@ -90,7 +100,7 @@ class RunFolder:
         steps: Steps,
         early_stopping: EarlyStopping,
         divergence: Divergence,
-        ranks: Together,
+        ranks: RankSync,
     ) -> None:
         self._folder, self._settings, self._fabric = folder, settings, fabric
         self._ensemble, self._optimizer = ensemble, optimizer
@@ -99,14 +109,14 @@ class RunFolder:
 
     @property
     def save_is_due(self) -> bool:
-        """Whether so much time has passed since the last checkpoint that another one costs little in comparison."""
+        """Whether the time since the last checkpoint is long compared to the time of saving one."""
         return time.monotonic() - self._saved_at > self._saving_took / _CHECKPOINT_SHARE
 
     def save(self) -> None:
         """Write the checkpoint, and then the history.
 
         Raises:
-            TrainingDivergedError: if a trained weight is not finite. The last checkpoint stays as it is.
+            TrainingDivergedError: if a trained weight is not finite. The last checkpoint is then kept.
         """
         if self._folder is None:
             return
@@ -119,7 +129,7 @@ class RunFolder:
             "settings": self._settings,
             "best": self._early_stopping.best,
         }
-        if self._ensemble.share is not None:
+        if self._ensemble.shard is not None:
             save_members(self._folder, **state, step=self._steps.done)
         else:
             scaler = self._fabric.strategy.precision.state_dict()
@@ -130,6 +140,6 @@ class RunFolder:
         self._saving_took = self._saved_at - started
 
 
-def _write_history(folder: Path, position: Position, ranks: Together) -> None:
+def _write_history(folder: Path, position: Position, ranks: RankSync) -> None:
     if ranks.is_first:
         write_history(folder / "history.csv", position.history)

@@ -1,4 +1,4 @@
-"""How a run is trained: a flat record of settings, checked when it is made."""
+"""The settings of training: a flat record, checked when it is made."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,32 +15,37 @@ class Training:
 
     Attributes:
         epochs: passes over the training split.
-        batch_size: *unique* examples a step. A method that repeats them has more rows (MIMO: times its
-            batch_repetition); the papers that quote a batch after repetition are divided by it in the recipes.
+        batch_size: the number of *unique* examples per step. A method that repeats them has more rows (MIMO: times its
+            batch_repetition); in the recipes, batch sizes that papers quote after repetition are divided by it. None
+            for `largest_batch_size`, or fewer for small data: see `motet.training.settings_for`.
+        largest_batch_size: the batch size where `batch_size` is None and the data are not small.
         optimizer: SGD with momentum, or AdamW.
         learning_rate: peak learning rate.
-        momentum: of SGD.
+        momentum: SGD's momentum.
         nesterov: whether SGD's momentum is Nesterov's.
         beta1: AdamW's first-moment decay.
         beta2: AdamW's second-moment decay.
-        weight_decay: torch's coefficient: the gradient of an L2 penalty ``l2 * sum w^2`` is ``2 l2 w``, so it is
-            twice such an l2. AdamW decouples it.
-        decay_norm_and_bias: whether norms and biases are decayed too (the papers on CIFAR: yes).
+        weight_decay: the optimiser's `weight_decay`. For SGD, a weight decay of ``2 l2`` equals an L2 penalty of
+            ``l2 * sum w^2`` in the loss. AdamW's weight decay is decoupled from the gradient.
+        decay_norm_and_bias: whether norms and biases are decayed too (in the papers on CIFAR they are).
         schedule: ``"cosine"`` to zero, ``"step"`` at the milestones, or ``"constant"``.
         milestones: epochs at which the step schedule multiplies the rate by `decay_factor`.
         decay_factor: see `milestones`; 0.2 in the code of MIMO and BatchEnsemble on CIFAR.
         warmup_epochs: the rate rises linearly from 0 over this many epochs, step by step.
-        precision: ``"auto"`` trains in bfloat16 where a CUDA device has it, else in float32.
-        early_stopping: stop when the validation score has not fallen for this many epochs, and keep the weights of
-            the first epoch that had the lowest; with as many as `epochs` none is left out. None trains all epochs and
-            keeps the last.
-        monitor: the score that early stopping looks at: ``"nll"``, or ``"error"``, the ensemble's error rate (in
-            regression its root mean squared error).
-        augment: what is done to training images; nothing by default.
+        precision: ``"auto"`` trains in bfloat16 on CUDA devices that support it, otherwise in float32.
+        early_stopping: stop if the validation score has not decreased for this many epochs, and keep the weights of the
+            first epoch with the lowest score. With a value of at least `epochs` all epochs are trained, and the best
+            weights are kept. None trains all epochs and keeps the last weights.
+        monitor: the score for early stopping: ``"nll"``, or ``"error"``, the ensemble's error rate (in regression its
+            root mean squared error).
+        augment: the augmentation of training images; none by default. None (as opposed to ``Augmentation()``) chooses
+            one for small image data: see `motet.training.settings_for`.
     """
 
     epochs: int = 100
-    batch_size: int = 128
+    batch_size: int | None = None
+    # Not in the repr, by which runs are told apart: with a batch size it changes nothing.
+    largest_batch_size: int = field(default=128, repr=False)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -56,7 +61,7 @@ class Training:
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     early_stopping: int | None = None
     monitor: Literal["nll", "error"] = "nll"
-    augment: Augmentation = field(default_factory=Augmentation)
+    augment: Augmentation | None = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "momentum", "beta1", "beta2", "weight_decay", "decay_factor", "warmup_epochs"):
@@ -64,10 +69,16 @@ class Training:
         object.__setattr__(self, "milestones", tuple(float(milestone) for milestone in self.milestones))
         _check(self.epochs >= 1, "epochs must be at least 1", f"epochs={self.epochs}", "Train for one epoch or more")
         _check(
-            self.batch_size >= 1,
+            self.batch_size is None or self.batch_size >= 1,
             "batch_size must be at least 1",
             f"batch_size={self.batch_size}",
-            "Pass a positive number of examples a step",
+            "Pass a positive number of examples per step, or leave it out",
+        )
+        _check(
+            self.largest_batch_size >= 1,
+            "largest_batch_size must be at least 1",
+            f"largest_batch_size={self.largest_batch_size}",
+            "Pass a positive number of examples per step",
         )
         for name in ("learning_rate", "weight_decay", "momentum", "warmup_epochs", "decay_factor"):
             value = getattr(self, name)
@@ -75,7 +86,7 @@ class Training:
                 0 <= value < float("inf"),
                 f"{name} must be finite and not negative",
                 f"{name}={value}",
-                "Pass a number from 0",
+                "Pass 0 or more",
             )
         _check(
             self.learning_rate > 0,
@@ -85,7 +96,9 @@ class Training:
         )
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
-            _check(0 <= value < 1, f"{name} must lie in [0, 1)", f"{name}={value}", "Pass 0.9 or 0.999, as is usual")
+            _check(
+                0 <= value < 1, f"{name} must lie in [0, 1)", f"{name}={value}", "Pass 0.9 or 0.999, the usual values"
+            )
         _check(
             not (self.nesterov and self.momentum == 0 and self.optimizer == "sgd"),
             "Nesterov's momentum needs a momentum",
@@ -100,7 +113,7 @@ class Training:
         )
         _check(
             all(0 <= low < high for low, high in pairwise((*self.milestones, float("inf")))),
-            "milestones must be numbers of epochs that rise",
+            "milestones must be increasing numbers of epochs",
             f"milestones={self.milestones}",
             "Pass each once, the lowest first",
         )

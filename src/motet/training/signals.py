@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop at the next step instead of killing it."""
+"""Ctrl-C and SIGTERM stop a run after the current step instead of killing it."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from typing import final
 
 @final
 class StopRequest:
-    """Whether somebody asked to stop, and with which signal."""
+    """Whether a stop was requested, and by which signal."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -24,20 +24,20 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(*, patience: float = 0.0) -> Iterator[StopRequest]:
-    """Within this context the first SIGINT or SIGTERM is noted; a second one acts as it did before.
+    """In this context the first SIGINT or SIGTERM is recorded; a second one has its previous effect.
 
-    With `patience`, those that come within so many seconds of the first are taken for the same: who starts several
-    processes may pass a signal on to some that the terminal has sent it to already.
+    With `patience`, signals within this many seconds of the first are ignored: a program that starts several processes
+    may pass on a signal that the terminal has already sent to them.
 
-    Outside the main thread, where Python allows no signal handlers, nothing is ever noted; nor is a signal that this
-    process was started to ignore, as shells do with SIGINT for jobs in the background.
+    Outside the main thread, where Python allows no signal handlers, nothing is recorded. The same holds for a signal
+    that this process was started to ignore, as shells do with SIGINT for background jobs.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # None is a handler that was not set from Python, and could not be put back.
+    # None is a handler that was not set from Python, and could not be restored.
     before = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:

@@ -19,8 +19,8 @@ class Steps:
     Attributes:
         training: the settings.
         position: how many epochs and steps are finished. It is part of the checkpoint, and is changed here.
-        per_epoch: steps in an epoch.
-        examples: rows in the training split.
+        per_epoch: the number of steps in an epoch.
+        examples: the number of rows in the training split.
     """
 
     training: Training
@@ -58,7 +58,7 @@ class Steps:
         return learning_rate(self.training, step=step, steps_per_epoch=self.per_epoch)
 
     def end_epoch(self, scores: Mapping[str, float]) -> HistoryRow:
-        """Add a row with the validation scores to the history, and go on to the next epoch. Returns the row."""
+        """Add a row with the validation scores to the history, and start the next epoch. Returns the row."""
         position = self.position
         row = HistoryRow(
             epoch=position.epoch + 1,
@@ -75,10 +75,15 @@ class Steps:
 
 
 def learning_rate(training: Training, *, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of step `step`, counted from 0: a pure function, so that resuming needs no state of a scheduler.
+    """Return the learning rate of a step. It is a pure function, so that resuming needs no state of a scheduler.
 
-    Warm-up: ``peak * step / warmup steps`` [uncertainty-baselines, schedules.py]. Then by schedule; cosine falls
-    from the end of the warm-up to zero at the end of the last epoch, steps count epochs from the start.
+    Warm-up: ``peak * step / warmup steps`` [uncertainty-baselines, schedules.py]. Then the schedule: cosine falls from
+    the end of the warm-up to zero at the end of the last epoch; milestones count epochs from the start.
+
+    Args:
+        training: the settings.
+        step: the step, counted from 0.
+        steps_per_epoch: the number of steps in an epoch.
 
     >>> settings = Training(epochs=4, learning_rate=1.0, schedule="step", milestones=(2.0,), warmup_epochs=1.0)
     >>> [learning_rate(settings, step=step, steps_per_epoch=2) for step in range(8)]

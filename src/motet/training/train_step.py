@@ -53,24 +53,24 @@ class TrainStep:
                 fix="Raise the batch size",
             ) from error
         self._fabric.backward(loss)
-        if self._ensemble.share is not None:
-            self._ensemble.share.grid.average_gradients(self._ensemble)
+        if self._ensemble.shard is not None:
+            self._ensemble.shard.grid.average_gradients(self._ensemble)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._steps.position.step_in_epoch += 1
         return loss.detach()
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        share, augment = self._ensemble.share, self._rows.augmentation(self._steps.position)
+        shard, augment = self._ensemble.shard, self._rows.augmentation(self._steps.position)
         loss: Tensor
         if augment is None:
             x = self._rows.normalised(x)
-        if share is None or share.grid.data_ranks == 1:
+        if shard is None or shard.grid.data_ranks == 1:
             loss = self._model.loss(x, y, progress=self._steps.progress, augment=augment)
             return loss
-        part = share.grid.rows(len(x))
+        part = shard.grid.rows(len(x))
         if augment is not None:
-            # Each rank augments the whole batch, with the same draws, before it takes its rows.
+            # Each rank augments the whole batch, with the same random numbers, before it takes its rows.
             x, y = augment(x, y)
         share_of_rows: float = (part.stop - part.start) / len(x)
         loss = share_of_rows * self._model.loss(x[part], y[part], progress=self._steps.progress)

@@ -23,7 +23,7 @@ class TrainingRows:
 
     Args:
         dataset: the data, on the device of the training.
-        training: the settings; the batch size and the augmentation are used.
+        training: the settings, complete (`settings_for`); the batch size and the augmentation are used.
         seed: seed of the batches' order and of the augmentation.
         device: the device of the training.
 
@@ -32,17 +32,20 @@ class TrainingRows:
     """
 
     def __init__(self, dataset: Dataset, training: Training, *, seed: int, device: torch.device) -> None:
-        self._dataset, self._training, self._seed = dataset, training, seed
+        assert training.batch_size is not None
+        assert training.augment is not None
+        self._dataset, self._seed = dataset, seed
+        self._batch_size, self._resized_crop = training.batch_size, training.augment.resized_crop
         train, augmentation = dataset.train, training.augment
         augmentation.check(dataset.spec, streamed=not isinstance(train.inputs, Tensor))
         self._generator = torch.Generator(device)
         self._augment = augmentation.bind(dataset.spec, self._generator) if augmentation.active else None
-        # Numbers are normalised once, here. Bytes are normalised batch by batch, because they take a quarter of the
-        # memory. With augmentation, which comes before normalisation, the augmentation does both.
+        # Floating-point inputs are normalised once, here. uint8 inputs are normalised per batch, because they need a
+        # quarter of the memory. An augmentation comes before normalisation, and does both.
         self._split, self._as_stored = train, True
         if isinstance(train.inputs, Tensor) and train.inputs.is_floating_point() and not augmentation.active:
             self._split, self._as_stored = replace(train, inputs=dataset.prepare(train.inputs)), False
-        self.steps_per_epoch = steps_per_epoch(train, training.batch_size)
+        self.steps_per_epoch = steps_per_epoch(train, self._batch_size)
 
     def __len__(self) -> int:
         return len(self._split)
@@ -51,11 +54,11 @@ class TrainingRows:
         """The batches that remain of the current epoch."""
         return batches(
             self._split,
-            batch_size=self._training.batch_size,
+            batch_size=self._batch_size,
             seed=self._seed,
             epoch=position.epoch,
             skip=position.step_in_epoch,
-            resized_crop=self._training.augment.resized_crop,
+            resized_crop=self._resized_crop,
         )
 
     def normalised(self, x: Tensor) -> Tensor:

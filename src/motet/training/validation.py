@@ -1,4 +1,4 @@
-"""The validation split: its scores, when a run ends before its last epoch, and which weights it keeps."""
+"""The validation split: its scores, early stopping, and which weights are kept."""
 
 from collections.abc import Mapping
 from typing import final
@@ -18,23 +18,30 @@ from motet.training.settings import Training
 def validate(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> dict[str, float]:
     """Score the ensemble on the validation split.
 
+    Args:
+        ensemble: the ensemble.
+        dataset: the data.
+        divergence: raises if the score is not finite.
+
     Returns:
-        validation_nll, and validation_accuracy for a classification or validation_rmse for any other task. Both are in
-        the units of the data before targets were standardised.
+        validation_nll, and validation_accuracy for classes and binary labels or validation_rmse for any other task, in
+        the targets' own units; for several targets see `motet.metrics.score`.
 
     Raises:
         TrainingDivergedError: if the negative log-likelihood is not finite.
     """
     prediction = predict_split(ensemble, dataset, dataset.validation, combined=True)
+    scale, prediction = prediction.target_scale, prediction.standardised()
     assert prediction.targets is not None
-    spec = dataset.spec
-    nll = spec.in_own_units({"nll": float(prediction.nll().mean())})["nll"]
-    divergence.check("validation loss", nll)
-    if spec.task == "classification":
+    scores = {"nll": float(prediction.nll().mean())}
+    divergence.check("validation loss", scores["nll"])
+    if dataset.spec.task in ("classification", "multilabel"):
         classes, labels = as_classes(prediction, prediction.targets)
-        return {"validation_nll": nll, "validation_accuracy": float(accuracy(classes.probs, labels))}
-    error = spec.target_std * float(rmse(prediction.mean, prediction.targets))
-    return {"validation_nll": nll, "validation_rmse": error}
+        return {"validation_nll": scores["nll"], "validation_accuracy": float(accuracy(classes.probs, labels))}
+    scores["rmse"] = float(rmse(prediction.mean, prediction.targets))
+    if scale is not None:
+        scores = scale.in_own_units(scores, targets=dataset.spec.outputs)
+    return {f"validation_{name}": value for name, value in scores.items()}
 
 
 @final
@@ -63,7 +70,7 @@ class EarlyStopping:
         waited = self._position.epoch - self._position.best_epoch
         return self._patience is not None and waited >= self._patience
 
-    def see(self, model: nn.Module, scores: Mapping[str, float]) -> None:
+    def update(self, model: nn.Module, scores: Mapping[str, float]) -> None:
         """Compare the scores of the epoch that just ended with the best ones, and keep the weights if they are better.
 
         Args:

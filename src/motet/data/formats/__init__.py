@@ -1,1 +1,1 @@
-"""File formats: how bytes on disk become tensors, with damage named."""
+"""Readers of file formats, which detect damaged files."""

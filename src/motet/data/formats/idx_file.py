@@ -1,4 +1,4 @@
-"""The IDX format: a header that announces a shape, then big-endian values. Read without trusting the header."""
+"""The IDX format: a header with a shape, then big-endian values. The header is checked before it is used."""
 
 import gzip
 import math
@@ -16,17 +16,17 @@ from motet.errors import InputError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
-_DEFLATE_RATIO = 1032  # deflate's best: 258 bytes for two bits
+_DEFLATE_RATIO = 1032  # the best ratio of deflate: 258 bytes for two bits
 _CHUNK = 1 << 20
 _AGAIN = "Download the file again"
 
 
 def read_idx(path: Path) -> Shaped[Tensor, "..."]:
-    """The array in an IDX file, plain or gzipped, of the shape and type that its header announces.
+    """Return the array in an IDX file, plain or gzipped, with the shape and type in its header.
 
-    Whether the file is gzipped is read off its first bytes, since browsers unpack downloads without renaming them.
-    Nothing is read or unpacked beyond what the header announces plus one byte, nor before the announced size is
-    known to fit the file's length.
+    Whether the file is gzipped is determined from its first bytes, because browsers unpack downloads without renaming
+    them. At most one byte more than the header announces is read or unpacked, and only after the announced size was
+    checked against the file's length.
 
     Args:
         path: the file.
@@ -35,8 +35,8 @@ def read_idx(path: Path) -> Shaped[Tensor, "..."]:
         A CPU tensor of uint8, int8, int16, int32, float32 or float64.
 
     Raises:
-        InputError: when the file is missing or unreadable, does not begin as an IDX file, has an unsupported type
-            code, is shorter or longer than announced, announces no values, or its gzip stream is damaged.
+        InputError: if the file is missing or unreadable, does not begin like an IDX file, has an unsupported type code,
+            is shorter or longer than announced, announces no values, or if its gzip stream is damaged.
 
     Source: the format is described at yann.lecun.com/exdb/mnist.
     """
@@ -58,13 +58,13 @@ def read_idx(path: Path) -> Shaped[Tensor, "..."]:
 
 
 def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int) -> Tensor:
-    """The values of an opened file.
+    """Return the values of an opened file.
 
     Args:
-        path: named in errors.
+        path: the file, for errors.
         file: the unpacked bytes.
-        length: how many bytes there are, if that is known.
-        longest: how many bytes there are at most.
+        length: the number of bytes, if known.
+        longest: the largest possible number of bytes.
     """
     dtype, shape = _header(path, file)
     start, announced = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
@@ -73,7 +73,7 @@ def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int)
         raise _wrong_length(path, expected, f"{length} bytes")
     if start + announced > longest:
         raise _wrong_length(path, expected, f"a gzip file that cannot unpack to more than {longest} bytes")
-    # One byte more than announced: it tells a file that is too long, and makes gzip verify its checksum at the end.
+    # One byte more than announced: it shows a file that is too long, and makes gzip verify its checksum at the end.
     values = _take(file, announced + 1)
     if len(values) < announced:
         raise _wrong_length(path, expected, f"{start + len(values)} bytes")
@@ -84,13 +84,13 @@ def _read(path: Path, file: BufferedIOBase, *, length: int | None, longest: int)
 
 
 def _header(path: Path, file: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The type of the values and the shape of the array: 4 bytes, and 4 bytes for each dimension."""
+    """Return the type of the values and the shape of the array: 4 bytes, and 4 bytes for each dimension."""
     magic = bytes(_take(file, 4))
     if len(magic) < 4 or magic[:2] != b"\0\0" or not magic[3]:
         raise InputError(
-            f"{path} must begin as an IDX file: two zero bytes, a type code, and a number of dimensions from 1",
+            f"{path} must begin as an IDX file: two zero bytes, a type code, and a number of dimensions of at least 1",
             got=f"the bytes {magic.hex(' ') or '(none)'}",
-            fix=f"{_AGAIN}, and check that it is no web page or other format",
+            fix=f"{_AGAIN}, and check that it is not a web page or another format",
         )
     _, _, code, dimensions = magic
     if code not in _TYPES:
@@ -109,7 +109,9 @@ def _header(path: Path, file: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int,
 
 
 def _take(file: BufferedIOBase, count: int) -> bytearray:
-    """Up to `count` bytes, in pieces: one large `read` would reserve memory for all of `count` at once."""
+    """Return up to `count` bytes, read in pieces, because one large `read` would reserve memory for all of them
+    at once.
+    """
     taken = bytearray()
     while piece := file.read(min(_CHUNK, count - len(taken))):
         taken += piece

@@ -1,10 +1,9 @@
 """Images that stay in their files until they are needed: decoded by threads, in order, a few batches ahead.
 
-Pillow decodes outside Python's lock, so threads share the work as processes would, without their start and without
-copies. What comes out depends on the files and the seed alone, not on the number of threads.
+Pillow releases the GIL while it decodes, so threads share the work like processes, without their start-up time and
+without copies. The result depends only on the files and the seed, not on the number of threads.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motet.data.formats.decode import BadImageError, Box, bad_images_error, centre, decode
+from motet.data.formats.memory import available_cores
 
 _AHEAD = 2
-# What the usual evaluation shows of an image: 224 pixels in the middle of 256.
+# The usual evaluation uses 224 pixels in the middle of 256.
 _SHOWN = 0.875
 _ASPECT = 4 / 3
 
@@ -29,17 +29,18 @@ Job = tuple[Path, Callable[[int, int], Box]]
 
 @final
 class ImageFiles:
-    """Files as a tensor ``(N, C, size, size)`` of uint8 would be used: a shape, indexing, batches.
+    """Image files with the interface of a uint8 tensor ``(N, C, size, size)``: a shape, indexing, batches.
 
-    Indexing and `split` give the middle of each image, a square of 7/8 of its shorter side; `cropped` gives random
+    Indexing and `split` return the middle of each image, a square of 7/8 of its shorter side; `cropped` returns random
     parts for training.
 
     Args:
         paths: the files.
-        size: height and width that images are brought to.
+        size: height and width to which images are resized.
         channels: 1 or 3.
-        device: where decoded images go.
-        workers: threads that decode; as many as the machine has cores, and at most 16, if None.
+        device: the device of decoded images.
+        workers: the number of threads that decode; if None, the number of cores that the process may use, at most
+            16.
     """
 
     dtype = torch.uint8
@@ -55,10 +56,10 @@ class ImageFiles:
     ) -> None:
         self.paths = tuple(paths)
         self.size, self.channels, self.device = size, channels, torch.device(device)
-        self.workers = min(16, os.cpu_count() or 1) if workers is None else workers
+        self.workers = min(16, available_cores()) if workers is None else workers
 
     def __len__(self) -> int:
-        """Number of images."""
+        """The number of images."""
         return len(self.paths)
 
     @property
@@ -72,20 +73,22 @@ class ImageFiles:
         return 4
 
     def is_floating_point(self) -> bool:
-        """False: the images are bytes."""
+        """Always False: the images are bytes."""
         return False
 
     def to(self, device: torch.device | str) -> "ImageFiles":
-        """The same files, decoded to `device`."""
+        """Return the same files, decoded to `device`."""
         return self._like(self.paths, device=device)
 
     def index_select(self, dim: int, rows_K: Int64[Tensor, "taken"]) -> "ImageFiles":
-        """Some of the files, still as files."""
+        """Return some of the files, not decoded."""
         assert dim == 0
         return self._like([self.paths[row] for row in rows_K.tolist()])
 
     def __getitem__(self, rows: slice | Int64[Tensor, "..."]) -> UInt8[Tensor, "..."]:
-        """Those images, decoded: ``(K, C, size, size)``, or with the axes of a tensor of row numbers in front."""
+        """Return these images, decoded: ``(K, C, size, size)``, or with the axes of a tensor of row indices in
+        front.
+        """
         if isinstance(rows, Tensor) and rows.ndim != 1:
             flat: Tensor = self[rows.flatten()]
             return flat.reshape(*rows.shape, *flat.shape[1:])
@@ -93,25 +96,32 @@ class ImageFiles:
         return next(self._decoded([[(path, centre(_SHOWN)) for path in paths]]))
 
     def split(self, batch_size: int) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        """All images in order, in batches; the last may be smaller."""
+        """Yield all images in order, in batches; the last may be smaller."""
         starts = range(0, len(self), batch_size)
         return self._decoded([(path, centre(_SHOWN)) for path in self.paths[at : at + batch_size]] for at in starts)
 
     def cropped(
         self, order_N: Int64[Tensor, "rows"], *, batch_size: int, least_area: float, seed: int, epoch: int
     ) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        """The images of the given row numbers in batches, for training.
+        """Yield images in batches, for training.
 
-        With `least_area` above 0 each is a random part of between that share and all of its area, and of an aspect
-        ratio between 3/4 and 4/3 (Szegedy et al., 2015; section 6), brought to the size. Where such a part would not
-        fit into the image it is cut down to it. With 0 it is the middle, as `split` gives it.
+        If `least_area` is above 0, each is a random part with between that fraction and all of the area, and with an
+        aspect ratio between 3/4 and 4/3 (Szegedy et al., 2015; section 6), resized to the size. A part that does not
+        fit into the image is cut down to it. With 0 it is the middle, as in `split`.
+
+        Args:
+            order_N: row indices, in the order of the batches.
+            batch_size: images per batch.
+            least_area: the smallest fraction of the area of a random part.
+            seed: the seed of the run.
+            epoch: the epoch, from 0.
         """
         rows = order_N.tolist()
         if least_area <= 0:
             draws = None
         else:
-            # A row's part depends on the row, not on where it stands. The key is the order's (motet.data.batches), with
-            # a counter far from its.
+            # A row's part depends on the row, not on its position. The key is the order's (motet.data.batches), with a
+            # distant counter.
             key = np.array([seed, epoch], dtype=np.uint64)
             bits = np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], dtype=np.uint64))
             words = bits.random_raw(4 * len(self)).reshape(-1, 4)
@@ -153,7 +163,7 @@ class ImageFiles:
 
 
 def random_part(draw_4: NDArray[np.float64], least_area: float) -> Callable[[int, int], Box]:
-    """A part of an image from four uniform numbers: its area, aspect ratio, and place."""
+    """Return a part of an image from four uniform numbers: its area, aspect ratio, and position."""
     area, ratio, right, down = (float(value) for value in draw_4)
 
     def box(width: int, height: int) -> Box:

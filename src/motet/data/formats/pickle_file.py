@@ -1,7 +1,7 @@
-"""Pickled dictionaries of arrays, read without executing anything.
+"""Read pickled dictionaries of arrays without executing code.
 
-A pickle is a program: loading it calls what it names. Here it can name an array, its dtype, and the function that
-encodes text to bytes, and for each of them gets a stand-in that only keeps what it is given.
+A pickle is a program: loading it calls the functions that it names. Here it can only name an array, its dtype, and the
+function that encodes text to bytes, and each of them is replaced by a class that only stores its arguments.
 """
 
 import io
@@ -20,7 +20,7 @@ from motet.errors import InputError
 
 @final
 class _Array:
-    """What stands for ``numpy.ndarray``: keeps its state."""
+    """Replaces ``numpy.ndarray``: stores its state."""
 
     state: Any = None
 
@@ -30,13 +30,13 @@ class _Array:
 
 @final
 class _Dtype:
-    """What stands for ``numpy.dtype``: keeps its name."""
+    """Replaces ``numpy.dtype``: stores its name."""
 
     def __init__(self, name: Any = None, *_: Any) -> None:
         self.name = name.decode("latin1") if isinstance(name, bytes) else name
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and fields, of which bytes have none."""
+        """Byte order and fields, which bytes do not have."""
 
 
 def _new_array(*_: Any) -> _Array:
@@ -44,7 +44,7 @@ def _new_array(*_: Any) -> _Array:
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """How Python 3 pickles bytes for older protocols."""
+    """The function with which Python 3 pickles bytes for older protocols."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError("an encoding other than latin1")
     return text.encode("latin1")
@@ -64,7 +64,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a data file has no use for")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a data file does not need")
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -72,12 +72,12 @@ class _Reader(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in a pickle file that holds nothing but lists, text, numbers and arrays of bytes.
+    """Return the dictionary in a pickle file that contains only lists, text, numbers and arrays of bytes.
 
     Keys and text are returned as str; arrays as uint8 tensors.
 
     Raises:
-        InputError: if the file is missing, damaged, or asks for anything else.
+        InputError: if the file is missing, damaged, or asks for anything else (an UnpicklingError inside).
     """
     again = "Download the data again from its official source"
     try:
@@ -87,7 +87,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         return {_text(key): _array(value) if isinstance(value, _Array) else value for key, value in content.items()}
     except OSError as error:
         raise InputError(f"{path} must be readable", got=str(error), fix=again) from error
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # a damaged pickle can raise any error
         raise InputError(
             f"{path} must be a pickled dictionary of plain data and arrays of bytes",
             got=f"{type(error).__name__}: {error}",

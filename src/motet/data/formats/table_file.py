@@ -1,4 +1,4 @@
-"""CSV and Parquet files as columns, checked."""
+"""Read CSV and Parquet files as checked columns."""
 
 import re
 from collections import Counter
@@ -18,27 +18,27 @@ _SIGNS = str.maketrans("", "", "%$\u20ac\u00a3\u00a5\u00a0 '")
 _PANDAS_ROWS = "__index_level_0__"
 
 Column = Any
-"""A column: float64 with NaN for what is missing, or objects (str) with None."""
+"""A column: float64 with NaN for missing values, or objects (str) with None."""
 
 
 def read_table(path: Path, *, drop: Collection[str] = ()) -> dict[str, Column]:
-    """The columns of a table by name: numbers as float64 arrays, text as arrays of str and None.
+    """Return the columns of a table by name: numbers as float64 arrays, text as arrays of str and None.
 
-    In CSV files the first line holds the names. The separator is the one of comma, semicolon, tab and bar that occurs
-    most often in that line outside quotes. Empty fields, NA, NaN, null and ? are missing values.
+    In CSV files the first line contains the names. The separator is the one of comma, semicolon, tab and bar that
+    occurs most often in that line outside quotes. Empty fields, NA, NaN, null and ? are missing values.
 
-    In all files, spaces and line breaks around names and words are removed, and those within become one space. Booleans
-    are read as text. Dates, times and durations become seconds. A column of text is an error if half of its values or
-    more are numbers, or if its values are numbers written with signs (5%, $3) or with commas. The index that pandas
+    In all files, spaces and line breaks around names and words are removed, and those inside become one space. Booleans
+    are read as text. Dates, times and durations become seconds. A column of text is an error if at least half of its
+    values are numbers, or if its values are numbers written with signs (5%, $3) or with commas. The index that pandas
     writes to a Parquet file has the name "".
 
     Args:
         path: the file.
-        drop: names of columns that are not looked at, see `dropped`; their value is None.
+        drop: names of columns that are not read, see `dropped`; their value is None.
 
     Raises:
-        InputError: if the file cannot be read as a table, has no rows or only one column, has two columns of one name
-            or a column of another kind, or if a column mixes text and numbers or holds infinite values.
+        InputError: if the file cannot be read as a table, has no rows or only one column, has two columns with the same
+            name or a column of another kind, or if a column mixes text and numbers or contains infinite values.
     """
     if not path.is_file() or path.stat().st_size == 0:
         raise InputError(f"{path} must hold a table", got="an empty file", fix="Check the path")
@@ -55,9 +55,9 @@ def _check_columns(path: Path, names: list[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
-            f"the columns of {path.name} must have names of their own",
+            f"the columns of {path.name} must have different names",
             got=f"{', '.join(map(repr, twice[:3]))} more than once",
-            fix="Rename or remove one of each",
+            fix="Rename or remove the repeated ones",
         )
     if len(names) < 2:
         raise InputError(
@@ -68,7 +68,7 @@ def _check_columns(path: Path, names: list[str]) -> None:
 
 
 def dropped(drop: Collection[str], names: Collection[str]) -> list[str]:
-    """The columns to drop. An item that is not a column, but names of columns joined by commas, is taken apart."""
+    """Return the columns to drop. An item that is not a column, but names of columns joined by commas, is split."""
     taken: list[str] = []
     for item in drop:
         parts = [part.strip() for part in item.split(",")]
@@ -101,12 +101,12 @@ def _read_csv(path: Path) -> Any:
         try:
             table = _parse(path, separator, threads=True)
         except pyarrow.ArrowException:
-            table = _parse(path, separator, threads=False)  # fails again, and knows the row's number
+            table = _parse(path, separator, threads=False)  # raises again, with the row's number
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{path} must be a table with as many fields in every row as there are names",
             got=str(error).partition("\n")[0],
-            fix=f"Check the file; its separator was taken to be {separator!r}",
+            fix=f"Check the file; its separator seems to be {separator!r}",
         ) from error
     if any(_is(kind, "binary") for kind in table.schema.types):  # text that is not UTF-8
         try:
@@ -117,12 +117,12 @@ def _read_csv(path: Path) -> Any:
 
 
 def _header(path: Path) -> str:
-    """The first line that is not blank, checked to have rows below it."""
+    """Return the first line that is not blank, if there are rows below it."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = next((line for line in file if line.strip()), "")
             if not header:
-                raise InputError(f"{path} must hold a table", got="nothing but blank lines", fix="Check the path")
+                raise InputError(f"{path} must hold a table", got="only blank lines", fix="Check the path")
             if not any(line.strip() for line in file):
                 raise _no_rows(path)
     except UnicodeDecodeError as error:
@@ -131,7 +131,7 @@ def _header(path: Path) -> str:
 
 
 def _check_names(path: Path, fields: list[str]) -> None:
-    """Check that the first line does not hold numbers only: it must hold the names of the columns."""
+    """Check that the first line contains names of columns and not only numbers."""
     if fields and all(_number(field) is not None for field in fields):
         raise InputError(
             f"the first line of {path.name} must hold the names of the columns",
@@ -142,7 +142,7 @@ def _check_names(path: Path, fields: list[str]) -> None:
 
 def _parse(path: Path, separator: str, *, threads: bool) -> Any:
     pyarrow = _pyarrow()
-    # One block: types are told from the first, and later ones would have to agree.
+    # One block, because types are inferred from the first block, and later ones would have to agree.
     block_size = min(2**31 - 1, path.stat().st_size + 1024)
     return pyarrow.csv.read_csv(
         path,
@@ -165,7 +165,7 @@ def _no_rows(path: Path) -> InputError:
 
 
 def _column(name: str, column: Any) -> Column:
-    """An Arrow column as an array, by its type."""
+    """Convert an Arrow column to an array, by its type."""
     pyarrow = _pyarrow()
     if _is(column.type, "dictionary"):
         column = column.cast(column.type.value_type)
@@ -186,7 +186,7 @@ def _column(name: str, column: Any) -> Column:
         raise InputError(
             "a table's columns must hold numbers, text, booleans or dates",
             got=f"column {name!r} of type {kind}",
-            fix=f"Leave it out with --drop {name}, or make columns of numbers from it",
+            fix=f"Leave it out with --drop {name}, or convert it to columns of numbers",
         )
     _check_finite(name, values)
     return values
@@ -199,7 +199,7 @@ def _is(kind: Any, *families: str) -> bool:
 
 
 def _divided(column: Any, *, by: float) -> Column:
-    """Integers in units of a fraction of a second as seconds, null as NaN."""
+    """Convert integers in fractions of a second to seconds, null to NaN."""
     return np.array([np.nan if value is None else value / by for value in column.to_pylist()])
 
 
@@ -222,27 +222,27 @@ def _tidy(text: str) -> str:
 
 
 def _words(name: str, texts: Any) -> Column:
-    """A text column as it is, or as numbers if all values that are not missing are numbers.
+    """Return a text column unchanged, or as numbers if all values that are not missing are numbers.
 
     Raises:
-        InputError: if it looks like a column of numbers with some mistakes in it.
+        InputError: if it looks like a column of numbers with some mistakes.
     """
     known = [(row, text) for row, text in enumerate(texts, start=1) if text is not None]
     odd = [(row, text) for row, text in known if _number(text) is None]
-    if not odd:  # numbers in quotes, or nothing but missing values
+    if not odd:  # numbers in quotes, or only missing values
         return np.array([np.nan if text is None else float(text) for text in texts])
     if 2 * len(odd) > len(known) and not all(_disguised(text) for _, text in odd):
         return texts
     raise InputError(
         f"column {name!r} must hold numbers or words, not both",
-        got=f"{len(odd)} of {len(known)} that are no numbers, the first {odd[0][1]!r} in row {odd[0][0]}",
-        fix="Write a point for the decimal comma and leave out signs and the commas of thousands, leave unknown "
+        got=f"{len(odd)} of {len(known)} that are not numbers, the first {odd[0][1]!r} in row {odd[0][0]}",
+        fix="Write a point for the decimal comma, remove signs and thousands separators, leave unknown "
         "numbers empty, or name the column with --drop",
     )
 
 
 def _disguised(text: str) -> bool:
-    """Whether it is a number as people write it: 1,5 or 1,000.5 or 5% or $3."""
+    """Whether it is a number in another notation: 1,5 or 1,000.5 or 5% or $3."""
     plain = text.translate(_SIGNS)
     return _number(plain.replace(",", "")) is not None
 

@@ -1,1 +1,1 @@
-"""Where data sets come from: one file for each source."""
+"""The sources of data sets, one file each."""

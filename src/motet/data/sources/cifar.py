@@ -10,13 +10,15 @@ from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
 from motet.data._fingerprint import of_tensors
-from motet.data._holdout import hold_out, take
+from motet.data._holdout import hold_out, take_rows
 from motet.data._spec import DataSpec
 from motet.data.formats.pickle_file import read_pickle
 from motet.errors import InputError
 
 HELD_OUT = 0.1
-"""Share of the training images that is held out for validation: the 45,000 and 5,000 of MIMMO and of soft sharing."""
+"""The fraction of the training images that is held out for validation: 45,000 and 5,000, as in MIMMO and soft
+sharing.
+"""
 
 
 @final
@@ -63,18 +65,18 @@ _CIFAR100 = _Kind(
 def cifar10(folder: Path, *, validation_share: float = HELD_OUT, seed: int = 0) -> Dataset:
     """CIFAR-10: 60,000 uint8 images ``(3, 32, 32)`` in 10 classes; 45,000/5,000/10,000 rows.
 
-    Test images are the official ones. Validation images are a tenth of the training batches' (MIMMO: 45,000 to train
-    on; joint training holds out a fifth), stratified, the same on every machine. Normalised by the training images'
-    mean (0.4914, 0.4822, 0.4465) and standard deviation (0.2470, 0.2435, 0.2616).
+    Test images are the official ones. Validation images are a tenth of the training images (MIMMO: 45,000 for training;
+    joint training holds out a fifth), stratified, the same on every machine. Normalised by the training images' mean
+    (0.4914, 0.4822, 0.4465) and standard deviation (0.2470, 0.2435, 0.2616).
 
     Args:
-        folder: holds ``data_batch_1`` to ``data_batch_5``, ``test_batch`` and ``batches.meta``.
-        validation_share: of the training images.
-        seed: of the shuffle that chooses them.
+        folder: contains ``data_batch_1`` to ``data_batch_5``, ``test_batch`` and ``batches.meta``.
+        validation_share: the fraction of the training images that is held out.
+        seed: the seed of the shuffle that chooses them.
 
     Raises:
-        InputError: when a file is missing, damaged, or not what its name says. The files are pickles; they are read
-            without executing anything.
+        InputError: if a file is missing, damaged, or another one than its name says. The files are pickles, which are
+            read without executing code.
 
     Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009; cs.toronto.edu/~kriz.
     """
@@ -84,26 +86,26 @@ def cifar10(folder: Path, *, validation_share: float = HELD_OUT, seed: int = 0) 
 def cifar100(folder: Path, *, validation_share: float = HELD_OUT, seed: int = 0) -> Dataset:
     """CIFAR-100: 60,000 uint8 images ``(3, 32, 32)`` in 100 classes (the fine labels); 45,000/5,000/10,000 rows.
 
-    As `cifar10`, normalised by mean (0.5071, 0.4865, 0.4409) and standard deviation (0.2673, 0.2564, 0.2762).
+    Like `cifar10`, normalised by mean (0.5071, 0.4865, 0.4409) and standard deviation (0.2673, 0.2564, 0.2762).
 
     Args:
-        folder: holds ``train``, ``test`` and ``meta``.
-        validation_share: of the training images.
-        seed: of the shuffle that chooses them.
+        folder: contains ``train``, ``test`` and ``meta``.
+        validation_share: the fraction of the training images that is held out.
+        seed: the seed of the shuffle that chooses them.
 
     Raises:
-        InputError: as `cifar10`.
+        InputError: see `cifar10`.
     """
     return _load(folder, _CIFAR100, validation_share, seed)
 
 
 def missing_cifar10(folder: Path) -> tuple[str, ...]:
-    """Which of CIFAR-10's files are not in `folder`."""
+    """Return the names of CIFAR-10's files that are not in `folder`."""
     return _missing(folder, _CIFAR10)
 
 
 def missing_cifar100(folder: Path) -> tuple[str, ...]:
-    """Which of CIFAR-100's files are not in `folder`."""
+    """Return the names of CIFAR-100's files that are not in `folder`."""
     return _missing(folder, _CIFAR100)
 
 
@@ -133,8 +135,8 @@ def _load(folder: Path, kind: _Kind, validation_share: float, seed: int) -> Data
             split=f"official test images; {held:,} of the {len(full):,} training images for validation, stratified, "
             f"seed {seed}",
         ),
-        train=take(full, kept),
-        validation=take(full, out),
+        train=take_rows(full, kept),
+        validation=take_rows(full, out),
         test=test,
     )
     dataset.check()
@@ -160,7 +162,7 @@ def _batch(path: Path, kind: _Kind) -> tuple[Tensor, Tensor]:
 
 
 def _check_label(path: Path, kind: _Kind, label: Any) -> None:
-    """Refuse a file with the name of another one. Official batches say which they are: "training batch 2 of 5"."""
+    """Raise for a file with the name of another one. Official batches contain their name: "training batch 2 of 5"."""
     said = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
     own = "testing batch" if path.name in kind.test else "training batch"
     own += f" {path.name[-1]} of" if path.name[-1].isdigit() else ""

@@ -15,17 +15,20 @@ from motet.data._options import FOLDER_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
 from motet.data.formats.decode import Header, bad_images_error, check_whole
 from motet.data.formats.image_files import ImageFiles
+from motet.data.sources.equal_images import equal_image_notes
 from motet.data.sources.folder_scan import Classes, check_classes, scan
 from motet.data.sources.read_images import good_headers, read_all, read_pixels
-from motet.errors import InputError
+from motet.errors import InputError, printable
 
 IN_MEMORY = 512 * 2**20
-"""Bytes of pixels up to which a folder's images become tensors."""
+"""The number of bytes of pixels up to which a folder's images become tensors."""
 
 _DARK = 32
+# Training on larger images takes more memory than most machines have, and seldom on purpose.
+_OWN_SIZE = 2**20
 _VALIDATION, _TEST = 0.1, 0.2
-# Statistics of ImageNet's photographs, used by convention for other images too. Those of a stream would cost a pass
-# over all files.
+# Statistics of ImageNet, used by convention for other images too. Computing them for a stream would need a pass over
+# all files.
 IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 GREY_MEAN: tuple[float, ...] = (0.449,)
@@ -33,19 +36,24 @@ GREY_STD: tuple[float, ...] = (0.226,)
 
 
 def image_folder(folder: Path, options: DataOptions | None = None, *, name: str | None = None) -> Dataset:
-    """A data set of the images in a folder of class folders.
+    """Return a data set of the images in a folder of class folders.
 
-    The folder holds either class folders, or ``train/`` (or ``training/``), ``val/`` (or ``valid/``, ``validation/``)
-    and ``test/`` (or ``testing/``) with class folders in each. Without ``val/``, a tenth of the training images is held
-    out for validation. Without ``test/``, the images of ``val/`` are the test images, as is usual for ImageNet. Class
-    folders without splits are split into 70/10/20 percent. All splits are stratified and the same on every machine.
-    Folders inside a class folder are searched too. Other files in class folders, images outside them, and folders
-    beside the splits are left out, and the data set's notes say so.
+    The folder contains either class folders, or ``train/`` (or ``training/``), ``val/`` (or ``valid/``,
+    ``validation/``) and ``test/`` (or ``testing/``) with class folders in each. Without ``val/``, a tenth of the
+    training images is held out for validation. Without ``test/``, the images of ``val/`` are the test images, as is
+    usual for ImageNet. Class folders without splits are split into 70/10/20 percent. All splits are stratified and the
+    same on every machine. Folders inside a class folder are searched too. Other files in class folders, images outside
+    them, and folders next to the splits are left out, and the data set's notes say so.
 
-    If all images have one size, they keep it. Otherwise ``image_size`` is needed: the square in the middle of each
-    image is resized to it. If the images take more than 512 MiB together, they stay in their files and are decoded when
+    If all images have the same size, they keep it. Otherwise ``image_size`` is needed: the square in the middle of each
+    image is resized to it. If the images take more than 512 MiB in total, they stay in their files and are decoded when
     needed. See `motet.data.formats.decode` for grey, 16-bit and transparent images. Pixels are normalised by the mean
     and standard deviation of the training images, or by ImageNet's if the images stay in their files.
+
+    Args:
+        folder: the folder.
+        options: image_size, skip_bad, stream, validation_share, split_seed.
+        name: the name of the data set in reports; the folder's name if None.
 
     Raises:
         InputError: if there are no images or only one class, if a class is missing from a split or has no images, if
@@ -53,6 +61,12 @@ def image_folder(folder: Path, options: DataOptions | None = None, *, name: str 
     """
     options = options or DataOptions()
     options.check_only(FOLDER_OPTIONS, f"the images in {folder}")
+    if not folder.is_dir():
+        raise InputError(
+            "the data must be a folder of class folders",
+            got=f"{folder}, which is no folder" if folder.exists() else f"{folder}, which does not exist",
+            fix="Check the path",
+        )
     notes: list[str] = []
     found = scan(folder, notes)
     fingerprint = of_image_files(folder, found)
@@ -71,22 +85,22 @@ def load_classes(
     notes: Sequence[str] = (),
     fingerprint: str = "",
 ) -> Dataset:
-    """The data set of image files by split and class.
+    """Return the data set of image files by split and class.
 
     Args:
-        name: what reports call it.
+        name: the name of the data set in reports.
         found: files by split and class; the split ``"all"`` is split here.
         options: the user's options.
         default_size: height and width of the images if ``options.image_size`` is None; None for the images' own size,
             which needs `check_headers`.
         in_memory: bytes of pixels up to which images become tensors.
         check_headers: whether every file is opened before training. Pass False for a million files known to be good.
-        hold_out_note: what to add to the description of the splits.
+        hold_out_note: added to the description of the splits.
         notes: the notes so far on what was left out.
         fingerprint: the fingerprint of the files.
 
     Raises:
-        InputError: as `image_folder`, and if images that are to stay in their files are not square.
+        InputError: see `image_folder`; also for images that are not square and stay in their files.
     """
     splits = {split: {each: list(paths) for each, paths in classes.items()} for split, classes in found.items()}
     names = sorted(splits.get("train", splits.get("all", {})))
@@ -95,12 +109,15 @@ def load_classes(
     headers = good_headers(splits, options, notes) if check_headers or options.skip_bad else {}
     channels, height, width = _shape(headers, options.image_size or default_size)
     paths, labels, note = _assigned(splits, names, options)
+    class_names = tuple(map(printable, names))
+    if check_headers:
+        notes += equal_image_notes(paths, labels, class_names)
     size = sum(map(len, paths.values())) * channels * height * width
     streamed = size > in_memory if options.stream is None else options.stream
     inputs: Mapping[str, Any]
     if streamed:
         inputs, mean, std = _streamed(paths, channels=channels, height=height, width=width)
-        if check_headers and not options.skip_bad:  # with skip_bad the images have been decoded already
+        if check_headers and not options.skip_bad:  # with skip_bad the images have already been decoded
             check_whole_images([path for files in paths.values() for path in files])
     else:
         inputs = read_pixels(paths, labels, size=(height, width), channels=channels, options=options, notes=notes)
@@ -108,11 +125,11 @@ def load_classes(
         _check_varied(inputs["train"], notes)
     dataset = Dataset(
         spec=DataSpec(
-            name=name,
+            name=printable(name),
             input_shape=(channels, height, width),
             outputs=len(names),
             task="classification",
-            class_names=tuple(names),
+            class_names=class_names,
             mean=mean,
             std=std,
             split=", ".join(filter(None, [note, hold_out_note])),
@@ -129,10 +146,10 @@ def load_classes(
 
 
 def check_whole_images(paths: Sequence[Path]) -> None:
-    """Look now at images that are decoded later: one that is cut short would stop the training that meets it.
+    """Check images that are decoded later, because one that is cut short would stop the training.
 
     Raises:
-        InputError: naming and counting those that cannot be read.
+        InputError: naming and counting the images that cannot be read.
     """
     _, bad = read_all(paths, check_whole)
     if bad:
@@ -140,30 +157,39 @@ def check_whole_images(paths: Sequence[Path]) -> None:
 
 
 def _shape(headers: Mapping[Path, Header], size: int | None) -> tuple[int, int, int]:
-    """Channels, height and width: 3 channels unless all images are known to be grey, and their own size by default."""
+    """Return channels, height and width: 3 channels unless all images are known to be grey, and their own size
+    by default.
+    """
     grey = bool(headers) and all(header.grey for header in headers.values())
     height, width = _one_size(headers) if size is None else (size, size)
     return 1 if grey else 3, height, width
 
 
 def _one_size(headers: Mapping[Path, Header]) -> tuple[int, int]:
-    """The height and width that all images have."""
+    """Return the height and width that all images have."""
     sizes = Counter((header.height, header.width) for header in headers.values())
     if len(sizes) > 1:
         common = sizes.most_common()
         named = ", ".join(f"{count:,} of {width}x{height}" for (height, width), count in common[:3])
         raise InputError(
-            "images of several sizes need one that they are brought to",
+            "images of several sizes need one size to which they are resized",
             got=named + (f" and {len(common) - 3} more sizes" if len(common) > 3 else ""),
             fix=f"Pass --image-size, such as --image-size {min(64, *common[0][0])}",
         )
-    return next(iter(sizes))
+    height, width = next(iter(sizes))
+    if height * width > _OWN_SIZE:
+        raise InputError(
+            f"images of more than {_OWN_SIZE:,} pixels need a size to which they are resized",
+            got=f"{len(headers):,} of {width}x{height}",
+            fix=f"Pass --image-size, such as --image-size {min(224, height, width)}",
+        )
+    return height, width
 
 
 def _streamed(
     paths: Mapping[str, Sequence[Path]], *, channels: int, height: int, width: int
 ) -> tuple[dict[str, ImageFiles], tuple[float, ...], tuple[float, ...]]:
-    """Images that stay in their files, and the mean and standard deviation to normalise them by."""
+    """Return images that stay in their files, and the mean and standard deviation that normalise them."""
     if height != width:
         raise InputError(
             "images that are streamed must be square",
@@ -177,7 +203,7 @@ def _streamed(
 def _assigned(
     splits: Mapping[str, Classes], names: Sequence[str], options: DataOptions
 ) -> tuple[dict[str, list[Path]], dict[str, Tensor], str]:
-    """Files and labels of train, validation and test, and a note on how they came to be."""
+    """Return files and labels of train, validation and test, and a note on how they were made."""
     share = _VALIDATION if options.validation_share is None else options.validation_share
     files = {split: _labelled(classes, names) for split, classes in splits.items()}
     if "all" in files:
@@ -194,7 +220,7 @@ _LabelledFiles = tuple[list[Path], Tensor]
 
 
 def _labelled(classes: Classes, names: Sequence[str]) -> _LabelledFiles:
-    """The files class by class, and their labels: the positions of their classes in `names`."""
+    """Return the files class by class, and their labels: the positions of their classes in `names`."""
     labels = [label for label, name in enumerate(names) for _ in classes[name]]
     return [path for name in names for path in classes[name]], torch.tensor(labels, dtype=torch.int64)
 
@@ -205,7 +231,7 @@ def _rows(files: _LabelledFiles, rows_K: Tensor) -> _LabelledFiles:
 
 
 def _completed(files: dict[str, _LabelledFiles], *, share: float, seed: int) -> str:
-    """Add the split that the folders lack, test or validation, and return the note that says so."""
+    """Add the split that the folders lack, test or validation, and return a note about it."""
     note = "the folders' own splits"
     if "test" not in files:
         files["test"] = files.pop("validation")
@@ -219,7 +245,7 @@ def _completed(files: dict[str, _LabelledFiles], *, share: float, seed: int) -> 
 
 
 def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, from exact sums; a channel that never varies is left as it is."""
+    """Return mean and standard deviation of each channel, from exact sums; a constant channel is not scaled."""
     mean, std = [], []
     for channel in images.unbind(dim=1):
         counts = torch.bincount(channel.reshape(-1).int(), minlength=256).double()
@@ -235,7 +261,7 @@ def _check_varied(images: Tensor, notes: list[str]) -> None:
     least, most = int(images.min()), int(images.max())
     if least == most:
         raise InputError(
-            "the training images must show something",
+            "the training images must contain different values",
             got=f"the value {most} in every pixel",
             fix="Check the files: 16 bits become 8 by their high byte, so that values below 256 become black",
         )
@@ -250,5 +276,5 @@ def _check_every_class_is_trained(dataset: Dataset) -> None:
         raise InputError(
             "every class must have a row to train on",
             got=f"none of {', '.join(names[:3])} among the {len(dataset.train)} rows of the train split",
-            fix="Bring more rows of it, or leave the class out",
+            fix="Add rows of this class, or leave the class out",
         )

@@ -1,23 +1,23 @@
-"""The handwritten digits that come with scikit-learn: small enough to try anything in seconds."""
+"""The handwritten digits that come with scikit-learn: small enough for trials in seconds."""
 
 import math
 
 import torch
 
 from motet.data._dataset import Dataset, Split
-from motet.data._holdout import hold_out, take
+from motet.data._holdout import hold_out, take_rows
 from motet.data._spec import DataSpec
 
 SPLIT_SEED = 0
-"""Of the shuffle behind the fixed split of `digits`."""
+"""The seed of the shuffle for the fixed split of `digits`."""
 
 
 def digits() -> Dataset:
     """1,797 grey images ``(1, 8, 8)`` of the digits 0 to 9, in a fixed stratified split of 1079/359/359 rows.
 
-    Pixels are float32 counts from 0 to 16 (dark pixels in a 4x4 block). `Dataset.prepare` standardises them by the
-    mean and standard deviation of all training pixels, about 4.9 and 6.0. The split is `hold_out`'s with seed
-    `SPLIT_SEED`: test rows first, then validation rows from the rest; the same on every machine.
+    Pixels are float32 counts from 0 to 16 (dark pixels in a 4x4 block). `Dataset.prepare` standardises them by the mean
+    and standard deviation of all training pixels, about 4.9 and 6.0. The split uses `hold_out` with seed `SPLIT_SEED`:
+    test rows first, then validation rows from the rest; it is the same on every machine.
 
     Source: the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine
     Learning Repository, 1998), from the installed scikit-learn; nothing is downloaded.
@@ -32,8 +32,8 @@ def digits() -> Dataset:
     fifth = len(every) // 5
     rest, test = hold_out(every.targets, fifth, seed=SPLIT_SEED)
     kept, validation = hold_out(every.targets[rest], fifth, seed=SPLIT_SEED)
-    train = take(every, rest[kept])
-    # Pixels and their squares are whole numbers, whose float64 sums are exact: the same on every machine.
+    train = take_rows(every, rest[kept])
+    # Pixels and their squares are integers with exact float64 sums, so the result is the same on every machine.
     assert isinstance(train.inputs, torch.Tensor)
     pixels = train.inputs.double()
     mean = float(pixels.mean())
@@ -49,8 +49,8 @@ def digits() -> Dataset:
             full_scale=16.0,
         ),
         train=train,
-        validation=take(every, rest[validation]),
-        test=take(every, test),
+        validation=take_rows(every, rest[validation]),
+        test=take_rows(every, test),
     )
     dataset.check()
     return dataset

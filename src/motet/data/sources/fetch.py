@@ -1,4 +1,4 @@
-"""Getting a data set's official files: downloads that are checked and go on where they stopped; archives unpacked."""
+"""Download a data set's official files, with checksums and resuming, and unpack archives."""
 
 import os
 import shutil
@@ -15,19 +15,19 @@ from typing import IO, Any, final
 from motet.errors import InputError
 
 _CHUNK = 1 << 20
-_PIECE = 1 << 16  # what an interrupted download loses at most
+_PIECE = 1 << 16  # the most that an interrupted download loses
 _TIMEOUT = 20.0
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file and where it officially comes from.
+    """A file and its official addresses.
 
     Attributes:
         name: its name on disk.
-        urls: addresses, tried in turn; none for what must be asked for by hand.
-        checksum: of its content, ``md5:...`` or ``sha256:...``.
+        urls: addresses, tried in turn; none for files that need a registration.
+        checksum: the checksum of its content, ``md5:...`` or ``sha256:...``.
     """
 
     name: str
@@ -36,7 +36,7 @@ class RemoteFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/motet``, or what the operating system has for that."""
+    """Return the folder for downloads: ``$XDG_CACHE_HOME/motet``, or the operating system's equivalent."""
     import pooch
 
     return Path(pooch.os_cache("motet"))
@@ -48,14 +48,19 @@ def offline() -> bool:
 
 
 def download(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
-    """The file in `folder`: as it is there, or downloaded, its checksum verified.
+    """Return the file in `folder`: the existing one, or a download with verified checksum.
 
-    A download that was interrupted goes on where it stopped, where the server can; what has come lies in a hidden file
-    beside the final name.
+    An interrupted download continues where it stopped, if the server supports it. The part so far is in a hidden file
+    next to the final name.
+
+    Args:
+        file: the file.
+        folder: the folder.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: naming the file, its checksum and the folder to put it in, when it cannot be had; or when what came
-            is something else.
+        InputError: naming the file, its checksum and the folder to put it in, if it is not available, or if the
+            download is another file.
     """
     import pooch
     import requests
@@ -64,7 +69,7 @@ def download(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
     by_hand = f"Put {file.name} ({file.checksum}) into {folder}"
     by_hand += f"; it comes from {' or '.join(file.urls)}" if file.urls else ""
     if offline() and not path.exists():
-        raise InputError(f"{file.name} must be at hand", got="MOTET_OFFLINE, which forbids downloads", fix=by_hand)
+        raise InputError(f"{file.name} must be available", got="MOTET_OFFLINE, which forbids downloads", fix=by_hand)
     reasons = []
     for url in file.urls or ("",):
         try:
@@ -82,10 +87,12 @@ def download(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
             return path
         except requests.RequestException as error:
             reasons.append(f"{url}: {_reason(error)}")
-        except ValueError as error:  # pooch's, for a checksum
+        except ValueError as error:  # pooch's error for a wrong checksum
             reasons.append(f"{url}: not the file with that checksum")
             del error
-    raise InputError(f"{file.name} must be at hand or within reach", got="; ".join(reasons), fix=by_hand)
+    raise InputError(
+        f"{file.name} must be available, or the server must be reachable", got="; ".join(reasons), fix=by_hand
+    )
 
 
 def checksum_holds(path: Path, file: RemoteFile) -> bool:
@@ -99,14 +106,17 @@ def checksum_holds(path: Path, file: RemoteFile) -> bool:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a .zip or .tar archive into the new folder `folder`, which is whole or absent.
 
-    Only plain files and folders come out. Raises `InputError` if the archive is damaged, or a name in it is absolute,
-    leads out of the folder, or is a link or device; nothing is kept then.
+    Only plain files and folders are unpacked.
+
+    Raises:
+        InputError: if the archive is damaged, or if a name in it is absolute, outside the folder, a link or a device;
+            nothing is kept then.
     """
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        beside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         for name, content in _members(archive):
-            place = beside.joinpath(*_safe(archive, name))
+            place = temporary.joinpath(*_safe(archive, name))
             if content is None:
                 place.mkdir(parents=True, exist_ok=True)
                 continue
@@ -114,17 +124,17 @@ def unpack(archive: Path, folder: Path) -> None:
             with content, place.open("wb") as file:
                 shutil.copyfileobj(content, file, _CHUNK)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside.rename(folder)
+        temporary.rename(folder)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise InputError(
             f"{archive} must be a whole archive", got=f"{type(error).__name__}: {error}", fix="Download it again"
         ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Names and contents; None for a folder."""
+    """Yield names and contents; None for a folder."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
@@ -143,7 +153,7 @@ def _safe(archive: Path, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace("\\", "/"))
     parts = tuple(part for part in path.parts if part != ".")
     if path.is_absolute() or ".." in parts or any(":" in part or "\0" in part for part in parts):
-        raise _unsafe(archive, name, "a path that leads out of the folder")
+        raise _unsafe(archive, name, "a path outside the folder")
     return parts
 
 
@@ -157,7 +167,7 @@ def _unsafe(archive: Path, name: str, what: str) -> InputError:
 
 @final
 class _Resuming:
-    """A downloader for pooch that keeps what has come, and asks for the rest the next time."""
+    """A downloader for pooch that keeps a partial download, and requests only the rest the next time."""
 
     def __init__(self, folder: Path, name: str, *, progress: bool) -> None:
         self.part = folder / f".{name}.download"
@@ -172,7 +182,7 @@ class _Resuming:
         )
         with requests.get(url, stream=True, headers=headers, timeout=_TIMEOUT) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                self.part.replace(output_file)  # all of it had come; the checksum will tell
+                self.part.replace(output_file)  # everything has arrived; the checksum decides
                 return
             answer.raise_for_status()
             if answer.status_code != requests.codes.partial_content:
@@ -184,7 +194,7 @@ class _Resuming:
                     file.write(chunk)
                     advance(len(chunk))
         if total is not None and self.part.stat().st_size < total:
-            raise requests.ConnectionError("the connection ended early; the next attempt goes on from there")
+            raise requests.ConnectionError("the connection ended early; the next attempt continues from there")
         self.part.replace(output_file)
 
     @contextmanager

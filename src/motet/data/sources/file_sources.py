@@ -1,4 +1,4 @@
-"""The data sets that live in files: what they are called, where they come from, how they are read."""
+"""The data sets in files: their names, their sources, and how they are read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ class FileSource:
 
     Attributes:
         description: one line.
-        source: where it comes from, for people.
-        needs: what it needs in one folder, in words.
-        missing: which of its files a folder lacks.
-        read: the data set in a folder that lacks none.
-        options: the fields of `DataOptions` that say something about it.
-        files: what to download.
-        by_hand: what has to be got by hand, and unpacked.
-        unpacked: the folder inside its archive; empty where the files themselves are downloaded.
+        source: where it comes from, in words.
+        needs: the files that it needs in one folder, in words.
+        missing: returns the files that a folder lacks.
+        read: returns the data set in a folder with all files.
+        options: the fields of `DataOptions` that apply to it.
+        files: the files to download.
+        by_hand: the archive that needs a manual download.
+        unpacked: the folder inside its archive; empty if the files themselves are downloaded.
     """
 
     description: str
@@ -55,7 +55,7 @@ def _idx_files(urls: tuple[str, ...], sums: Mapping[str, str]) -> tuple[RemoteFi
 
 _KRIZ = "https://www.cs.toronto.edu/~kriz/"
 
-# Checksums as the data's authors or torchvision publish them.
+# Checksums are those published by the data's authors or by torchvision.
 FILE_SOURCES: Mapping[str, FileSource] = MappingProxyType(
     {
         "fashion-mnist": FileSource(
@@ -141,9 +141,9 @@ FILE_SOURCES: Mapping[str, FileSource] = MappingProxyType(
             unpacked="tiny-imagenet-200",
         ),
         "imagenet": FileSource(
-            description="1,331,167 colour images, brought to 224x224, 1,000 classes (ILSVRC 2012)",
+            description="1,331,167 colour images, resized to 224x224, 1,000 classes (ILSVRC 2012)",
             source="image-net.org, after registration",
-            needs="its folders train (a folder a class) and val",
+            needs="its folders train (one folder for each class) and val",
             missing=missing_imagenet,
             read=imagenet,
             options=frozenset(FOLDER_OPTIONS),
@@ -158,4 +158,4 @@ FILE_SOURCES: Mapping[str, FileSource] = MappingProxyType(
         ),
     }
 )
-"""By name."""
+"""The data sets by name."""

@@ -1,11 +1,20 @@
-"""Which image files a folder of class folders holds, and what is wrong with its layout."""
+"""Find the image files in a folder of class folders, and check its layout."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from motet.data.formats.decode import IMAGE_SUFFIXES
-from motet.errors import InputError
+from motet.data.sources.walk import (
+    THUMBNAIL_FOLDERS,
+    Found,
+    find,
+    folders_in,
+    has_image,
+    is_system_name,
+    loose_images,
+)
+from motet.errors import InputError, printable
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -18,15 +27,15 @@ Classes = Mapping[str, Sequence[Path]]
 
 
 def has_images(folder: Path) -> bool:
-    """Whether some folder in `folder` holds an image, so that it may be a data set."""
-    return any(next(_images(each), None) is not None for each in _folders(folder))
+    """Whether some folder in `folder` contains an image, so that it may be a data set."""
+    return any(has_image(each, folder) for each in _folders(folder))
 
 
 def scan(folder: Path, notes: list[str] | None = None) -> dict[str, dict[str, list[Path]]]:
-    """The image files by split and class, in the order of their names. A folder of class folders is one split, "all".
+    """Return the image files by split and class, sorted by name. A folder of class folders is one split, "all".
 
     Args:
-        folder: holds class folders, or folders of splits with class folders in them.
+        folder: contains class folders, or folders of splits with class folders in them.
         notes: gets a line for each kind of files and folders that are left out.
 
     Raises:
@@ -37,20 +46,23 @@ def scan(folder: Path, notes: list[str] | None = None) -> dict[str, dict[str, li
     splits = {each: _SPLITS[each.name.lower()] for each in inside if each.name.lower() in _SPLITS}
     if "train" not in splits.values():
         _check_no_other_split(folder, inside, list(splits))
-        return {"all": _classes(folder, notes)}
+        return {"all": _classes(folder, folder, notes)}
     if odd := [each.name for each in inside if each not in splits]:
-        notes.append(f"left out: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}, beside the splits")
+        names = f"{', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}"
+        notes.append(printable(f"left out: {names}, next to the splits"))
     _check_splits(folder, splits)
-    return {split: _classes(each, notes) for each, split in splits.items()}
+    return {split: _classes(each, folder, notes) for each, split in splits.items()}
 
 
 def _check_no_other_split(folder: Path, inside: list[Path], splits: list[Path]) -> None:
-    """Refuse val/ or test/ without train/. A folder of that name without class folders may be a class itself."""
+    """Raise for val/ or test/ without train/. A folder with that name and without class folders may be a class
+    itself.
+    """
     if odd := [each.name for each in splits if has_images(each)]:
         raise InputError(
-            f"{folder} must hold train/ beside {' and '.join(f'{name}/' for name in odd)}",
+            f"{folder} must hold train/ next to {' and '.join(f'{name}/' for name in odd)}",
             got=f"{', '.join(each.name for each in inside[:5])}",
-            fix="Name the folder with the training images train, or pass a folder of class folders alone",
+            fix="Name the folder with the training images train, or pass a folder of class folders",
         )
 
 
@@ -63,44 +75,58 @@ def _check_splits(folder: Path, splits: Mapping[Path, str]) -> None:
         )
     if len(splits) == 1:
         raise InputError(
-            f"{folder} must hold val/ or test/ beside train/",
+            f"{folder} must hold val/ or test/ next to train/",
             got="train/ alone",
-            fix="Pass the folder train/ itself, to have it split",
+            fix="Pass the folder train/ itself, which is then split",
         )
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    """Return the folders that may be splits or classes: all but those with a name of a system's folder."""
+    return [each for each in folders_in(folder) if not is_system_name(each.name)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below the folder that is not hidden, including links to missing files, which an error will name."""
-    return (path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
+def _classes(folder: Path, root: Path, notes: list[str]) -> dict[str, list[Path]]:
+    """Return the images of each class folder. What is left out is counted in the notes."""
+    every = {each: find(each, root) for each in folders_in(folder)}
+    left = [each for each in every if is_system_name(each.name) or _shows_thumbnails(each, every)]
+    found = {each: inside for each, inside in every.items() if each not in left}
+    hidden = [path for each in left for path in every[each].images]
+    hidden += [path for each in every.values() for path in each.hidden]
+    notes += _left_out(folder, found.values(), hidden)
+    return {each.name: inside.images for each, inside in found.items()}
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    return filter(_is_image, _files(folder))
+def _shows_thumbnails(folder: Path, found: Mapping[Path, Found]) -> bool:
+    """Whether a folder next to the classes holds small copies of their images, and is not a class with such a name."""
+    if folder.name.lower() not in THUMBNAIL_FOLDERS:
+        return False
+    others = {path.stem for each, inside in found.items() if each != folder for path in inside.images}
+    return all(path.stem in others for path in found[folder].images)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _classes(folder: Path, notes: list[str]) -> dict[str, list[Path]]:
-    """The images of each class folder. Files that are left out are counted in the notes."""
-    classes: dict[str, list[Path]] = {}
-    others: Counter[str] = Counter()
-    for each in _folders(folder):
-        files = list(_files(each))
-        classes[each.name] = sorted(filter(_is_image, files))
-        others.update(path.suffix.lower() or path.name for path in files if not _is_image(path))
+def _left_out(folder: Path, found: Iterable[Found], hidden: list[Path]) -> list[str]:
+    """Return the notes about what is left out of the class folders in `folder`."""
+    found = list(found)
+    others = sum((each.other for each in found), Counter[str]())
+    special = [path for each in found for path in each.special]
+    looping = [path for each in found for path in each.looping]
+    notes = []
     if others:
-        named = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
         more = ", ..." if len(others) > 3 else ""
-        notes.append(f"left out: {sum(others.values()):,} files in {folder.name}/ of other kinds ({named}{more})")
-    if loose := sum(_is_image(path) and path.is_file() for path in folder.iterdir()):
-        notes.append(f"left out: {loose:,} images in {folder.name}/ that lie in no class folder")
-    return classes
+        notes.append(f"left out: {others.total():,} files in {folder.name}/ of other kinds ({kinds}{more})")
+    if loose := loose_images(folder):
+        notes.append(f"left out: {loose:,} images in {folder.name}/ that are not in a class folder")
+    for paths, what in (
+        (hidden, "images in {} with hidden names or in hidden, thumbnail or system folders"),
+        (special, "pipes, sockets or devices in {} with the names of images"),
+        (looping, "linked folders in {} that lead back into the data"),
+    ):
+        if paths:
+            first = min(paths).relative_to(folder).as_posix()
+            notes.append(f"left out: {len(paths):,} {what.format(f'{folder.name}/')}, the first {first}")
+    return list(map(printable, notes))
 
 
 def check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
@@ -117,13 +143,13 @@ def check_classes(splits: Mapping[str, Classes], names: Sequence[str]) -> None:
         raise InputError(
             "a folder of images must hold class folders with images in them",
             got=f"none of {', '.join(sorted(IMAGE_SUFFIXES))}",
-            fix="Put the images of each class into a folder of its own",
+            fix="Put the images of each class into a separate folder",
         )
     if len({name for classes in splits.values() for name in classes}) < 2:
         raise InputError(
             "a classification needs at least 2 class folders",
             got=f"{len(names)}" + (f" ({names[0]})" if names else ""),
-            fix="Put the images of each class into a folder of its own",
+            fix="Put the images of each class into a separate folder",
         )
     for split, classes in splits.items():
         _check_split(split, classes, names)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from motet.data._dataset import Dataset, Split
 from motet.data._fingerprint import of_tensors
-from motet.data._holdout import hold_out, take
+from motet.data._holdout import hold_out, take_rows
 from motet.data._spec import DataSpec
 from motet.data.formats.idx_file import read_idx
 from motet.errors import InputError
@@ -21,7 +21,7 @@ FASHION_MNIST_SOURCE = "github.com/zalandoresearch/fashion-mnist"
 MNIST_SOURCE = "yann.lecun.com/exdb/mnist"
 
 SPLIT_SEED = 0
-"""Of the shuffle that holds validation images out of the training files."""
+"""The seed of the shuffle that holds out validation images from the training files."""
 
 _FILES = {
     "train images": ("train-images", "idx3-ubyte"),
@@ -71,16 +71,16 @@ def fashion_mnist(folder: Path) -> Dataset:
     """Fashion-MNIST: 70,000 uint8 images ``(1, 28, 28)`` of clothes in 10 classes; 50,000/10,000/10,000 rows.
 
     Validation images are 10,000 of the training files' 60,000, the same on every machine: `hold_out`, stratified, with
-    seed `SPLIT_SEED`. Of smaller training files, a sixth is held out. `Dataset.prepare` scales pixels to 0..1 and
-    normalises them by mean 0.2860 and standard deviation 0.3530.
+    seed `SPLIT_SEED`. If the training files are smaller, a sixth is held out. `Dataset.prepare` scales pixels to 0..1
+    and normalises them by mean 0.2860 and standard deviation 0.3530.
 
     Args:
-        folder: holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte`` and
+        folder: contains ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte`` and
             ``t10k-labels-idx1-ubyte``, each with or without ``.gz``, or spelt ``train-images.idx3-ubyte``.
 
     Raises:
-        InputError: when a file is missing, damaged or not what its name says, when images and labels differ in
-            number, when labels are outside 0..9, or when the files are MNIST's.
+        InputError: if a file is missing, damaged or another one than its name says, if images and labels differ in
+            number, if labels are outside 0..9, or if the files are MNIST's.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747; github.com/zalandoresearch/fashion-mnist.
     """
@@ -90,13 +90,13 @@ def fashion_mnist(folder: Path) -> Dataset:
 def mnist(folder: Path) -> Dataset:
     """MNIST: 70,000 uint8 images ``(1, 28, 28)`` of handwritten digits; 50,000/10,000/10,000 rows.
 
-    As `fashion_mnist`, with mean 0.1307 and standard deviation 0.3081.
+    Like `fashion_mnist`, with mean 0.1307 and standard deviation 0.3081.
 
     Args:
-        folder: holds the four files, named as for `fashion_mnist`.
+        folder: contains the four files, named as for `fashion_mnist`.
 
     Raises:
-        InputError: as `fashion_mnist`, or when the files are Fashion-MNIST's.
+        InputError: see `fashion_mnist`; also if the files are Fashion-MNIST's.
 
     Source: Y. LeCun, C. Cortes, C. J. C. Burges; yann.lecun.com/exdb/mnist.
     """
@@ -104,7 +104,7 @@ def mnist(folder: Path) -> Dataset:
 
 
 def missing_files(folder: Path) -> tuple[str, ...]:
-    """Which of the four files are not in `folder` under any spelling, by their official names."""
+    """Return the official names of the four files that are not in `folder` under any spelling."""
     return tuple(f"{stem}-{kind}.gz" for stem, kind in _FILES.values() if _find(folder, stem, kind) is None)
 
 
@@ -129,7 +129,7 @@ def _load(folder: Path, kind: _Kind, *, other: _Kind) -> Dataset:
             raise InputError(
                 f"{folder} must hold the files of {kind.name}",
                 got=f"{part} of {other.name}, which have the same names",
-                fix=f"Get {kind.name} from {kind.source}, and keep each dataset in a folder of its own",
+                fix=f"Get {kind.name} from {kind.source}, and keep each dataset in a separate folder",
             )
     held = _HELD_OUT if len(full) >= _FULL else max(1, len(full) // 6)
     kept, validation = hold_out(full.targets, held, seed=SPLIT_SEED)
@@ -143,8 +143,8 @@ def _load(folder: Path, kind: _Kind, *, other: _Kind) -> Dataset:
             mean=(kind.mean,),
             std=(kind.std,),
         ),
-        train=take(full, kept),
-        validation=take(full, validation),
+        train=take_rows(full, kept),
+        validation=take_rows(full, validation),
         test=test,
     )
     dataset.check()

@@ -25,16 +25,16 @@ _AGAIN = "Unpack the official files again"
 def tiny_imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
     """Tiny ImageNet: 110,000 images ``(3, 64, 64)`` in 200 classes; 90,000/10,000/10,000 rows, as uint8 tensors.
 
-    The official validation images, whose labels are known, are tested on, as in the papers; validation images are a
-    tenth of the training images.
+    The official validation images, whose labels are known, are the test images, as in the papers; validation images are
+    a tenth of the training images.
 
     Args:
-        folder: holds ``train/n01443537/images/*.JPEG`` and ``val/`` with ``val_annotations.txt`` and ``images/``, as
-            the archive does; or class folders in both.
+        folder: contains ``train/n01443537/images/*.JPEG`` and ``val/`` with ``val_annotations.txt`` and ``images/``, as
+            in the archive; or class folders in both.
         options: image_size, skip_bad, stream, validation_share, split_seed.
 
     Raises:
-        InputError: as `motet.data.image_folder`, and for annotations that do not fit the images.
+        InputError: see `motet.data.image_folder`; also for annotations that do not match the images.
 
     Source: cs231n.stanford.edu.
     """
@@ -60,17 +60,17 @@ def tiny_imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
 def imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
     """ImageNet (ILSVRC 2012): 1.28 million training images in 1,000 classes, decoded from their files when needed.
 
-    The official 50,000 validation images are tested on, as in the papers; one percent of the training images is held
-    out for validation. Images are brought to 224x224 pixels, or to ``image_size``.
+    The official 50,000 validation images are the test images, as in the papers; one percent of the training images is
+    held out for validation. Images are resized to 224x224 pixels, or to ``image_size``.
 
     Args:
-        folder: holds ``train/<synset>/*.JPEG``; and ``val/`` with class folders, or with the 50,000 images as they
-            come, their labels beside it: the development kit's folder ``ILSVRC2012_devkit_t12``, or Kaggle's
+        folder: contains ``train/<synset>/*.JPEG``; and ``val/`` with class folders, or with the 50,000 original images,
+            and next to it their labels: the development kit's folder ``ILSVRC2012_devkit_t12``, or Kaggle's
             ``LOC_val_solution.csv``.
         options: image_size, skip_bad, stream, validation_share, split_seed.
 
     Raises:
-        InputError: as `motet.data.image_folder`, and where the labels of the validation images are not to be found.
+        InputError: see `motet.data.image_folder`; also if the labels of the validation images are not found.
     """
     options = options or DataOptions()
     options.check_only(FOLDER_OPTIONS, "imagenet")
@@ -85,7 +85,7 @@ def imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
         found["validation"] = scan(inside)["all"]
     else:
         found["validation"] = _flat(inside, *_validation_labels(folder))
-    # Not a million of them: files that were copied or unpacked wrongly are wrong in every class.
+    # Not all of the million files: files that were copied or unpacked wrongly are wrong in every class.
     check_whole_images([paths[0] for classes in found.values() for paths in classes.values() if paths])
     return load_classes(
         "imagenet", found, options, default_size=224, check_headers=False, fingerprint=of_image_files(folder, found)
@@ -93,7 +93,7 @@ def imagenet(folder: Path, options: DataOptions | None = None) -> Dataset:
 
 
 def missing_tiny_imagenet(folder: Path) -> tuple[str, ...]:
-    """Which of Tiny ImageNet's folders are not in `folder`."""
+    """Return the names of Tiny ImageNet's folders that are not in `folder`."""
     return tuple(name for name in ("train", "val") if not (folder / name).is_dir())
 
 
@@ -101,7 +101,7 @@ missing_imagenet = missing_tiny_imagenet
 
 
 def _flat(images: Path, labels: Mapping[str, str], source: Path) -> dict[str, list[Path]]:
-    """Class folders as they would be, of images that lie together."""
+    """Return the files by class, for images that are all in one folder."""
     classes: dict[str, list[Path]] = {}
     paths = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     unknown = [path.name for path in paths if path.name not in labels]
@@ -117,7 +117,7 @@ def _flat(images: Path, labels: Mapping[str, str], source: Path) -> dict[str, li
 
 
 def _validation_labels(folder: Path) -> tuple[dict[str, str], Path]:
-    """The synset of each validation image by its file's name, and the file that says so."""
+    """Return the synset of each validation image by its file's name, and the file with the labels."""
     kaggle, devkit = folder / _KAGGLE, folder / "ILSVRC2012_devkit_t12"
     if kaggle.is_file():
         try:
@@ -135,19 +135,19 @@ def _validation_labels(folder: Path) -> tuple[dict[str, str], Path]:
             raise _wrong_labels(truth, f"a number from 1 to {len(synsets)} a line", error) from error
     raise InputError(
         "the classes of ImageNet's validation images must be known",
-        got=f"a flat {folder / 'val'} with neither {_KAGGLE} nor {devkit.name}/{_GROUND_TRUTH} beside it",
+        got=f"a flat {folder / 'val'} with neither {_KAGGLE} nor {devkit.name}/{_GROUND_TRUTH} next to it",
         fix="Put one of them there, or sort the images into class folders",
     )
 
 
 def _synsets(path: Path) -> dict[int, str]:
-    """Name by number of the development kit's leaf synsets. (MATLAB files of this version hold data alone.)"""
+    """Return the development kit's leaf synsets by number. (MATLAB files of this version contain only data.)"""
     from scipy.io import loadmat
 
     try:
         table = loadmat(path, squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table if int(row["num_children"]) == 0}
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise any error
         raise _wrong_labels(path, "the development kit's synsets", error) from error
 
 
@@ -163,17 +163,17 @@ def _wrong_labels(path: Path, what: str, error: Exception) -> InputError:
 
 
 def _check_synsets(name: str, folder: Path, classes: Mapping[str, Any]) -> None:
-    """The classes are called like ImageNet's: any folder with train/ and val/ could be found otherwise."""
+    """Check that the classes have ImageNet's names, because any folder with train/ and val/ could be found."""
     if odd := [each for each in classes if not _SYNSET.fullmatch(each)]:
         raise InputError(
-            f"the classes of {name} must be called like WordNet's synsets, such as n01440764",
+            f"the classes of {name} must have names like WordNet's synsets, such as n01440764",
             got=f"{', '.join(odd[:3])} in {folder / 'train'}",
-            fix=f"Pass the folder of {name}; images of your own are read by naming their folder in the place of {name}",
+            fix=f"Pass the folder of {name}; to use your own images, pass their folder as DATA",
         )
 
 
 def _named(dataset: Dataset, folder: Path) -> Dataset:
-    """With words for the synsets where the archive has them."""
+    """Return the data set with words for the synsets if the archive has them."""
     words = folder / "words.txt"
     if not words.is_file():
         return dataset

@@ -1,4 +1,4 @@
-"""Reading many image files at once: headers and pixels, and what becomes of files that cannot be read."""
+"""Read many image files at once: headers and pixels, and handle files that cannot be read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from motet.data._options import DataOptions
 from motet.data.formats.decode import BadImageError, Header, bad_images_error, centre, decode, read_header
+from motet.data.formats.memory import available_cores
 from motet.data.sources.folder_scan import check_classes
 from motet.errors import InputError
-
-_THREADS = 16
 
 _T = TypeVar("_T")
 
@@ -22,11 +21,13 @@ Splits = dict[str, dict[str, list[Path]]]
 """Files by split and class."""
 
 BadFiles = list[tuple[Path, str]]
-"""Files that cannot be read, and why."""
+"""Files that cannot be read, and the reasons."""
 
 
 def read_all(paths: Sequence[Path], read: Callable[[Path], _T]) -> tuple[dict[Path, _T], BadFiles]:
-    """The result of `read` for each path, in threads, and the paths for which it raises `BadImageError`."""
+    """Return the result of `read` for each path, computed in threads, and the paths for which it raises
+    `BadImageError`.
+    """
 
     def attempt(path: Path) -> _T | BadImageError:
         try:
@@ -34,7 +35,7 @@ def read_all(paths: Sequence[Path], read: Callable[[Path], _T]) -> tuple[dict[Pa
         except BadImageError as error:
             return error
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(min(16, available_cores())) as pool:
         results = dict(zip(paths, pool.map(attempt, paths), strict=True))
     good = {path: result for path, result in results.items() if not isinstance(result, BadImageError)}
     bad = [(path, str(result)) for path, result in results.items() if isinstance(result, BadImageError)]
@@ -44,12 +45,17 @@ def read_all(paths: Sequence[Path], read: Callable[[Path], _T]) -> tuple[dict[Pa
 def good_headers(
     splits: dict[str, dict[str, list[Path]]], options: DataOptions, notes: list[str]
 ) -> dict[Path, Header]:
-    """The headers of the images that can be read. With ``skip_bad`` the other images are removed from `splits`.
+    """Return the headers of the images that can be read. With ``skip_bad`` the other images are removed from `splits`.
 
-    With ``skip_bad`` and a stream the pixels are decoded too: a bad image could not be left out later.
+    With ``skip_bad`` and a stream the pixels are decoded too, because a bad image could not be left out later.
+
+    Args:
+        splits: files by split and class.
+        options: skip_bad, stream.
+        notes: gets a line about images that are left out.
 
     Raises:
-        InputError: for images that cannot be read, unless ``skip_bad``, and if none is left.
+        InputError: for images that cannot be read, unless ``skip_bad``, and if no image is left.
     """
     every = [path for classes in splits.values() for paths in classes.values() for path in paths]
     thorough = options.skip_bad and options.stream is not False
@@ -86,14 +92,22 @@ def read_pixels(
     options: DataOptions,
     notes: list[str],
 ) -> dict[str, Tensor]:
-    """Every split's pixels, uint8 (images, channels, height, width).
+    """Return every split's pixels, uint8 (images, channels, height, width).
 
-    With ``skip_bad``, images that turn out to be cut short are left out, and their labels are removed from `labels`.
+    With ``skip_bad``, images that are cut short are left out, and their labels are removed from `labels`.
+
+    Args:
+        paths: files by split.
+        labels: labels by split.
+        size: height and width.
+        channels: 1 or 3.
+        options: skip_bad.
+        notes: gets a line about images that are left out.
 
     Raises:
         InputError: for images that cannot be read, unless ``skip_bad``, and if a split has no others.
     """
-    # Without --image-size all have this size already, square or not.
+    # Without --image-size all images already have this size, square or not.
     box = None if options.image_size is None else centre()
     decode_one = partial(decode, size=size, channels=channels, box=box)
     tensors: dict[str, Tensor] = {}
@@ -104,7 +118,7 @@ def read_pixels(
         bad += failed
         if not kept and options.skip_bad:
             raise InputError(
-                f"the {split} split must hold images that can be read", got="none", fix="Mend or replace the files"
+                f"the {split} split must hold images that can be read", got="none", fix="Repair or replace the files"
             )
     every = sum(map(len, paths.values()))
     if bad and not options.skip_bad:
@@ -117,8 +131,8 @@ def read_pixels(
 def _decoded(
     files: Sequence[Path], decode_one: Callable[[Path], Tensor], *, shape: tuple[int, int, int]
 ) -> tuple[Tensor, list[int], BadFiles]:
-    """The pixels of the files that can be read, the numbers of these files, and the other files."""
-    # Filled in place: a list of images and their stack would take twice the memory.
+    """Return the pixels of the files that can be read, the indices of these files, and the other files."""
+    # Filled in place, because a list of images and their stack would take twice the memory.
     pixels = torch.empty(len(files), *shape, dtype=torch.uint8)
     rows = {path: row for row, path in enumerate(files)}
 

@@ -1,4 +1,4 @@
-"""A table's columns as a network's inputs. What is fitted is fitted on the training rows."""
+"""Convert a table's columns to network inputs, with statistics of the training rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from motet.errors import InputError
 
 MOST_CATEGORIES = 100
-"""A column of text with more than these different words in the training rows is not a category but a name or number."""
+"""A column of text with more different words than this in the training rows contains names or codes, not categories."""
 
 _MISSING = "(missing)"
 
@@ -21,7 +21,7 @@ _MISSING = "(missing)"
 @final
 @dataclass(frozen=True)
 class _Numeric:
-    """A column of numbers: standardised; 0, the mean, where missing; beside it, where it is missing."""
+    """A column of numbers: standardised; missing values become 0, the mean, and another feature marks them."""
 
     name: str
     mean: float
@@ -63,11 +63,11 @@ class _Categorical:
 @final
 @dataclass(frozen=True)
 class Features:
-    """How columns become features, fitted on training rows.
+    """The conversion of columns to features, fitted on training rows.
 
     Attributes:
         columns: the columns that are used.
-        constant: the columns that never vary in the training rows, which are left out.
+        constant: the columns that are constant in the training rows, which are left out.
     """
 
     columns: tuple[_Numeric | _Categorical, ...]
@@ -75,11 +75,13 @@ class Features:
 
     @classmethod
     def fit(cls, columns: Mapping[str, Any]) -> "Features":
-        """From the training rows of each column.
+        """Fit the conversion to the training rows of each column.
 
-        Numbers are standardised by their mean and standard deviation. Missing ones become the mean, and where the
-        training rows have any, a feature says so. Words become one feature each, "missing" being one of them.
-        Raises `InputError` for words that are no categories, and if no column varies.
+        Numbers are standardised by their mean and standard deviation. Missing numbers become the mean; if the training
+        rows have any, another feature marks them. Each word becomes a feature, including "missing".
+
+        Raises:
+            InputError: for columns of words that are not categories, and if all columns are constant.
         """
         used: list[_Numeric | _Categorical] = []
         constant = []
@@ -91,9 +93,9 @@ class Features:
                 used.append(encoder)
         if not used:
             raise InputError(
-                "at least one column besides the target must vary in the training rows",
-                got=f"{', '.join(map(repr, constant[:3])) or 'none'} that never does",
-                fix="Bring a table with features",
+                "at least one column other than the target must vary in the training rows",
+                got=f"{', '.join(map(repr, constant[:3])) or 'none'}, constant",
+                fix="Provide a table with features",
             )
         return cls(tuple(used), tuple(constant))
 
@@ -103,23 +105,23 @@ class Features:
         return tuple(name for column in self.columns for name in column.names)
 
     def encode(self, columns: Mapping[str, Any]) -> Float[Tensor, "rows features"]:
-        """The features of any rows, float32. Raises `InputError` for numbers that float32 cannot hold."""
+        """Return the features of any rows, float32. Raises `InputError` for numbers that float32 cannot represent."""
         encoded = np.concatenate([single(each.name, each.encode(columns[each.name])) for each in self.columns], axis=1)
         return torch.from_numpy(encoded)
 
 
 def single(name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The standardised values of column `name` in float32.
+    """Return the standardised values of column `name` in float32.
 
     Raises:
-        InputError: where one lies so far from the training rows' mean that float32 cannot hold it.
+        InputError: if a value is so far from the training rows' mean that float32 cannot represent it.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = values.astype(np.float32)
     far = ~np.isfinite(narrow)
     if far.any():
         raise InputError(
-            f"column {name!r} must hold numbers of a like size, of which float32 can hold the standardised",
+            f"column {name!r} must hold numbers of similar size, so that float32 can represent the standardised values",
             got=f"{int(far.sum())} beyond 3e38 standard deviations of the training rows",
             fix="Correct these values, or leave them empty",
         )
@@ -133,18 +135,18 @@ def _fit_numbers(name: str, column: Any) -> _Numeric | None:
         return None
     mean, std = standardisation(known)
     if std == 0.0:
-        # A number that is either missing or always the same says something by being missing.
+        # A number that is either missing or constant carries information by being missing.
         return _Numeric(name, mean, 1.0, flagged=True) if flagged else None
     return _Numeric(name, mean, std, flagged)
 
 
 def standardisation(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation; 0 for the latter where values differ by no more than rounding."""
+    """Return mean and standard deviation; 0 for the latter if values differ only by rounding."""
     numbers = np.asarray(values, dtype=np.float64)
     scale = float(np.abs(numbers).max())
     if scale == 0.0:
         return 0.0, 0.0
-    scaled = numbers / scale  # squares of very large or very small numbers would leave float64
+    scaled = numbers / scale  # squares of very large or very small numbers would overflow or underflow float64
     mean, std = float(scaled.mean()), float(scaled.std())
     return mean * scale, std * scale if std > 1e-12 * abs(mean) else 0.0
 

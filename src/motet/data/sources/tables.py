@@ -14,28 +14,32 @@ from motet.data._options import TABLE_OPTIONS, DataOptions
 from motet.data._spec import DataSpec
 from motet.data.formats.table_file import dropped, read_table
 from motet.data.sources.table_features import Features, single, standardisation
+from motet.data.sources.table_targets import as_labels, missing, target_columns, task_of_several
 from motet.errors import InputError, nearest
 
 _VALIDATION, _TEST = 0.1, 0.2
 _FEWEST = 3
 MOST_CLASSES = 20
-"""A target of whole numbers with at most these different ones is taken for classes."""
+"""A target of integers with at most this many different values is treated as classes."""
 
 
 def table(path: Path, options: DataOptions | None = None) -> Dataset:
-    """A data set of the rows of a table, in a fixed split of 70/10/20 percent.
+    """Return a data set of the rows of a table, in a fixed split of 70/10/20 percent.
 
-    **The task** is classification if the target holds text, booleans or at most 20 different whole numbers, and
-    regression otherwise; ``options.task`` overrides that. Counts (``task="counts"``) must be asked for, since a column
-    of whole numbers may hold years or prices as well.
+    **The task** is classification if the target contains text, booleans or at most 20 different integers, and
+    regression otherwise; ``options.task`` overrides that. Counts (``task="counts"``) must be requested, because a
+    column of integers may also contain years or prices.
 
     **Features**: numbers are standardised, and words become one feature for each category. Missing numbers become the
-    mean, with another feature that is 1 where they are missing. All of this is fitted on the training rows. Columns
+    mean, with another feature that is 1 for missing values. All statistics are computed on the training rows. Columns
     that are constant in the training rows are left out, and words that do not occur there count as no category.
 
     **Targets** of a regression are standardised by the training rows' mean and standard deviation. `DataSpec` keeps
-    both, and scores are reported in the target's own unit. Counts must be whole numbers from 0 and are not changed.
-    Rows without a target are left out. In a classification the split is stratified.
+    both, and predictions and scores are in the original unit. Counts must be integers of at least 0 and are not
+    changed. Rows without a target are left out. In a classification the split is stratified.
+
+    **Several targets**, separated by commas in ``options.target``, are all numbers (a regression, or counts), or all
+    labels 0 and 1 (``"multilabel"``, under the Bernoulli likelihood).
 
     Args:
         path: a .csv, .tsv or .parquet file.
@@ -43,22 +47,33 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
 
     Raises:
         InputError: for a file that `motet.data.formats.table_file.read_table` refuses, a target that is not a column,
-            never varies or has a class without training rows, a task that does not suit the target, and columns of
-            words with too many different ones to be categories.
+            is constant or has a class without training rows, a task that does not fit the target, and columns of words
+            with too many different ones to be categories.
     """
     options = options or DataOptions()
     options.check_only(TABLE_OPTIONS, f"the table {path.name}")
     notes: list[str] = []
-    target, column, columns = _read(path, options, notes)
-    task = options.task or ("classification" if is_classes(column) else "regression")
+    predicted, columns = _read(path, options, notes)
+    target, column = next(iter(predicted.items()))
+    several = len(predicted) > 1 or options.task == "multilabel"
+    if several:
+        task = task_of_several(predicted, options.task, notes)
+    else:
+        task = options.task or ("classification" if is_classes(column) else "regression")
     names, labels = _classes(target, column) if task == "classification" else ((), None)
     share = _VALIDATION if options.validation_share is None else options.validation_share
     rows = _split(len(column), labels, share=share, seed=options.split_seed)
     train = rows["train"].numpy()
     features = Features.fit({name: values[train] for name, values in columns.items()})
     if features.constant:
-        notes.append(f"left out, since constant in the training rows: {', '.join(features.constant)}")
-    targets, mean, std = (labels, 0.0, 1.0) if labels is not None else _numbers(target, column, task, train)
+        notes.append(f"left out because constant in the training rows: {', '.join(features.constant)}")
+    scale: Any = (0.0, 1.0)
+    if labels is not None:
+        targets = labels
+    elif several:
+        targets, *scale = _several(predicted, task, train)
+    else:
+        targets, *scale = _numbers(target, column, task, train)
     splits = {name: _taken(taken, columns, features, targets) for name, taken in rows.items()}
     if labels is not None:
         _check_seen(splits["train"].targets, names)
@@ -66,12 +81,13 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
         spec=DataSpec(
             name=path.stem,
             input_shape=(len(features.names),),
-            outputs=len(names) or 1,
+            outputs=len(names) or len(predicted),
             task=task,
-            class_names=names,
+            class_names=tuple(predicted) if task == "multilabel" else names,
             feature_names=features.names,
-            target_mean=mean,
-            target_std=std,
+            target_mean=scale[0],
+            target_std=scale[1],
+            target_names=tuple(predicted) if task in ("regression", "counts") else (),
             split=f"{_TEST:.0%} test and {share:.0%} validation rows, seed {options.split_seed}",
         ),
         train=splits["train"],
@@ -84,28 +100,28 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     return dataset
 
 
-def _read(path: Path, options: DataOptions, notes: list[str]) -> tuple[str, Any, dict[str, Any]]:
-    """The target's name, its column and the other columns, of the rows that have a target."""
+def _read(path: Path, options: DataOptions, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns of the targets and the other columns by name, for the rows that have all targets."""
     columns = read_table(path, drop=options.drop)
-    target = _target(columns, options, path)
-    columns = _kept(columns, options, notes)
-    column = columns.pop(target)
-    known = np.array([value is not None for value in column]) if column.dtype == object else ~np.isnan(column)
+    names = _targets(columns, options, path)
+    columns = _kept(columns, options, names, notes)
+    targets = {name: columns.pop(name) for name in names}
+    known = ~np.any([missing(column) for column in targets.values()], axis=0)
     if not known.all():
-        notes.append(f"{int((~known).sum()):,} of {len(known):,} rows left out that have no {target}")
-        column = column[known]
+        notes.append(f"{int((~known).sum()):,} of {len(known):,} rows left out that have no {' or no '.join(names)}")
+        targets = {name: values[known] for name, values in targets.items()}
         columns = {name: values[known] for name, values in columns.items()}
-    if len(column) < _FEWEST:
+    if known.sum() < _FEWEST:
         raise InputError(
             f"splitting {path.name} into train, validation and test needs at least {_FEWEST} rows",
-            got=f"{len(column)} with a {target}",
-            fix="Bring more data",
+            got=f"{int(known.sum())} with a {' and a '.join(names)}",
+            fix="Provide more data",
         )
-    return target, column, columns
+    return targets, columns
 
 
 def _split(number: int, labels: Tensor | None, *, share: float, seed: int) -> dict[str, Tensor]:
-    """The row numbers of each split, stratified if there are labels."""
+    """Return the row indices of each split, stratified if there are labels."""
     groups = torch.zeros(number, dtype=torch.int64) if labels is None else labels
     taken = split_rows(groups, test=_TEST, validation=share, seed=seed)
     return dict(zip(("train", "validation", "test"), taken, strict=True))
@@ -118,52 +134,46 @@ def _taken(rows_K: Tensor, columns: dict[str, Any], features: Features, targets:
 
 
 def is_classes(column: Any) -> bool:
-    """Whether a target without missing values is taken for classes."""
+    """Whether a target without missing values is treated as classes."""
     if column.dtype == object:
         return True
     different = np.unique(column)
     return len(different) <= MOST_CLASSES and bool((different == np.round(different)).all())
 
 
-def _target(columns: dict[str, Any], options: DataOptions, path: Path) -> str:
+def _targets(columns: dict[str, Any], options: DataOptions, path: Path) -> tuple[str, ...]:
     if options.target is None:
         raise InputError(
-            f"the column of {path.name} that is to be predicted must be named",
+            f"the column of {path.name} to predict must be named",
             got="no --target",
             fix=f"Pass --target with one of {_some(columns)}",
         )
-    if options.target not in columns:
-        raise InputError(
-            f"the target must be a column of {path.name}",
-            got=repr(options.target),
-            fix=nearest(options.target, columns, listed=30),
-        )
-    return options.target
+    return target_columns(options.target, columns, where=path.name)
 
 
-def _kept(columns: dict[str, Any], options: DataOptions, notes: list[str]) -> dict[str, Any]:
-    """The columns that are neither dropped nor without a name, at least one beside the target."""
+def _kept(columns: dict[str, Any], options: DataOptions, targets: tuple[str, ...], notes: list[str]) -> dict[str, Any]:
+    """Return the columns that are neither dropped nor without a name, at least one other than the targets."""
     drop = dropped(options.drop, columns)
     for name in drop:
         if name not in columns:
             raise InputError("--drop must name a column", got=repr(name), fix=nearest(name, columns, listed=30))
-        if name == options.target:
+        if name in targets:
             raise InputError("the target must stay", got=f"--drop {name}", fix="Leave it out of --drop")
-    if "" in columns and options.target != "":
-        # The row numbers that pandas writes in front of the rows.
+    if "" in columns and "" not in targets:
+        # The row numbers that pandas writes before the rows.
         notes.append("left out: a column without a name")
     kept = {name: values for name, values in columns.items() if name not in drop and name}
-    if len(kept) < 2:
+    if len(kept) <= len(targets):
         raise InputError(
             "at least one column must be left to predict the target from",
-            got="none" + (f" but what is dropped ({', '.join(drop)})" if drop else " with a name"),
-            fix="Drop fewer columns, or bring a table with features",
+            got="none" + (f" except the dropped ones ({', '.join(drop)})" if drop else " with a name"),
+            fix="Drop fewer columns, or provide a table with features",
         )
     return kept
 
 
 def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
-    """The names of the classes, sorted as text or as numbers, and the label of each row."""
+    """Return the names of the classes, sorted as text or as numbers, and the label of each row."""
     different, labels = np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)
     if len(different) < 2:
         raise InputError(
@@ -179,7 +189,7 @@ def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
         )
     if 2 * len(different) > len(column):
         raise InputError(
-            f"the classes of the target {target!r} must have rows to learn them from",
+            f"the classes of the target {target!r} must have rows for training",
             got=f"{len(different)} classes in {len(column)} rows",
             fix="Choose another column with --target, or pass --task regression for numbers",
         )
@@ -188,13 +198,24 @@ def _classes(target: str, column: Any) -> tuple[tuple[str, ...], Tensor]:
 
 
 def _numbers(target: str, column: Any, task: str, train: Any) -> tuple[Tensor, float, float]:
-    """The targets (rows, 1) of counts or a regression, and the mean and standard deviation they are scaled by."""
+    """Return the targets (rows, 1) of counts or a regression, and the mean and standard deviation that scale them."""
     if task == "counts":
         _check_counts(target, column)
         mean, std = 0.0, 1.0
     else:
         mean, std = _scale(target, column, train)
     return torch.from_numpy(single(target, (column - mean) / std)).unsqueeze(1), mean, std
+
+
+def _several(columns: dict[str, Any], task: str, train: Any) -> tuple[Tensor, Any, Any]:
+    """Return the targets (rows, K), and the mean and the standard deviation of each; 0 and 1 unless it is a
+    regression.
+    """
+    if task == "multilabel":
+        labels = [single(name, as_labels(name, column)) for name, column in columns.items()]
+        return torch.from_numpy(np.stack(labels, axis=1)), 0.0, 1.0
+    each, means, stds = zip(*(_numbers(name, column, task, train) for name, column in columns.items()), strict=True)
+    return torch.cat(each, dim=1), *((means, stds) if task == "regression" else (0.0, 1.0))
 
 
 def _scale(target: str, column: Any, train: Any) -> tuple[float, float]:
@@ -221,7 +242,7 @@ def _check_counts(target: str, column: Any) -> None:
     bad = column[(column < 0) | (column != np.round(column)) | ~np.isfinite(column)]
     if len(bad):
         raise InputError(
-            f"the target {target!r} must hold counts, whole numbers from 0",
+            f"the target {target!r} must hold counts, integers of at least 0",
             got=f"{bad[0]:g} and {len(bad) - 1:,} others like it" if len(bad) > 1 else f"{bad[0]:g}",
             fix=fix,
         )
@@ -238,7 +259,7 @@ def _check_seen(labels: Tensor, names: tuple[str, ...]) -> None:
         raise InputError(
             "every class must have a row to train on",
             got=f"none of {', '.join(lacking[:3])} among the {len(labels)} rows of the train split",
-            fix="Bring more rows of it, or remove its rows",
+            fix="Add rows of this class, or remove its rows",
         )
 
 

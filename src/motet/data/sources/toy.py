@@ -1,4 +1,4 @@
-"""The noisy function of MIMO's regression example."""
+"""The noisy function in MIMO's regression example."""
 
 import numpy as np
 import torch
@@ -6,23 +6,24 @@ import torch
 from motet.data._dataset import Dataset
 
 NOISE = 0.08
-"""Standard deviation of the noise."""
+"""The standard deviation of the noise."""
 
 _ROWS = {"train": 64, "validation": 1000, "test": 3000}
 
 
 def toy(seed: int = 0) -> Dataset:
-    """``y = x + 0.3 sin(2 pi (x + e)) + 0.3 sin(4 pi (x + e)) + e`` with one ``e ~ N(0, 0.08^2)`` a row, x ~ U(-1, 1).
+    """``y = x + 0.3 sin(2 pi (x + e)) + 0.3 sin(4 pi (x + e)) + e`` with one ``e ~ N(0, 0.08^2)`` per row, x ~ U(-1,
+    1).
 
-    64 training rows and 3,000 test rows, as in the paper's experiment; 1,000 validation rows are ours. Validation and
-    test rows are the same for every seed, training rows are drawn anew: the paper's bias and variance are taken over
-    training sets. Draws are `numpy.random.RandomState`'s, the same on every machine.
+    64 training rows and 3,000 test rows, as in the paper's experiment; the 1,000 validation rows are an addition.
+    Validation and test rows are the same for every seed; training rows depend on the seed, because the paper's bias and
+    variance are over training sets. Random numbers are from `numpy.random.RandomState`, the same on every machine.
 
     Args:
-        seed: of the training rows, from 0 to 2^32 - 2.
+        seed: the seed of the training rows, from 0 to 2^32 - 2.
 
     Source: Havasi et al., "Training independent subnetworks for robust prediction", section 2.1 and appendix; the
-    noise's place and size are from a transcription of its notebook.
+    position and size of the noise are from a transcription of its notebook.
     """
     seeds = {"train": seed + 1, "validation": 2**32 - 1, "test": 0}
     splits = {name: _draw(rows, seeds[name]) for name, rows in _ROWS.items()}

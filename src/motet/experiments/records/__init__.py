@@ -1,7 +1,7 @@
-"""What runs and comparisons leave behind: one set of dataclasses for who writes and who reads it.
+"""The records of runs and comparisons: dataclasses that are used for writing and for reading.
 
-``run.json`` is a `RunRecord`, ``scores.json`` `Scores`, ``compare.json`` a `Comparison`, or a `StartedComparison` while
-it is trained; a row of ``history.csv`` is a `motet.training.HistoryRow`.
+``run.json`` is a `RunRecord`, ``scores.json`` `Scores`, ``compare.json`` a `Comparison`, or a `StartedComparison` until
+it is finished; a row of ``history.csv`` is a `motet.training.HistoryRow`.
 """
 
 from motet._internal.own_code import Source

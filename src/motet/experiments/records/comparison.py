@@ -6,7 +6,7 @@ from typing import Annotated, final
 
 from pydantic import Field
 
-from motet._internal.typed_records import Amount, Count, Share, from_plain, read_plain, record
+from motet._internal.typed_records import Amount, Count, Share, absent, from_plain, read_plain, record
 from motet.data import DataDescription
 from motet.errors import InputError
 from motet.evaluation.comparison_records import Measure
@@ -19,11 +19,11 @@ from motet.training import HistoryRow
 @final
 @record
 class ComparisonCost:
-    """What a method costs. None or NaN where an older version of motet did not measure it.
+    """The cost of a method. None or NaN if an older version of motet did not measure it.
 
     Attributes:
         parameters, flops: see `Cost`.
-        latency_ratio: time of a forward pass over the single network's.
+        latency_ratio: time of a forward pass relative to the single network's.
         latency_ratio_low, latency_ratio_high: quartiles of that ratio.
         latency_seconds: time of a forward pass of `Comparison.latency_batch` examples.
         train_seconds: time of training one seed.
@@ -41,7 +41,7 @@ class ComparisonCost:
 @final
 @record
 class ReliabilityBin:
-    """Predictions whose confidence lies from `low` to `high`: how many, their mean confidence, their accuracy."""
+    """Predictions with a confidence between `low` and `high`: their number, mean confidence and accuracy."""
 
     low: Share
     high: Share
@@ -53,7 +53,7 @@ class ReliabilityBin:
 @final
 @record
 class CoverageLevel:
-    """The share of targets (`coverage`) that central intervals of a level held."""
+    """The fraction of targets (`coverage`) inside central intervals of a level."""
 
     level: Share
     coverage: Share
@@ -65,22 +65,23 @@ class ComparisonRow:
     """A method in a comparison.
 
     Attributes:
-        method: its name.
-        key: what tells the row from others: the method's name and the width.
-        label: its name for people.
-        width: how much wider than the comparison's model its model is.
+        method: the method's name.
+        key: the row's unique name: the method's name and the width.
+        label: the method's name in tables and figures.
+        width: how much wider its model is than the comparison's model.
         model: its model, in words.
         members: M.
         summary: the method in a sentence.
         settings: the method's settings, in words.
         scores: means over seeds, by name; see `motet.metrics.score`.
-        cost: what it costs.
+        cost: its cost.
         reliability: the bins of its reliability diagram; None unless there are classes.
         risk_coverage: for each seed the error rate at each of `motet.metrics.COVERAGES`; None unless there are classes.
-        coverage: of its predictive intervals; None unless targets have an order.
-        disagreement_matrix: for each pair of members the share of test rows on which they predict different classes,
+        coverage: the coverage of its predictive intervals; None unless targets have an order.
+        targets: for several targets, scores of each, means over seeds; see `motet.metrics.target_scores`.
+        disagreement_matrix: for each pair of members the fraction of test rows on which they predict different classes,
             mean over seeds; None unless there are classes.
-        histories: for each seed a row an epoch.
+        histories: for each seed one row per epoch.
         runs: for each seed the name of the run's folder.
     """
 
@@ -109,16 +110,18 @@ class ComparisonRow:
             if any(row.keys() != history[0].keys() for row in history):
                 raise ValueError("a row whose histories have the same columns in each epoch")
 
+    targets: dict[str, tuple[Measure, ...]] | None = absent()
+
 
 @final
 @record
 class LeftOut:
-    """A method that refused the model or the data.
+    """A method that does not support the model or the data.
 
     Attributes:
         method: the key of its row.
-        label: its name for people.
-        reason: what it said.
+        label: its name in tables and figures.
+        reason: its error message.
     """
 
     method: str
@@ -129,28 +132,28 @@ class LeftOut:
 @final
 @record
 class Comparison:
-    """Methods side by side: the content of a finished comparison's ``compare.json``.
+    """The content of a finished comparison's ``compare.json``.
 
-    Texts are empty, and lists and objects too, where an older version of motet did not record them.
+    Texts, lists and objects are empty if an older version of motet did not record them.
 
     Attributes:
-        settings: of each experiment, by the name of its run's folder.
-        source: the user's files that the model and the methods stand in.
-        motet: the version.
-        command: what was typed.
+        settings: the settings of each experiment, by the name of its run's folder.
+        source: the user's files with the model and the methods.
+        motet: the version of motet.
+        command: the command line.
         created: date and time in ISO 8601.
-        commit: of motet's checkout; None for an installed package.
-        versions: of Python and of packages, by name.
-        hardware: what it ran on.
-        data: the data; None where an older version of motet did not record it.
+        commit: the commit of motet's checkout; None for an installed package.
+        versions: versions of Python and of packages, by name.
+        hardware: the machine.
+        data: the data; None if an older version of motet did not record it.
         model: the model, in words.
-        likelihood: what the outputs mean; None where an older version of motet did not record it.
+        likelihood: the likelihood; None if an older version of motet did not record it.
         training: the training settings.
-        seeds: each method was trained with each of them.
+        seeds: the seeds of every method.
         members: M, the largest of the methods'.
-        latency_batch: how many examples latency was measured with.
-        rows: one a method.
-        left_out: methods that refused the model.
+        latency_batch: the number of examples in the measurement of latency.
+        rows: one per method.
+        left_out: methods that do not support the model.
     """
 
     settings: dict[str, Settings]
@@ -181,7 +184,7 @@ class Comparison:
 @final
 @record
 class StartedComparison:
-    """A comparison that is not finished: what its folder was claimed for. Attributes: see `Comparison`."""
+    """An unfinished comparison: the record with which its folder was claimed. Attributes: see `Comparison`."""
 
     settings: dict[str, Settings]
     source: Sources = sources()
@@ -190,12 +193,12 @@ class StartedComparison:
 
 
 def read_comparison(path: Path) -> Comparison | StartedComparison:
-    """The comparison in ``compare.json``, of this version of motet or an older one. Errors: see `read_record`."""
+    """Read ``compare.json``, of this version of motet or an older one. Errors: see `read_record`."""
     return _from_plain(read_plain(path, fix=FOLDER_FIX), where=str(path), fix=FOLDER_FIX)
 
 
 def as_comparison(comparison: Comparison | Mapping[str, object] | str | Path) -> Comparison:
-    """A finished comparison: itself, the plain data of its ``compare.json``, or the path of that file.
+    """Return a finished comparison, from itself, the plain data of its ``compare.json``, or the path of that file.
 
     Raises:
         InputError: naming the field that is missing, unknown, of another type or out of range; or if there are no rows.
@@ -206,12 +209,12 @@ def as_comparison(comparison: Comparison | Mapping[str, object] | str | Path) ->
     if isinstance(comparison, str | Path):
         content, where, fix = read_plain(Path(comparison), fix=FOLDER_FIX), str(comparison), FOLDER_FIX
     else:
-        content, where, fix = comparison, "the comparison", "Pass what stands in the compare.json that motet wrote"
+        content, where, fix = comparison, "the comparison", "Pass the content of the compare.json that motet wrote"
     if isinstance(content, Mapping) and not content.get("rows"):
         raise InputError(
             "a comparison must have at least one row",
             got=f"none in {where}",
-            fix="Run `motet compare` with at least one method, and pass the record it wrote",
+            fix="Run `motet compare` with at least one method, and pass the record that it wrote",
         )
     found = _from_plain(content, where=where, fix=fix)
     assert isinstance(found, Comparison)

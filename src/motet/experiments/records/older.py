@@ -1,4 +1,4 @@
-"""Records of before they had a schema version, brought to today's layout: what they lack is filled in as unknown."""
+"""Convert records without a schema version to the current layout; missing values become unknown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +9,17 @@ _UNKNOWN: Plain = {"mean": None, "standard_error": None}
 
 
 def upgrade_run(old: Plain) -> Plain:
-    """``run.json``: early ones have no precision, no likelihood, no source."""
+    """Convert ``run.json``: early ones have no precision, no likelihood, no source."""
     return _about({"precision": None, "likelihood": None} | old)
 
 
 def upgrade_scores(old: Plain) -> Plain:
-    """``scores.json``: always had its fields."""
+    """Convert ``scores.json``: its fields have not changed."""
     return old
 
 
 def upgrade_comparison(old: Plain) -> Plain:
-    """``compare.json``, finished or not; see `_row` for its rows."""
+    """Convert ``compare.json``, finished or not; see `_row` for its rows."""
     if not old.get("rows"):
         return {"source": None, "data": None, "rows": None} | old | {"data": _data(old.get("data"))}
     empty: Plain = {
@@ -39,7 +39,7 @@ def upgrade_comparison(old: Plain) -> Plain:
 
 
 def _about(old: Plain) -> Plain:
-    """What runs and comparisons say of how they were made."""
+    """Convert the part of runs and comparisons that says how they were made."""
     unknown = {"device": "", "processor": "", "cores": None, "threads": None, "system": "", "torch": ""}
     hardware = old.get("hardware", {})
     return (
@@ -53,7 +53,7 @@ def _about(old: Plain) -> Plain:
 
 
 def _data(old: object) -> object:
-    """The data's description: early ones have no split, notes and fingerprint; before that there was none."""
+    """Convert the data's description: early ones have no split, notes and fingerprint; before that there was none."""
     if not isinstance(old, Mapping):
         return old
     names = ("task", "classes", "input_shape", "train", "validation", "test", "split", "notes", "fingerprint")
@@ -61,7 +61,7 @@ def _data(old: object) -> object:
 
 
 def _row(old: Mapping[str, Any]) -> Plain:
-    """A row of a comparison: early ones have no widths, models, curves and intervals."""
+    """Convert a row of a comparison: early ones have no widths, models, curves and intervals."""
     empty: Plain = {
         "width": 1.0,
         "model": "",
@@ -84,7 +84,7 @@ def _row(old: Mapping[str, Any]) -> Plain:
 
 
 def _cost(old: Mapping[str, Any]) -> Plain:
-    """What a method costs: early ones have the quartiles of the latency in one field."""
+    """Convert a method's cost: early ones have the quartiles of the latency in one field."""
     names = ("parameters", "flops", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "latency_seconds")
     cost = dict.fromkeys(names) | {name: _mean(value) for name, value in old.items()}
     if quartiles := cost.pop("latency_ratio_quartiles", None):
@@ -97,7 +97,7 @@ def _epoch(old: Mapping[str, Any]) -> Plain:
 
 
 def _measure(old: object) -> object:
-    """A number over seeds: early ones may be the number alone."""
+    """Convert a number over seeds: early ones may be a plain number."""
     return _UNKNOWN | dict(old) if isinstance(old, Mapping) else {"mean": old, "standard_error": None}
 
 

@@ -1,4 +1,4 @@
-"""The record of a run, ``run.json``, and what it scored, ``scores.json``."""
+"""The record of a run, ``run.json``, and of its scores, ``scores.json``."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -8,21 +8,22 @@ from typing import Annotated, Any, final
 from pydantic import BeforeValidator, Field
 
 from motet._internal.own_code import Source
+from motet._internal.renamed_settings import with_new_names
 from motet._internal.typed_records import Amount, Count, Number, absent, read_record, record, to_plain
 from motet.data import DataDescription
 from motet.distributed import Communication
 from motet.evaluation.shift_records import Scores as ScoresByName
 from motet.experiments.records.older import upgrade_run, upgrade_scores
 
-FOLDER_FIX = "Bring back the file as motet wrote it, or move its folder away and run again"
-"""What to do about a damaged file that says whose a folder is."""
+FOLDER_FIX = "Restore the file as motet wrote it, or move its folder away and run again"
+"""The advice for a damaged file that claims a folder."""
 
-Settings = dict[str, object]
-"""An experiment's settings, or a part of them, as a JSON object: what `Experiment.to_record` makes."""
+Settings = Annotated[dict[str, object], BeforeValidator(with_new_names)]
+"""An experiment's settings, or a part of them, as a JSON object: the result of `Experiment.to_record`."""
 
 
 def _listed(value: object) -> object:
-    """Sources as a list: JSON has null for none, an object for one, and a list for more."""
+    """Return sources as a list: JSON has null for none, an object for one, and a list for more."""
     if value is None:
         return ()
     if isinstance(value, Mapping | Source):
@@ -36,24 +37,24 @@ def _unlisted(sources: tuple[Source, ...]) -> object:
 
 
 Sources = Annotated[tuple[Source, ...], BeforeValidator(_listed)]
-"""No file, one, or several."""
+"""Source files: none, one, or several."""
 
 
 def sources() -> Any:
-    """A field of `Sources`."""
+    """Return a dataclass field for `Sources`."""
     return field(metadata={"plain": _unlisted})
 
 
 @final
 @record
 class Hardware:
-    """What a run was made on. Texts are empty and numbers None where that is not known.
+    """The machine of a run. Texts are empty and numbers None if unknown.
 
     Attributes:
         device: ``cpu``, ``cuda``, ...
-        processor: its name, of the GPU where there is one.
-        cores: of the CPU.
-        threads: of the CPU, those that torch uses.
+        processor: the name of the GPU if there is one, otherwise of the CPU.
+        cores: the number of CPU cores.
+        threads: the number of CPU threads that torch uses.
         system: operating system and machine.
         torch: torch's version.
     """
@@ -69,7 +70,7 @@ class Hardware:
 @final
 @record
 class Provenance:
-    """Where and with what something was made. Attributes: see `RunRecord`."""
+    """The machine and versions with which something was made. Attributes: see `RunRecord`."""
 
     created: str
     commit: str | None
@@ -80,7 +81,7 @@ class Provenance:
 @final
 @record
 class Ranks:
-    """Over how many processes a run's members, and the rows of a batch, were shared out."""
+    """The number of processes that a run's members, and the rows of a batch, were distributed over."""
 
     members: Annotated[Count, Field(ge=1)]
     data: Annotated[Count, Field(ge=1)]
@@ -92,16 +93,17 @@ class RunRecord:
     """How a run was made: the content of ``run.json``.
 
     Attributes:
-        settings: the experiment's.
+        settings: the experiment's settings.
         created: date and time in ISO 8601.
-        commit: of motet's checkout; None for an installed package.
-        versions: of Python and of packages, by name.
-        hardware: what it ran on.
-        precision: as Lightning Fabric calls it; None where an older version of motet did not record it.
-        ranks: processes, where there were several.
-        data: the data; None where an older version of motet did not record it.
-        likelihood: what the outputs mean; None where an older version of motet did not record it.
+        commit: the commit of motet's checkout; None for an installed package.
+        versions: versions of Python and of packages, by name.
+        hardware: the machine.
+        precision: Lightning Fabric's name of the precision; None if an older version of motet did not record it.
+        ranks: the processes, if there were several.
+        data: the data; None if an older version of motet did not record it.
+        likelihood: the likelihood; None if an older version of motet did not record it.
         source: the user's files that it depends on.
+        training: the training settings as they were used, if the settings left some of them to the data.
     """
 
     settings: Settings
@@ -114,17 +116,18 @@ class RunRecord:
     data: DataDescription | None
     likelihood: str | None
     source: Sources = sources()
+    training: Settings | None = absent()
 
 
 @final
 @record
 class Cost:
-    """What a run costs.
+    """The cost of a run.
 
     Attributes:
-        parameters: numbers that the network has learned.
+        parameters: the number of learned parameters.
         flops: floating-point operations for one example, all members.
-        train_seconds: time spent in training steps.
+        train_seconds: time of the training steps.
     """
 
     parameters: Count
@@ -135,14 +138,17 @@ class Cost:
 @final
 @record
 class Scores:
-    """What a run scored: the content of ``scores.json``. Scores are in the targets' own unit, NaN where undefined.
+    """The scores of a run: the content of ``scores.json``. Scores are in the original unit of the targets, NaN if
+    undefined.
 
     Attributes:
         test, validation: scores of the ensemble on a split, by name; see `motet.metrics.score`.
-        test_members: scores of each member alone on the test split, by name; see `motet.metrics.member_scores`.
-        cost: what it costs.
-        epochs: how many were trained.
-        communication: what was sent, where there were several processes.
+        test_members: scores of each single member on the test split, by name; see `motet.metrics.member_scores`.
+        test_targets: for several targets, scores of each on the test split, by name; see
+            `motet.metrics.target_scores`.
+        cost: the cost.
+        epochs: the number of epochs trained.
+        communication: the traffic, if there were several processes.
     """
 
     test: ScoresByName
@@ -151,6 +157,7 @@ class Scores:
     cost: Cost
     epochs: Count
     communication: Communication | None = absent()
+    test_targets: dict[str, tuple[Number, ...]] | None = absent()
 
     def __post_init__(self) -> None:
         if self.test.keys() != self.validation.keys():
@@ -159,11 +166,11 @@ class Scores:
 
 
 def read_run_record(path: Path) -> RunRecord:
-    """The record in a run's ``run.json``, of this version of motet or an older one. Errors: see `read_record`."""
+    """Read a run's ``run.json``, of this version of motet or an older one. Errors: see `read_record`."""
     return read_record(path, RunRecord, upgrade=upgrade_run, fix=FOLDER_FIX)
 
 
 def read_scores(path: Path) -> Scores:
-    """The scores in a run's ``scores.json``. Errors: see `read_record`."""
-    fix = "Bring back the file as motet wrote it, or remove it and run again: nothing is trained anew"
+    """Read a run's ``scores.json``. Errors: see `read_record`."""
+    fix = "Restore the file as motet wrote it, or remove it and run again, which trains nothing"
     return read_record(path, Scores, upgrade=upgrade_scores, fix=fix)

@@ -1,4 +1,4 @@
-"""From the features at a point inside a network to what its output layer reads."""
+"""The adapter from the features at an exit to the input of the output layer."""
 
 from typing import Any, Literal, final
 
@@ -14,25 +14,25 @@ _KINDS: dict[int, tuple[type[nn.Conv1d | nn.Conv2d], type[_BatchNorm]]] = {
     3: (nn.Conv1d, nn.BatchNorm1d),
     4: (nn.Conv2d, nn.BatchNorm2d),
 }
-# Numbers that stay in a processor's cache between two operations: 0.5 MB in single precision.
+# The number of values that stay in a processor's cache between two operations: 0.5 MB in single precision.
 _CACHED = 2**17
 
 
 @final
 class Adapter(ParameterRoles):
-    """Projects features to another width, normalises, rectifies, and averages over positions.
+    """Projects features to another width, normalises, applies a ReLU, and averages over positions.
 
     Channels first, ``(B, C, H, W)`` and ``(B, C, L)``: 1x1 convolution with bias, batch norm, ReLU, global average
-    pool, as the exits of MIMMO and DUN have it [yamle, models/resnet.py]. Features last, ``(B, T, F)``,
-    ``(B, H, W, F)`` and ``(B, F)``: linear, layer norm, ReLU, mean over positions. There the norm sees one row at a
-    time, as it does in the networks that have such features, and one row is enough to train.
+    pool, as in the exits of MIMMO and DUN [yamle, models/resnet.py]. Features last, ``(B, T, F)``, ``(B, H, W, F)`` and
+    ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row separately, like the
+    norms of networks with such features, so that one row is enough for training.
 
     Args:
-        axes: the number of axes of the features, the batch axis included.
-        axis: which of them holds the features: 1 or -1.
+        axes: the number of axes of the features, including the batch axis.
+        axis: the axis that holds the features: 1 or -1.
         inputs: the features' width.
         outputs: the width that the output layer reads.
-        device, dtype: where the parameters are, and what.
+        device, dtype: device and dtype of the parameters.
     """
 
     def __init__(
@@ -55,26 +55,26 @@ class Adapter(ParameterRoles):
             self.norm = norm(outputs, **place)
         else:
             self.project = nn.Linear(inputs, outputs, **place)
-            # A layer norm over one number would leave nothing of it.
+            # A layer norm over one number would always return its bias.
             self.norm = nn.LayerNorm(outputs, **place) if outputs > 1 else nn.Identity()
 
     @property
     def shared_parameters(self) -> frozenset[str]:
-        """All of them: none was the model's own."""
+        """All parameters: none of them was in the model before."""
         return frozenset(name for name, _ in self.named_parameters())
 
     def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
-        """Features in, ``(B, outputs)`` out."""
+        """Return ``(B, outputs)`` for the features."""
         if self._reads_once(h):
             return self._in_parts(h)
         h = F.relu(self.norm(self.project(h)))
         return mean_over_positions(h, 1 if isinstance(self.norm, _BatchNorm) else -1)
 
     def _reads_once(self, h: Tensor) -> bool:
-        """Whether to go through the features part by part, for inference on a CPU.
+        """Whether to process the features in parts, for inference on a CPU.
 
-        What the projection puts out is often many times as wide as the network is there, and only its average is
-        wanted: written to memory and read back it would take several times as long as computing it.
+        The projected features are often many times as wide as the network there, and only their average is needed.
+        Writing them to memory and reading them again would take several times as long as computing them.
         """
         inference = not self.training and not torch.is_grad_enabled() and h.device.type == "cpu"
         return inference and type(self.norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and not self.norm.training
@@ -91,7 +91,7 @@ class Adapter(ParameterRoles):
         return torch.cat(means) / h.shape[2]
 
     def _merged(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that does what projection and batch norm do in evaluation."""
+        """Return weight and bias of the one convolution that equals projection and batch norm in evaluation mode."""
         norm, project = self.norm, self.project
         assert isinstance(norm, _BatchNorm)
         assert project.bias is not None
@@ -103,7 +103,7 @@ class Adapter(ParameterRoles):
 
 
 def mean_over_positions(h: Tensor, axis: Literal[1, -1]) -> Tensor:
-    """``(B, F)``: the mean over all axes but the batch's and the features'."""
+    """Return the mean over all axes but those of the batch and the features, ``(B, F)``."""
     if h.ndim == 2:
         return h
     return h.flatten(2).mean(dim=-1) if axis == 1 else h.flatten(1, -2).mean(dim=1)

@@ -1,4 +1,4 @@
-"""Weights over the depths of a network that predicts at several of them."""
+"""Weights over the depths of a network that predicts at several depths."""
 
 from collections.abc import Sequence
 from typing import final
@@ -12,17 +12,18 @@ from motet.layers.base import MemberLayer
 
 @final
 class DepthWeights(MemberLayer):
-    """Each member's weights over D depths: the softmax of logits that start at zero, so from equal weights.
+    """Each member's weights over D depths: the softmax of logits that are initially zero, so of equal weights.
 
-    Learned, they are the categorical depth posterior of DUN (Antoran et al. 2020) and MIMMO (appendix A). The logits
-    are never decayed: that would pull the posterior to the uniform one beside the objective's own prior.
+    If learned, they are the categorical depth posterior of DUN (Antoran et al. 2020) and MIMMO (appendix A). The logits
+    are never decayed, because decay would pull the posterior towards the uniform one in addition to the objective's own
+    prior.
 
     Args:
         members: M.
         depths: D, at least 1.
-        learned: whether the logits are parameters. If not they are a buffer, and stay zero unless an objective
+        learned: whether the logits are parameters. If not, they are a buffer, and stay zero unless an objective
             estimates them (DUN's marginal likelihood).
-        device, dtype: of the logits.
+        device, dtype: device and dtype of the logits.
     """
 
     undecayed_parameters = frozenset({"logits_MD"})
@@ -41,13 +42,13 @@ class DepthWeights(MemberLayer):
     ) -> None:
         super().__init__()
         logits_MD = torch.zeros(members, depths, device=device, dtype=dtype)
-        if learned and depths > 1:  # one depth has weight 1, and nothing to learn
+        if learned and depths > 1:  # a single depth always has weight 1
             self.logits_MD = nn.Parameter(logits_MD)
         else:
             self.register_buffer("logits_MD", logits_MD)
 
     def forward(self) -> Float[Tensor, "member depth"]:
-        """Log of the weights, which add up to 1 over the depths."""
+        """Return the log of the weights, which add up to 1 over the depths."""
         return self.logits_MD.log_softmax(dim=-1)
 
     def member(self, member: int) -> "DepthWeights":

@@ -18,20 +18,22 @@ from motet.likelihoods import Categorical, Likelihood
 
 @final
 class Exits(MemberLayer):
-    """A network with exits at named points before its own output, the deepest exit.
+    """A network with exits at named points before its own output, which is the deepest exit.
 
-    What a point puts out goes on through the network unchanged; the exit's head reads it on the way.
+    The output of a point is passed on through the network unchanged, and is also read by the exit's head.
 
     Args:
         network: maps rows to rows ``(M B, C)``.
         points: names of the network's submodules, in the order in which they run; each runs once in a pass.
-        heads: for each point, what maps its output to rows ``(M B, C)``; or, with `output`, to what that layer reads.
-        output: name of the network's output layer, where all depths share it; None where heads have their own.
+        heads: for each point, a module that maps its output to rows ``(M B, C)``; or, with `output`, to the input of
+            that layer.
+        output: the name of the network's output layer, if all depths share it; None if heads have their own.
         weights: the members' weights over the ``D = len(points) + 1`` depths.
-        likelihood: what the outputs mean, to average them for one member (`member`); `Categorical` if None.
-        skip_below: in evaluation a depth to which every member gives less weight is left out, and what only such
-            depths need is not run. The others' weights are scaled up to add up to 1 again.
-        written: those of the `points` whose output the network goes on to write on; the heads' copy is kept.
+        likelihood: the distribution whose natural parameters the outputs are, used to average them for one member
+            (`member`); `Categorical` if None.
+        skip_below: in evaluation, a depth to which every member gives less weight is left out, and layers that only
+            such depths need do not run. The other weights are rescaled to add up to 1.
+        written: the `points` whose output the network later changes in place; their heads get a copy.
     """
 
     def __init__(
@@ -60,9 +62,9 @@ class Exits(MemberLayer):
     def forward(
         self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
     ) -> Float[Tensor, "out_rows depth out"]:
-        """Rows in; the outputs of every depth, or of those in `depths`, for each row out, the deepest last.
+        """Return the outputs of every depth, or of those in `depths`, the deepest last: ``(M B, D, C)``.
 
-        ``(M B, D, C)``. The network is run as far as the deepest of `depths`.
+        The network runs up to the deepest of `depths`.
         """
         wanted = tuple(range(len(self.points) + 1)) if depths is None else depths
         return torch.stack(_read_out(self, x, wanted), dim=1)
@@ -70,28 +72,28 @@ class Exits(MemberLayer):
     def kept(self) -> tuple[int, ...] | None:
         """The depths that a prediction needs: None for all, as always in training.
 
-        Decided when it is first asked for after a change of mode or weights: looking at weights makes an accelerator
-        wait, and not every pass should.
+        It is computed at the first access after a change of mode or weights, and not in every pass, because reading
+        weights synchronises with an accelerator.
         """
         logits_MD = self.weights.logits_MD
         if self.training or self.skip_below == 0 or logits_MD.is_meta:
             return None
         version = -1 if logits_MD.is_inference() else logits_MD._version
-        # The tensor itself too: loading a state may put another in its place, with a version of its own.
+        # The tensor is compared too, because loading a state may replace it by another one with its own version.
         if self._kept is None or version < 0 or self._kept[0] is not logits_MD or self._kept[1] != version:
             with torch.no_grad():
                 largest = self.weights().exp().amax(dim=0)
-                largest[largest.argmax()] = 1.0  # whatever the bound, one is kept
+                largest[largest.argmax()] = 1.0  # at least one depth is kept for any bound
                 self._kept = logits_MD, version, tuple((largest >= self.skip_below).nonzero().flatten().tolist())
         return self._kept[2]
 
     def log_weights(self, depths: tuple[int, ...] | None = None) -> Float[Tensor, "member depth"]:
-        """Log of the members' weights over all depths, or over those in `depths`; they add up to 1."""
+        """Return the log of the members' weights over all depths, or over those in `depths`; they add up to 1."""
         log_weights_MD: Tensor = self.weights()
         return log_weights_MD if depths is None else log_weights_MD[:, list(depths)].log_softmax(dim=-1)
 
     def train(self, mode: bool = True) -> "Exits":
-        """As of every module; which depths are kept is decided anew where the mode changes."""
+        """As in every module; the kept depths are computed again when the mode changes."""
         if mode != self.training:
             self._kept = None
         super().train(mode)
@@ -99,11 +101,13 @@ class Exits(MemberLayer):
 
     @torch.no_grad()
     def member(self, member: int) -> nn.Module:
-        """The network that gives one member's weighted average over the depths, ``(B, C)``: log-probabilities."""
+        """Return the network that computes one member's weighted average over the depths, ``(B, C)``:
+        log-probabilities.
+        """
         return _OneMember(self, member)
 
     def subset(self, indices: Sequence[int]) -> "Exits":
-        """Itself: the network, the heads and the weights are the members'."""
+        """Itself: the network, the heads and the weights are those of the members."""
         return self
 
     def extra_repr(self) -> str:
@@ -114,7 +118,7 @@ class Exits(MemberLayer):
 
 @final
 class _OneMember(nn.Module):
-    """One member's average over depths. What has a member axis below it is made ordinary by `member_network`."""
+    """One member's average over depths. `member_network` replaces the member layers inside it."""
 
     log_weights_D: Tensor
 
@@ -129,31 +133,37 @@ class _OneMember(nn.Module):
         self.training = exits.training
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
-        """``(B, ...)`` in, natural parameters ``(B, C)`` out."""
+        """Return natural parameters ``(B, C)`` for inputs ``(B, ...)``."""
         outputs_BDC = torch.stack(_read_out(self, x, self.depths), dim=1)
         return self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
 
 
 def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
-    """The rows ``(M B, C)`` of the exit at `depth`, from what the network's point put out."""
+    """Return the rows ``(M B, C)`` of an exit.
+
+    Args:
+        taps: the network with exits.
+        depth: the index of the exit.
+        output: the output of the network's point.
+    """
     rows: Tensor = taps.heads[depth](output)
     if taps.output is not None:
         layer = taps.network.get_submodule(taps.output)
         weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
         assert isinstance(weight, Tensor)
-        # An output convolution reads one position: features (B, F) are (B, F, 1, 1) to it.
+        # An output convolution reads one position: features (B, F) become (B, F, 1, 1) for it.
         rows = layer(rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))).flatten(1)
     return rows
 
 
 class _EnoughError(Exception):
-    """The deepest exit that was asked for has been read."""
+    """Raised when the deepest requested exit has been read."""
 
 
 def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> list[Tensor]:
-    """The outputs of the exits at `depths`, in that order; the network is run as far as the deepest."""
+    """Return the outputs of the exits at `depths`, in that order; the network runs up to the deepest."""
     reading = _Reading(taps, last=depths[-1])
-    # For this pass only: hooks that stay would travel with every copy of the network that a user makes.
+    # Hooks for this pass only: permanent hooks would be in every copy of the network that a user makes.
     handles = [
         taps.network.get_submodule(taps.points[depth]).register_forward_hook(partial(reading.at_point, depth))
         for depth in depths
@@ -168,8 +178,8 @@ def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> lis
     for depth in depths:
         if depth not in reading.exits:
             raise InputError(
-                "each point with an exit must run in every pass",
-                got=f"{taps.points[depth]!r}, which did not",
+                "every exit module must run in each forward pass",
+                got=f"{taps.points[depth]!r}, which did not run",
                 fix="Name another point in exits",
             )
     return [reading.exits[depth] for depth in depths]
@@ -177,7 +187,7 @@ def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> lis
 
 @final
 class _Reading:
-    """What the exits gave in one pass, up to the one at depth `last`."""
+    """The outputs of the exits in one pass, up to the one at depth `last`."""
 
     def __init__(self, taps: Exits | _OneMember, *, last: int) -> None:
         self.taps, self.last = taps, last

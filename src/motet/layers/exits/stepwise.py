@@ -1,4 +1,4 @@
-"""A network with exits, run from exit to exit."""
+"""Runs a network with exits from exit to exit."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -16,23 +16,22 @@ from motet.layers.exits.exits import Exits, read_exit
 
 
 def exits_stepwise(exits: Exits, x: Tensor, depths: tuple[int, ...]) -> Generator[Tensor, Tensor | None, None]:
-    """Run the network once, and stop at each of `depths` to hand out its rows ``(M B, C)``; without gradients.
+    """Run the network once, and yield its rows ``(M B, C)`` at each of `depths`; without gradients.
 
-    No work is done beyond the exit that was handed out last, and none twice. Nothing can be paused inside a network
-    whose code is its own but a thread: it runs in one, which waits at the exits, and which ends, and is waited for,
-    when the generator ends or is closed, as happens when it is abandoned. Between exits the network is as the user
-    left it, in its modes and without hooks.
+    Layers after the last requested exit do not run, and no layer runs twice. A network with its own code can only be
+    paused inside a thread. So it runs in a thread that waits at the exits. The thread ends when the generator ends or
+    is closed, also when it is garbage collected. Between exits the network has its own modes and no hooks.
 
     Args:
         exits: the network and its heads.
         x: rows ``(B, ...)`` that all members share.
-        depths: of the exits, in order.
+        depths: the depths of the exits, in order.
 
     Yields:
-        Rows of the exit at each depth. Sent the indices of rows ``(B',)``, the network goes on with these alone.
+        Rows of the exit at each depth. If row indices ``(B',)`` are sent, the network continues with only these rows.
 
     Raises:
-        InputError: if a point with an exit does not run.
+        InputError: if an exit module does not run.
     """
     run = _Run(exits, x, depths)
     try:
@@ -40,7 +39,7 @@ def exits_stepwise(exits: Exits, x: Tensor, depths: tuple[int, ...]) -> Generato
             with evaluating(exits):
                 rows = run.until(depth)
             kept = yield rows
-            if kept is not None:  # sent, for which a generator has to yield once more
+            if kept is not None:  # after a send, a generator has to yield once more
                 run.kept = kept
                 yield rows
     finally:
@@ -48,19 +47,19 @@ def exits_stepwise(exits: Exits, x: Tensor, depths: tuple[int, ...]) -> Generato
 
 
 class _StoppedError(Exception):
-    """The network need not be run further."""
+    """Raised inside the network when it need not run further."""
 
 
 @final
 class _Run:
-    """One pass, in a thread of its own, which runs only while `until` waits for it."""
+    """One pass, in its own thread, which runs only while `until` waits for it."""
 
     def __init__(self, exits: Exits, x: Tensor, depths: tuple[int, ...]) -> None:
         self.exits, self.x, self.last = exits, x, depths[-1]
         self.kept: Tensor | None = None
         self.go: SimpleQueue[bool] = SimpleQueue()
         self.done: SimpleQueue[tuple[int, Tensor | BaseException]] = SimpleQueue()
-        # What torch, and OpenMP below it, keep for each thread by itself.
+        # torch, and OpenMP below it, keep this state separately for each thread
         self.surroundings, self.threads = _surroundings(x), torch.get_num_threads()
         self.thread = threading.Thread(target=self.work, name="motet exits", daemon=True)
         self.taps = [
@@ -72,7 +71,7 @@ class _Run:
     def until(self, depth: int) -> Tensor:
         if self.thread.ident is None:
             self.thread.start()
-        # For this stretch only: hooks that stay would travel with every copy of the network that a user makes.
+        # Hooks for this part only: permanent hooks would be in every copy of the network that a user makes.
         handles = [module.register_forward_hook(hook) for module, hook in self.taps]
         try:
             self.go.put(True)
@@ -84,8 +83,8 @@ class _Run:
             raise result
         if reached != depth:
             raise InputError(
-                "each point with an exit must run in every pass",
-                got=f"{self.exits.points[depth]!r}, which did not",
+                "every exit module must run in each forward pass",
+                got=f"{self.exits.points[depth]!r}, which did not run",
                 fix="Name another point in exits",
             )
         return result
@@ -107,7 +106,7 @@ class _Run:
             self.done.put((len(self.exits.points), rows))
         except _StoppedError:
             pass
-        except BaseException as error:  # whatever it is, it is raised where the rows are asked for
+        except BaseException as error:  # any error is raised again in the thread that requests the rows
             self.done.put((-1, error))
 
     def at_point(self, depth: int, _: nn.Module, args: Any, output: Tensor) -> Tensor | None:

@@ -1,8 +1,8 @@
-"""Layers of M networks that stand side by side in the channels of one network.
+"""Layers of M networks whose weights are in the channels of one network.
 
-Inside a *stack* a tensor has the members in its feature or channel axis, member-major: channel c of member m has index
-``m C + c``. So a layer of all members is one torch layer, and what has no parameters works unchanged. Layers that read
-the model's input take rows, and layers that make its output give rows ``(M B)``.
+Inside a *stack* the feature or channel axis of a tensor holds all members, member-major: channel c of member m has
+index ``m C + c``. So a layer of all members is one torch layer, and modules without parameters work unchanged. Layers
+that read the model's input take rows, and layers that make its output return rows ``(M B)``.
 """
 
 from abc import abstractmethod
@@ -16,17 +16,17 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
-from motet.layers.ordinary import Convolution, Ordinary, convolve, like
+from motet.layers.ordinary import Convolution, Ordinary, convolve, layer_like
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 @final
 class ActiveMember:
-    """Whose turn it is in a loop over the members of a stack.
+    """The member that runs in a loop over the members of a stack.
 
     Attributes:
-        member: the member that runs alone, on tensors without other members' channels; None when all run together.
+        member: the index of the member that runs, on tensors with only its channels; None if all members run at once.
     """
 
     def __init__(self) -> None:
@@ -34,57 +34,62 @@ class ActiveMember:
 
 
 class StackedLayer(MemberLayer):
-    """The same layer of M networks. ``layer`` holds their weights as one torch layer, member-major."""
+    """The same layer of M networks. ``layer`` holds their weights as one torch layer, member-major.
+
+    Args:
+        members: M.
+        active: the stack's active member.
+    """
 
     layer: nn.Module
     member_parameters = frozenset({"layer.weight", "layer.bias"})
 
-    def __init__(self, members: int, turn: ActiveMember) -> None:
+    def __init__(self, members: int, active: ActiveMember) -> None:
         super().__init__()
         self.members = members
-        self.turn = turn
+        self.active = active
         self._parts: dict[str, tuple[Tensor, ...] | Mapping[int, Tensor]] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """What all members make of their channels of `x`, or one member of `x`."""
-        return self.together(x) if self.turn.member is None else self.alone(x, self.turn.member)
+        """Apply all members to their channels of `x`, or the active member to `x`."""
+        return self.forward_all(x) if self.active.member is None else self.forward_one(x, self.active.member)
 
     @abstractmethod
-    def together(self, x: Tensor) -> Tensor:
-        """All members at once."""
+    def forward_all(self, x: Tensor) -> Tensor:
+        """Apply all members at once."""
 
     @abstractmethod
-    def alone(self, x: Tensor, member: int) -> Tensor:
-        """One member, between `split` and `join`."""
+    def forward_one(self, x: Tensor, member: int) -> Tensor:
+        """Apply one member, between `prepare_parts` and `release_parts`."""
 
     @abstractmethod
-    def of(self, layer: Any, members: int) -> "StackedLayer":
-        """A stacked layer of the same stack, for so many layers like `layer`, to `fill`."""
+    def like_for(self, layer: Any, members: int) -> "StackedLayer":
+        """Return a stacked layer of the same stack for `members` layers like `layer`; fill it with `fill`."""
 
-    def split(self, *, only: int | None = None) -> None:
-        """Make ready for a loop over members, or for one member alone."""
+    def prepare_parts(self, *, only: int | None = None) -> None:
+        """Split the parameters for a loop over members, or for one member only."""
         apart = {
             name: tensor.unflatten(0, (self.members, -1))
             for name, tensor in (*self.layer.named_parameters(), *self.layer.named_buffers())
             if tensor.ndim
         }
-        # Once a pass, not once a member: the gradients of M slices would each be as large as the whole.
+        # Once per pass, not once per member, because the gradient of each of M slices would be as large as the whole.
         self._parts = {
             name: tensor.unbind() if only is None else {only: tensor[only]} for name, tensor in apart.items()
         }
 
-    def join(self) -> None:
-        """The loop is over."""
+    def release_parts(self) -> None:
+        """Release the split parameters after the loop."""
         self._parts = {}
 
     def part(self, name: str, member: int) -> Tensor | None:
-        """The member's part of a parameter or buffer; None if the layer has none of this name."""
+        """Return the member's part of a parameter or buffer; None if the layer has none with this name."""
         parts = self._parts.get(name)
         return None if parts is None else parts[member]
 
     @torch.no_grad()
     def fill(self, layers: list[nn.Module]) -> None:
-        """Take over the state of the members' own layers, and which parameters are frozen."""
+        """Copy the state of the members' separate layers, and which parameters are frozen."""
         own = {**dict(self.layer.named_parameters()), **dict(self.layer.named_buffers())}
         states = [{**dict(layer.named_parameters()), **dict(layer.named_buffers())} for layer in layers]
         for name, tensor in own.items():
@@ -96,7 +101,7 @@ class StackedLayer(MemberLayer):
 
     @torch.no_grad()
     def empty(self, layer: nn.Module, member: int) -> nn.Module:
-        """`layer`, with the member's state."""
+        """Copy the member's state into `layer` and return it."""
         own = {**dict(self.layer.named_parameters()), **dict(self.layer.named_buffers())}
         for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
             tensor.copy_(own[name].unflatten(0, (self.members, -1))[member] if tensor.ndim else own[name])
@@ -106,10 +111,10 @@ class StackedLayer(MemberLayer):
 
     @torch.no_grad()
     def subset(self, indices: Sequence[int]) -> "StackedLayer":
-        """The chosen members' layers; together with all others of the stack."""
-        alone = [self.member(index) for index in indices]
-        own = self.of(alone[0], len(alone))
-        own.fill(alone)
+        """The chosen members' layers; call it on all layers of the stack."""
+        separate = [self.member(index) for index in indices]
+        own = self.like_for(separate[0], len(separate))
+        own.fill(separate)
         return own.train(self.training)
 
     def extra_repr(self) -> str:
@@ -119,33 +124,35 @@ class StackedLayer(MemberLayer):
 
 @final
 class StackedLinear(StackedLayer):
-    """M Linear layers: one product where they read the same rows, a batched product where each has its own.
+    """M Linear layers: one matrix product if they read the same rows, a batched product if each reads its own.
 
     Args:
         layer: one of them; not changed.
         members: M.
-        turn: the stack's.
+        active: the stack's active member.
         layout: says whether the rows that a layer with `reads` takes are shared.
         reads: whether it takes the model's input, in rows ``B`` or ``(M B)``.
-        writes: whether it gives rows ``(M B)``.
+        writes: whether it returns rows ``(M B)``.
     """
 
     layer: nn.Linear
     layout: Layout
 
     def __init__(
-        self, layer: nn.Linear, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool
+        self, layer: nn.Linear, members: int, active: ActiveMember, *, layout: Layout, reads: bool, writes: bool
     ) -> None:
-        super().__init__(members, turn)
+        super().__init__(members, active)
         self.layout, self.reads, self.writes = layout, reads, writes
-        made = like(layer, inputs=layer.in_features, outputs=members * layer.out_features)
+        made = layer_like(layer, inputs=layer.in_features, outputs=members * layer.out_features)
         assert isinstance(made, nn.Linear)
         self.layer = made
 
-    def together(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
-        """``(B, ..., F)`` or ``(M B, ..., F)`` where it reads, else ``(B, ..., M F)``; ``(B, ..., M K)``, or rows."""
-        # Rows lie innermost in memory: a product of few features with many rows is up to four times faster that way
-        # round, and each layer finds its input as it needs it (benchmarks/results/member_layers.json).
+    def forward_all(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
+        """``(B, ..., F)`` or ``(M B, ..., F)`` if it reads, else ``(B, ..., M F)``; returns ``(B, ..., M K)``,
+        or rows.
+        """
+        # Rows are innermost in memory: a product of few features with many rows is then up to four times faster, and
+        # the next layer gets its input in the order that it needs (benchmarks/results/member_layers.json).
         bias = None if self.layer.bias is None else self.layer.bias.unsqueeze(-1)
         if self.reads and not self.layout.distinct:
             axes = x.shape[:-1]
@@ -171,39 +178,43 @@ class StackedLinear(StackedLayer):
         out: Tensor = out_JN.t().unflatten(0, axes)
         return out
 
-    def alone(self, x: Float[Tensor, "rows ..."], member: int) -> Float[Tensor, "rows ..."]:
+    def forward_one(self, x: Float[Tensor, "rows ..."], member: int) -> Float[Tensor, "rows ..."]:
         """``(B, ..., F)`` to ``(B, ..., K)``."""
         weight = self.part("weight", member)
         assert weight is not None
         return F.linear(x, weight, self.part("bias", member))
 
-    def of(self, layer: nn.Linear, members: int) -> "StackedLinear":
-        """As the base class says."""
-        return StackedLinear(layer, members, self.turn, layout=self.layout, reads=self.reads, writes=self.writes)
+    def like_for(self, layer: nn.Linear, members: int) -> "StackedLinear":
+        """See `StackedLayer.like_for`."""
+        return StackedLinear(layer, members, self.active, layout=self.layout, reads=self.reads, writes=self.writes)
 
     def member(self, member: int) -> Ordinary:
-        """The member's own Linear layer."""
-        layer = like(self.layer, inputs=self.layer.in_features, outputs=self.layer.out_features // self.members)
+        """The member's Linear layer."""
+        layer = layer_like(self.layer, inputs=self.layer.in_features, outputs=self.layer.out_features // self.members)
         self.empty(layer, member)
         return layer
 
 
 @final
 class StackedConvolution(StackedLayer):
-    """M convolutions: one from shared channels to all members' where they read the same rows, else a grouped one.
+    """M convolutions: one over shared channels if they read the same rows, otherwise a grouped one.
 
-    Args: see `StackedLinear`.
+    Args:
+        layer: one of them; not changed.
+        members: M.
+        active: the stack's active member.
+        layout, reads, writes: see `StackedLinear`.
     """
 
     layer: Convolution
     layout: Layout
 
     def __init__(
-        self, layer: Convolution, members: int, turn: ActiveMember, *, layout: Layout, reads: bool, writes: bool
+        self, layer: Convolution, members: int, active: ActiveMember, *, layout: Layout, reads: bool, writes: bool
     ) -> None:
-        super().__init__(members, turn)
+        super().__init__(members, active)
         self.layout, self.reads, self.writes = layout, reads, writes
-        made = like(
+        made = layer_like(
             layer,
             inputs=members * layer.in_channels,
             outputs=members * layer.out_channels,
@@ -212,8 +223,10 @@ class StackedConvolution(StackedLayer):
         assert not isinstance(made, nn.Linear)
         self.layer = made
 
-    def together(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
-        """``(B, C, ...)`` or ``(M B, C, ...)`` where it reads, else ``(B, M C, ...)``; ``(B, M K, ...)``, or rows."""
+    def forward_all(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
+        """``(B, C, ...)`` or ``(M B, C, ...)`` if it reads, else ``(B, M C, ...)``; returns ``(B, M K, ...)``,
+        or rows.
+        """
         groups = self.layer.groups
         if self.reads and self.layout.distinct:
             x = x.unflatten(0, (self.members, -1)).transpose(0, 1).flatten(1, 2)
@@ -227,19 +240,19 @@ class StackedConvolution(StackedLayer):
         rows: Tensor = out.unflatten(1, (self.members, -1)).transpose(0, 1).flatten(0, 1)
         return rows
 
-    def alone(self, x: Float[Tensor, "rows ..."], member: int) -> Float[Tensor, "rows ..."]:
+    def forward_one(self, x: Float[Tensor, "rows ..."], member: int) -> Float[Tensor, "rows ..."]:
         """``(B, C, ...)`` to ``(B, K, ...)``."""
         weight = self.part("weight", member)
         assert weight is not None
         return convolve(self.layer, x, weight, self.part("bias", member), groups=self.layer.groups // self.members)
 
-    def of(self, layer: Convolution, members: int) -> "StackedConvolution":
-        """As the base class says."""
-        return StackedConvolution(layer, members, self.turn, layout=self.layout, reads=self.reads, writes=self.writes)
+    def like_for(self, layer: Convolution, members: int) -> "StackedConvolution":
+        """See `StackedLayer.like_for`."""
+        return StackedConvolution(layer, members, self.active, layout=self.layout, reads=self.reads, writes=self.writes)
 
     def member(self, member: int) -> Ordinary:
-        """The member's own convolution."""
-        layer = like(
+        """The member's convolution."""
+        layer = layer_like(
             self.layer,
             inputs=self.layer.in_channels // self.members,
             outputs=self.layer.out_channels // self.members,

@@ -1,4 +1,4 @@
-"""Norms and learned activations of M networks that stand side by side in the channels of one network."""
+"""Norms and learned activations of M networks whose weights are in the channels of one network."""
 
 from typing import Any, TypeVar, final
 
@@ -19,7 +19,7 @@ def _place(layer: nn.Module) -> dict[str, Any]:
 
 
 def _with_bias_like(made: Norm, layer: Norm) -> Norm:
-    # Newer torch's norms may have a scale and no shift; older torch's constructors cannot be asked for that.
+    # Newer torch's norms may have a scale without a shift; the constructors of older torch have no argument for that.
     if layer.bias is None:
         made.register_parameter("bias", None)
     return made
@@ -27,31 +27,37 @@ def _with_bias_like(made: Norm, layer: Norm) -> Norm:
 
 @final
 class StackedBatchNorm(StackedLayer):
-    """M batch norms: one over all members' channels."""
+    """M batch norms: one batch norm over all members' channels.
+
+    Args:
+        layer: one of them; not changed.
+        members: M.
+        active: the stack's active member.
+    """
 
     layer: BatchNorm
 
-    def __init__(self, layer: BatchNorm, members: int, turn: ActiveMember) -> None:
-        super().__init__(members, turn)
+    def __init__(self, layer: BatchNorm, members: int, active: ActiveMember) -> None:
+        super().__init__(members, active)
         self.layer = _batch_norm(layer, members * layer.num_features)
         self._calls = [0] * members
         self._batches = 0
 
-    def split(self, *, only: int | None = None) -> None:
-        """Make ready for a loop over members, or for one member alone."""
-        super().split(only=only)
+    def prepare_parts(self, *, only: int | None = None) -> None:
+        """See `StackedLayer.prepare_parts`."""
+        super().prepare_parts(only=only)
         self._calls = [0] * self.members
         tracked = self.layer.num_batches_tracked
-        # Its value is needed for a cumulative average only, and would make an accelerator wait.
+        # Its value is needed only for a cumulative average, and reading it synchronises with an accelerator.
         self._batches = int(tracked) if tracked is not None and self.layer.momentum is None else 0
 
-    def together(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def forward_all(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """``(B, M C, ...)``, normalised per channel."""
         out: Tensor = self.layer(x)
         return out
 
-    def alone(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
-        """``(B, C, ...)``, normalised per channel: what torch's own forward does, on the member's part."""
+    def forward_one(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
+        """``(B, C, ...)``, normalised per channel: torch's own forward on the member's part."""
         layer = self.layer
         mean, var = self.part("running_mean", member), self.part("running_var", member)
         momentum = 0.0 if layer.momentum is None else layer.momentum
@@ -74,12 +80,12 @@ class StackedBatchNorm(StackedLayer):
             layer.eps,
         )
 
-    def of(self, layer: BatchNorm, members: int) -> "StackedBatchNorm":
-        """As the base class says."""
-        return StackedBatchNorm(layer, members, self.turn)
+    def like_for(self, layer: BatchNorm, members: int) -> "StackedBatchNorm":
+        """See `StackedLayer.like_for`."""
+        return StackedBatchNorm(layer, members, self.active)
 
     def member(self, member: int) -> nn.Module:
-        """The member's own batch norm."""
+        """The member's batch norm."""
         return self.empty(_batch_norm(self.layer, self.layer.num_features // self.members), member)
 
 
@@ -98,30 +104,36 @@ def _batch_norm(layer: BatchNorm, features: int) -> BatchNorm:
 
 @final
 class StackedGroupNorm(StackedLayer):
-    """M group norms: one with M times the groups."""
+    """M group norms: one group norm with M times the groups.
+
+    Args:
+        layer: one of them; not changed.
+        members: M.
+        active: the stack's active member.
+    """
 
     layer: nn.GroupNorm
 
-    def __init__(self, layer: nn.GroupNorm, members: int, turn: ActiveMember) -> None:
-        super().__init__(members, turn)
+    def __init__(self, layer: nn.GroupNorm, members: int, active: ActiveMember) -> None:
+        super().__init__(members, active)
         self.layer = _group_norm(layer, members * layer.num_groups, members * layer.num_channels)
 
-    def together(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def forward_all(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """``(B, M C, ...)``, normalised per group."""
         out: Tensor = self.layer(x)
         return out
 
-    def alone(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
+    def forward_one(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
         """``(B, C, ...)``, normalised per group."""
         groups = self.layer.num_groups // self.members
         return F.group_norm(x, groups, self.part("weight", member), self.part("bias", member), self.layer.eps)
 
-    def of(self, layer: nn.GroupNorm, members: int) -> "StackedGroupNorm":
-        """As the base class says."""
-        return StackedGroupNorm(layer, members, self.turn)
+    def like_for(self, layer: nn.GroupNorm, members: int) -> "StackedGroupNorm":
+        """See `StackedLayer.like_for`."""
+        return StackedGroupNorm(layer, members, self.active)
 
     def member(self, member: int) -> nn.Module:
-        """The member's own group norm."""
+        """The member's group norm."""
         groups, channels = self.layer.num_groups // self.members, self.layer.num_channels // self.members
         return self.empty(_group_norm(self.layer, groups, channels), member)
 
@@ -133,16 +145,22 @@ def _group_norm(layer: nn.GroupNorm, groups: int, channels: int) -> nn.GroupNorm
 
 @final
 class StackedLayerNorm(StackedLayer):
-    """M layer norms over the last axis: the members' features there are normalised apart."""
+    """M layer norms over the last axis: the members' features are normalised separately.
+
+    Args:
+        layer: one of them; not changed.
+        members: M.
+        active: the stack's active member.
+    """
 
     layer: nn.LayerNorm
 
-    def __init__(self, layer: nn.LayerNorm, members: int, turn: ActiveMember) -> None:
-        super().__init__(members, turn)
+    def __init__(self, layer: nn.LayerNorm, members: int, active: ActiveMember) -> None:
+        super().__init__(members, active)
         self.features = layer.normalized_shape[0]
         self.layer = _layer_norm(layer, members * self.features)
 
-    def together(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def forward_all(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """``(B, ..., M F)``, each member's features normalised."""
         apart = F.layer_norm(x.unflatten(-1, (self.members, -1)), (self.features,), eps=self.layer.eps).flatten(-2)
         if self.layer.weight is None:
@@ -150,17 +168,17 @@ class StackedLayerNorm(StackedLayer):
         scaled: Tensor = apart * self.layer.weight
         return scaled if self.layer.bias is None else scaled + self.layer.bias
 
-    def alone(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
+    def forward_one(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
         """``(B, ..., F)``, normalised."""
         weight, bias = self.part("weight", member), self.part("bias", member)
         return F.layer_norm(x, (self.features,), weight, bias, self.layer.eps)
 
-    def of(self, layer: nn.LayerNorm, members: int) -> "StackedLayerNorm":
-        """As the base class says."""
-        return StackedLayerNorm(layer, members, self.turn)
+    def like_for(self, layer: nn.LayerNorm, members: int) -> "StackedLayerNorm":
+        """See `StackedLayer.like_for`."""
+        return StackedLayerNorm(layer, members, self.active)
 
     def member(self, member: int) -> nn.Module:
-        """The member's own layer norm."""
+        """The member's layer norm."""
         return self.empty(_layer_norm(self.layer, self.features), member)
 
 
@@ -176,36 +194,36 @@ def _layer_norm(layer: nn.LayerNorm, features: int) -> nn.LayerNorm:
 
 @final
 class StackedPReLU(StackedLayer):
-    """M PReLUs: one slope a channel, whether a member has one or one a channel.
+    """M PReLUs: one slope for each channel, whether a member has one slope or one for each channel.
 
     Args:
         layer: one of them; not changed.
         members: M.
-        turn: the stack's.
+        active: the stack's active member.
     """
 
     layer: nn.PReLU
 
-    def __init__(self, layer: nn.PReLU, members: int, turn: ActiveMember) -> None:
-        super().__init__(members, turn)
+    def __init__(self, layer: nn.PReLU, members: int, active: ActiveMember) -> None:
+        super().__init__(members, active)
         self.layer = nn.PReLU(members * layer.num_parameters, **_place(layer))
 
-    def together(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def forward_all(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """``(B, M C, ...)``."""
         repeats = x.shape[1] // len(self.layer.weight)
         return F.prelu(x, self.layer.weight.repeat_interleave(repeats) if repeats > 1 else self.layer.weight)
 
-    def alone(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
+    def forward_one(self, x: Float[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch ..."]:
         """``(B, C, ...)``."""
         weight = self.part("weight", member)
         assert weight is not None
         return F.prelu(x, weight)
 
-    def of(self, layer: nn.PReLU, members: int) -> "StackedPReLU":
-        """As the base class says."""
-        return StackedPReLU(layer, members, self.turn)
+    def like_for(self, layer: nn.PReLU, members: int) -> "StackedPReLU":
+        """See `StackedLayer.like_for`."""
+        return StackedPReLU(layer, members, self.active)
 
     def member(self, member: int) -> nn.Module:
-        """The member's own PReLU."""
+        """The member's PReLU."""
         slopes = self.layer.num_parameters // self.members
         return self.empty(nn.PReLU(slopes, **_place(self.layer)), member)

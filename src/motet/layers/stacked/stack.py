@@ -1,4 +1,4 @@
-"""M networks as one, run together or in turn."""
+"""M networks as one network, which runs all members at once or in turn."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,29 +11,30 @@ from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer
 
-# Together, a step of small networks is up to four times faster than a loop: there is less to call. Once the members'
-# channels of one layer outgrow the processor's cache, a loop is faster, whose tensors are M times smaller. The number
-# is where the two met on the machine of benchmarks/results/deep_ensemble.json, in entries of the largest convolution's
-# output, all members'. Products of matrices are never slower together (benchmarks/results/member_layers.json).
-TOGETHER_AT_MOST = 500_000
+# A step of small networks is up to four times faster with all members at once than in a loop, because there are fewer
+# calls. If the members' channels of one layer do not fit the processor's cache, a loop is faster, because its tensors
+# are M times smaller. The number is where both were equally fast on the machine of
+# benchmarks/results/deep_ensemble.json, in entries of the largest convolution's output for all members. Matrix products
+# are never slower at once (benchmarks/results/member_layers.json).
+MAX_ENTRIES_AT_ONCE = 500_000
 
 
 @final
 class Stack(MemberLayer):
     """M networks that share nothing, with their weights in the channels of one network (`motet.layers.stacked.layers`).
 
-    Each layer's weights are one tensor, whatever way it runs. A pass runs all members together or one after another,
-    whichever was faster for this much work where it was measured. Convolutions on devices other than a CPU, and in
-    other types than single precision, were not measured (or are slower together), and run in turn.
+    Each layer's weights are always one tensor. A pass runs all members at once or one after another, whichever was
+    measured to be faster for this amount of work. Convolutions on other devices than a CPU, and in other types than
+    single precision, were not measured (or are slower at once), and run in turn.
 
     Args:
-        network: with stacked layers.
+        network: the network with stacked layers.
         members: M.
-        turn: the one that its layers hold.
-        layout: the ensemble's.
-        widening: entries of the largest convolution's output (all members') for each entry of the input; 0 if there
-            is no convolution.
-        always: whether to run together always.
+        active: the active member that its layers hold.
+        layout: the ensemble's layout.
+        widening: entries of the largest convolution's output (all members') for each entry of the input; 0 if there is
+            no convolution.
+        always: whether to always run all members at once.
     """
 
     layout: Layout
@@ -42,7 +43,7 @@ class Stack(MemberLayer):
         self,
         network: nn.Module,
         members: int,
-        turn: ActiveMember,
+        active: ActiveMember,
         *,
         layout: Layout,
         widening: float,
@@ -51,7 +52,7 @@ class Stack(MemberLayer):
         super().__init__()
         self.network = network
         self.members = members
-        self.turn = turn
+        self.active = active
         self.layout = layout
         self.widening = widening
         self.always = always
@@ -59,62 +60,62 @@ class Stack(MemberLayer):
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
-        if self.runs_together(x):
+        if self.runs_all_at_once(x):
             out: Tensor = self.network(x)
             return out
-        return self.in_turn(x)
+        return self.forward_in_turn(x)
 
-    def runs_together(self, x: Tensor) -> bool:
+    def runs_all_at_once(self, x: Tensor) -> bool:
         """Whether a pass over `x` runs all members at once."""
         if self.always or not self._convolves:
             return True
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return False
         entries = x.numel() // self.members if self.layout.distinct else x.numel()
-        return entries * self.widening <= TOGETHER_AT_MOST
+        return entries * self.widening <= MAX_ENTRIES_AT_ONCE
 
-    def in_turn(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
-        """The same, by a loop over members."""
+    def forward_in_turn(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+        """Compute the same with a loop over members."""
         inputs = x.chunk(self.members) if self.layout.distinct else (x,) * self.members
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
         outputs = []
         try:
             for layer in layers:
-                layer.split()
+                layer.prepare_parts()
             for member, part in enumerate(inputs):
-                self.turn.member = member
+                self.active.member = member
                 outputs.append(self.network(part))
         finally:
-            self.turn.member = None
+            self.active.member = None
             for layer in layers:
-                layer.join()
+                layer.release_parts()
         return torch.cat(outputs)
 
-    def of_member(self, x: Shaped[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch out"]:
-        """One member's outputs for rows ``(B, ...)``, at one member's cost."""
+    def forward_member(self, x: Shaped[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch out"]:
+        """Return one member's outputs for rows ``(B, ...)``, at one member's cost."""
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
         try:
             for layer in layers:
-                layer.split(only=member)
-            self.turn.member = member
+                layer.prepare_parts(only=member)
+            self.active.member = member
             out: Tensor = self.network(x)
         finally:
-            self.turn.member = None
+            self.active.member = None
             for layer in layers:
-                layer.join()
+                layer.release_parts()
         return out
 
     def member_view(self, member: int) -> nn.Module:
-        """See `of_member`."""
+        """See `forward_member`."""
         return _OneOfStack(self, member)
 
     def subset(self, indices: Sequence[int]) -> "Stack":
-        """The chosen members' stack, around the same network: its layers have a subset of their own."""
+        """The chosen members' stack around the same network, whose layers have their own `subset`."""
         widening = self.widening * len(indices) / self.members
-        return Stack(self.network, len(indices), self.turn, layout=self.layout, widening=widening, always=self.always)
+        return Stack(self.network, len(indices), self.active, layout=self.layout, widening=widening, always=self.always)
 
     def member(self, member: int) -> nn.Module:
-        """What has the members' layers, for `motet.surgery.member_network` to take one member's from."""
+        """The network, whose layers `motet.surgery.member_network` replaces by one member's."""
         return self.network
 
     def extra_repr(self) -> str:
@@ -124,7 +125,7 @@ class Stack(MemberLayer):
 
 @final
 class _OneOfStack(nn.Module):
-    """One member of a stack, on the stack's own weights."""
+    """One member of a stack, on the stack's weights."""
 
     def __init__(self, stack: Stack, member: int) -> None:
         super().__init__()
@@ -132,4 +133,4 @@ class _OneOfStack(nn.Module):
         self.index = member
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stack.of_member(x, self.index)
+        return self.stack.forward_member(x, self.index)

@@ -1,4 +1,4 @@
-"""One vector of parameters for layers of all shapes."""
+"""A blob: one vector of parameters for layers of all shapes."""
 
 import math
 from collections.abc import Sequence
@@ -9,23 +9,25 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.templates.bank import Bank, Shape, circular
 
 Filling = Literal["tile", "interpolate"]
 
 
 @final
+@renamed_arguments(coefficient_lr="coefficient_lr_scale")
 class ParameterBlob(Bank):
-    """Layers of any shapes, which read one vector as one long tape (MixtureEnsembles, section 5.1).
+    """Layers of any shapes, which read one vector in sequence (MixtureEnsembles, section 5.1).
 
-    A layer reads t templates of its own shape in a row, and the next layer goes on behind them, round and round.
-    A layer that is larger than the blob is filled in one of two ways. ``"tile"``: it goes round within a template.
-    ``"interpolate"``: it reads a weight with fewer outputs and inputs, enlarged bilinearly (Plummer et al. 2022) and
-    scaled to the variance that its entries have; each position of a kernel by itself, for neighbouring positions in
-    memory are not neighbours in the kernel. Where not even one kernel fits, it is tiled all the same.
+    A layer reads t consecutive templates of its own shape, and the next layer continues after them, circularly. A layer
+    that is larger than the blob is filled in one of two ways. ``"tile"``: the vector is repeated within a template.
+    ``"interpolate"``: a weight with fewer outputs and inputs is read, enlarged bilinearly (Plummer et al. 2022) and
+    scaled to the variance of its entries. Each position of a kernel is enlarged separately, because neighbouring
+    positions in memory are not neighbours in the kernel. If not even one kernel fits, it is tiled.
 
     Args:
-        entries, coefficients_MR, shapes, counts, disjoint: see `Bank`.
+        entries, coefficients_MR, shapes, counts, disjoint, coefficient_lr_scale: see `Bank`.
         filling: how layers larger than the blob are filled.
     """
 
@@ -37,11 +39,16 @@ class ParameterBlob(Bank):
         shapes: Sequence[Shape],
         counts: Sequence[int],
         disjoint: bool,
-        coefficient_lr: float = 1.0,
+        coefficient_lr_scale: float = 1.0,
         filling: Filling = "tile",
     ) -> None:
         super().__init__(
-            entries, coefficients_MR, shapes=shapes, counts=counts, disjoint=disjoint, coefficient_lr=coefficient_lr
+            entries,
+            coefficients_MR,
+            shapes=shapes,
+            counts=counts,
+            disjoint=disjoint,
+            coefficient_lr_scale=coefficient_lr_scale,
         )
         self.filling = filling
         self.read_shapes = tuple(read_shape(shape, len(entries), filling) for shape in self.shapes)
@@ -50,13 +57,21 @@ class ParameterBlob(Bank):
     def choose_counts(
         entries: int, shapes: Sequence[Shape], *, wanted: int, readers: int, filling: Filling = "tile"
     ) -> list[int]:
-        """Templates for each layer: as many as wanted and as there are, or more until every entry is read."""
+        """Return the number of templates for each layer: `wanted` if possible, or more until every entry is read.
+
+        Args:
+            entries: the number of entries of the blob.
+            shapes: the shapes of the layers' weights.
+            wanted: the number of templates that a layer should mix.
+            readers: the number of members that read different templates.
+            filling: how layers larger than the blob are filled.
+        """
         sizes = [math.prod(read_shape(shape, entries, filling)) for shape in shapes]
         most = [math.ceil(entries / math.prod(shape)) for shape in shapes]
         counts = [min(wanted, own) for own in most]
         while (missing := entries - readers * sum(c * s for c, s in zip(counts, sizes, strict=True))) > 0:
             growing = [index for index, own in enumerate(most) if counts[index] < own]
-            if not growing:  # one layer, enlarged from a few entries less than there are
+            if not growing:  # one layer, enlarged from slightly fewer entries than there are
                 break
             more = max(1, missing // (readers * sum(sizes[index] for index in growing)))
             for index in growing:
@@ -64,7 +79,7 @@ class ParameterBlob(Bank):
         return counts
 
     def compose(self, entries: Tensor, coefficients_MR: Tensor) -> list[Sequence[Tensor]]:
-        """Every layer's templates from one reading of the tape, mixed by one matrix product a layer."""
+        """Read every layer's templates in one pass over the vector, and mix them with one matrix product per layer."""
         readers = len(coefficients_MR) if self.disjoint else 1
         lengths = [
             readers * count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)
@@ -81,7 +96,7 @@ class ParameterBlob(Bank):
         return weights
 
     def reads(self, layer: int, member: int) -> range:
-        """The places on the tape that a member's layer reads; place p is entry ``p % n``."""
+        """Return the positions that a member's layer reads; position p is entry ``p % n``."""
         readers = len(self.coefficients_MR) if self.disjoint else 1
         sizes = [count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)]
         start = readers * sum(sizes[:layer]) + (member * sizes[layer] if self.disjoint else 0)
@@ -94,7 +109,7 @@ class ParameterBlob(Bank):
         return self._filled(circular(entries, len(places)).view(self.counts[layer], -1), layer)
 
     def _filled(self, rows: Tensor, layer: int) -> Tensor:
-        """Rows of what was read as rows of the layer's shape."""
+        """Return rows of the layer's shape from rows that were read."""
         shape, small = self.shapes[layer], self.read_shapes[layer]
         if small == shape:
             return rows.view(-1, *shape)
@@ -104,19 +119,25 @@ class ParameterBlob(Bank):
 
     @property
     def summary_note(self) -> str:
-        """Number of entries and how they are read."""
+        """The number of entries and how they are read."""
         few, many = min(self.counts), max(self.counts)
         each = f"{few}" if few == many else f"{few} to {many}"
         return f"{len(self.entries):,} entries for {len(self.shapes)} layers of all shapes, {each} templates each"
 
 
 def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
-    """The shape that a layer reads: its own, or with fewer outputs and inputs where it is to be enlarged."""
+    """Return the shape that a layer reads: its own, or one with fewer outputs and inputs if it is to be enlarged.
+
+    Args:
+        shape: the shape of the layer's weight.
+        entries: the number of entries of the blob.
+        filling: how layers larger than the blob are filled.
+    """
     kernel = math.prod(shape[2:])
     kernels = entries // kernel
     if filling == "tile" or math.prod(shape) <= entries or kernels == 0:
         return shape
-    # A common factor for both, as near as whole numbers allow, and as many of the entries as can be used.
+    # A common factor for both, as closely as integers allow, that uses as many entries as possible.
     outputs = min(shape[0], max(1, math.isqrt(kernels * shape[0] // shape[1])))
     inputs = min(shape[1], kernels // outputs)
     outputs = min(shape[0], kernels // inputs)
@@ -124,7 +145,7 @@ def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
 
 
 def _enlarging(few: int, many: int, like: Tensor) -> Float[Tensor, "few many"]:
-    """The matrix of linear interpolation, scaled so that independent entries keep their mean variance."""
+    """Return the matrix of linear interpolation, scaled so that independent entries keep their mean variance."""
     eye = torch.eye(few, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
     matrix = F.interpolate(eye.unsqueeze(0), size=many, mode="linear")[0]
     return (matrix * (many / matrix.square().sum()).sqrt()).to(like.dtype)

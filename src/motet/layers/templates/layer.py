@@ -1,4 +1,4 @@
-"""Layers whose weights are mixtures of templates, and whole networks of such layers."""
+"""Layers whose weights are mixtures of templates, and networks of such layers."""
 
 import copy
 from collections.abc import Sequence
@@ -17,37 +17,37 @@ from motet.layers.templates.bank import Bank
 
 @final
 class TemplateLayer(MemberLayer):
-    """One member's Linear, Conv1d or Conv2d, with the bank's mixture for a weight and a bias of its own.
+    """One member's Linear, Conv1d or Conv2d layer, with the bank's mixture as its weight and its own bias.
 
-    The bank is not a submodule: the network that holds the members has it once. Copies of that network, and pickles
-    of it, keep the tie.
+    The bank is not a submodule, because the network that holds the members has it once. Copies of that network, and
+    pickles of it, keep the connection.
 
     Args:
         layer: the ordinary layer to replace; it is not changed.
-        bank: where the weight comes from.
-        layer_index: which of the bank's layers this is.
-        member_index: whose layer it is.
+        bank: the bank of the weight.
+        layer_index: the layer's index in the bank.
+        member_index: the index of the member.
     """
 
     def __init__(self, layer: Ordinary, bank: Bank, *, layer_index: int, member_index: int = 0) -> None:
         super().__init__()
         self.layer = copy.deepcopy(layer)
         self.layer.register_parameter("weight", None)
-        self.source = (bank,)  # in a tuple, where torch does not look for submodules
+        self.source = (bank,)  # in a tuple, in which torch does not look for submodules
         self.layer_index, self.member_index = layer_index, member_index
 
     @property
     def weight(self) -> Float[Tensor, "out inputs ..."]:
-        """The mixture, connected to templates and coefficients."""
+        """The mixture, differentiable with respect to templates and coefficients."""
         return self.source[0].weight(self.layer_index, self.member_index)
 
     @property
     def bias(self) -> Float[Tensor, "out"] | None:
-        """The member's own bias; None where the layer has none."""
+        """The member's bias; None if the layer has none."""
         return self.layer.bias
 
     def __getattr__(self, name: str) -> Any:
-        """What the model's own code may ask of the layer besides: its numbers of features or channels, its stride."""
+        """Return other attributes that the model's own code reads: numbers of features or channels, the stride."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -56,18 +56,18 @@ class TemplateLayer(MemberLayer):
             return getattr(self.layer, name)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
-        """What the ordinary layer computes."""
+        """Compute the output of the ordinary layer."""
         return apply(self.layer, x, self.weight)
 
     @torch.no_grad()
     def folded(self) -> Ordinary:
-        """The ordinary layer that computes the same."""
+        """Return the ordinary layer that computes the same."""
         layer = copy.deepcopy(self.layer)
         layer.weight = nn.Parameter(self.weight.clone(memory_format=torch.contiguous_format))
         return layer
 
     def member(self, member: int) -> Ordinary:
-        """See `folded`: the layer is one member's already."""
+        """See `folded`: the layer already belongs to one member."""
         return self.folded()
 
     def subset(self, indices: Sequence[int]) -> None:
@@ -85,7 +85,7 @@ class TemplateMembers(MemberLayer):
     Args:
         banks: every bank that the members' layers read.
         members: the networks.
-        note: what `motet.summary` is to say about the budget.
+        note: the line about the budget in `motet.summary`.
     """
 
     def __init__(self, banks: Sequence[Bank], members: SeparateNetworks, *, note: str = "") -> None:
@@ -108,13 +108,15 @@ class TemplateMembers(MemberLayer):
             return rows
 
     def folded(self) -> SeparateNetworks:
-        """The members alone, whose layers fold to ordinary ones: M times the single network's parameters."""
+        """Return the members without the banks; their layers become ordinary: M times the single network's
+        parameters.
+        """
         return self.members
 
     def subset(self, indices: Sequence[int]) -> SeparateNetworks:
-        """The chosen members alone. Their layers fold to ordinary ones: which templates are read depends on M."""
+        """Return the chosen members, whose layers become ordinary, because which templates are read depends on M."""
         return self.members.subset(indices)
 
     def member(self, member: int) -> nn.Module:
-        """The member's own network, whose layers still read the banks."""
+        """The member's network, whose layers still read the banks."""
         return self.members.member(member)

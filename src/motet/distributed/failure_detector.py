@@ -1,4 +1,4 @@
-"""Notice that a rank has gone, and say which."""
+"""Detect that a rank has failed, and say which one."""
 
 import contextlib
 import json
@@ -12,25 +12,25 @@ from typing import final
 
 from torch.distributed import Store  # type: ignore[attr-defined]  # torch lists no names there
 
-from motet.distributed.launch import first_to_say
+from motet.distributed.launch import is_first_to_print
 from motet.errors import LostRankError
 
-# A rank that has not been heard of for so long is taken for dead; between the beats of its heart little is sent.
+# A rank without a sign of life for this long counts as failed. The interval between signs is short, but they are small.
 _SILENT = 45.0
 _BEAT = 3.0
-# How long survivors look for each other before they say who is missing. torchrun kills them after 30 s.
+# How long the remaining ranks look for each other before they name the missing ones. torchrun kills them after 30 s.
 _ROLL_CALL = 20.0
 _LINGER = 5.0
 
 
 @final
-class Watch:
-    """Knows which ranks live, through a store that all of them reach.
+class FailureDetector:
+    """Knows which ranks are alive, through a store that all of them use.
 
     Args:
-        store: a connection of this object's own: a thread uses it.
-        rank, size: which process this is, of how many.
-        command: what starts the run again.
+        store: a connection that only this object uses, because it runs in a thread.
+        rank, size: the number of this process, and the number of processes.
+        command: the command that starts the run again.
     """
 
     def __init__(self, store: Store, *, rank: int, size: int, command: str) -> None:
@@ -42,7 +42,7 @@ class Watch:
         self._thread.start()
 
     def leave(self, reason: str = "") -> None:
-        """Tell the others that this rank goes, and why if not because it is done."""
+        """Tell the other ranks that this rank ends, with the reason if it has not finished."""
         if self._over.is_set():
             return
         self._over.set()
@@ -51,18 +51,20 @@ class Watch:
             self._set(f"left/{self.rank}", reason or "done")
 
     def lost(self, error: Exception) -> LostRankError:
-        """What to raise after an exchange failed: names the ranks that are gone. Takes up to 20 s."""
+        """Return the error to raise after an exchange failed; it names the failed ranks. Takes up to 20 s."""
         try:
             self._set(f"alive/{self.rank}", "yes")
             gone, stopped = self._roll_call()
             self._linger()
         except RuntimeError:
-            # The store went with the process that kept it: torchrun's own, or rank 0.
-            return LostRankError(self._message("the process that keeps the ranks together is gone"))
+            # The store was lost with its process: torchrun's own, or rank 0.
+            return LostRankError(self._message("the process that connects the ranks has ended"))
         words = [f"rank {rank} ({where}) died" for rank, where in gone]
         words += [f"rank {rank} stopped with an error" for rank in stopped]
         if not words:
-            words = [f"an exchange between the ranks failed, though all of them live ({' '.join(str(error).split())})"]
+            words = [
+                f"an exchange between the ranks failed, although all of them are alive ({' '.join(str(error).split())})"
+            ]
         return LostRankError(self._message(" and ".join(words)))
 
     def _roll_call(self) -> tuple[list[tuple[int, str]], list[int]]:
@@ -85,11 +87,14 @@ class Watch:
                     missing.discard(rank)
                     gone.append((rank, f"process {process} on {host}"))
             time.sleep(0.05)
-        # Who stopped because another had died has said so by being alive; a death explains more than a stop.
+        # A rank that stopped because another one failed is alive here. A failure explains more than a stop, so it comes
+        # first.
         return sorted(gone), [] if gone else stopped
 
     def _linger(self) -> None:
-        """Rank 0 may keep the store: it stays until the other survivors have asked it who is gone."""
+        """Keep rank 0 alive, since it may hold the store, until the other remaining ranks have found the failed
+        ones.
+        """
         self._set(f"counted/{self.rank}", "yes")
         deadline = time.monotonic() + _LINGER
         while self.rank == 0 and time.monotonic() < deadline:
@@ -98,13 +103,13 @@ class Watch:
             time.sleep(0.05)
 
     def _listen(self) -> None:
-        """Beat, and end this process when another's heart has stopped: an exchange with it might wait for ever."""
+        """Send signs of life, and end this process if another rank's stop: an exchange with it might never return."""
         heard: dict[int, tuple[str, float]] = {}
         beats, woke = 0, time.monotonic()
         while not self._over.wait(_BEAT):
             beats += 1
             now = time.monotonic()
-            if now - woke > 3 * _BEAT:  # this process was itself suspended, and perhaps all were
+            if now - woke > 3 * _BEAT:  # this process was suspended, and perhaps all were
                 heard.clear()
             woke = now
             try:
@@ -118,16 +123,16 @@ class Watch:
                     elif now - heard[rank][1] > _SILENT and not self._has(f"left/{rank}"):
                         self._end(rank)
             except RuntimeError:
-                return  # the store has gone; the next exchange says so
+                return  # the store was lost; the next exchange reports it
 
     def _end(self, rank: int) -> None:
-        message = self._message(f"rank {rank} has not been heard of for {_SILENT:.0f} s")
-        if first_to_say(self._store, message):
+        message = self._message(f"rank {rank} has sent no sign of life for {_SILENT:.0f} s")
+        if is_first_to_print(self._store, message):
             print(f"motet: {message}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(1)
 
     def _message(self, what: str) -> str:
-        return f"{what}. Go on from the last checkpoint with: {self.command}"
+        return f"{what}. Continue from the last checkpoint with: {self.command}"
 
     def _set(self, key: str, value: str) -> None:
         with self._lock:
@@ -143,7 +148,7 @@ class Watch:
 
 
 def _lives(process: int) -> bool:
-    """Whether a process of this machine runs: one that was killed may still stand in its table for a while."""
+    """Whether a process of this machine runs; a killed one may stay in the process table for a while."""
     stat = Path(f"/proc/{process}/stat")
     if stat.parent.parent.joinpath("self").exists():
         try:

@@ -1,4 +1,4 @@
-"""Exchanges between ranks, with the bytes that they send counted."""
+"""Exchanges between ranks, which count the bytes that they send."""
 
 import pickle
 from typing import Any, final
@@ -7,22 +7,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from motet.distributed.watch import Watch
+from motet.distributed.failure_detector import FailureDetector
 
 
 @final
-class Wire:
-    """A group of ranks. Every rank of it makes the same calls in the same order; with one rank nothing is sent.
+class Communicator:
+    """A group of ranks. All its ranks must make the same calls in the same order; with one rank nothing is sent.
 
-    Bytes are those of the messages' content that this rank sends, as rings send it: a sum over n ranks takes
-    ``2 (n - 1) / n`` of the tensor, gathering takes ``n - 1`` times the own part.
+    Bytes are the content of the messages that this rank sends under ring algorithms: a sum over n ranks sends ``2 (n -
+    1) / n`` times the tensor, gathering sends ``n - 1`` times this rank's part.
 
     Args:
-        group: torch's; None for a rank that is alone.
+        group: torch's process group; None for a single rank.
         size: n.
-        sent: bytes by purpose, which all wires of a process add to.
-        watch: says who died when an exchange fails.
-        devices: device types whose tensors the group's backends take; others go by way of one of these.
+        sent: bytes by purpose; all communicators of a process add to it.
+        failure_detector: finds out which rank failed when an exchange fails.
+        devices: device types whose tensors the group's backends accept; other tensors are copied to one of these.
     """
 
     def __init__(
@@ -31,13 +31,19 @@ class Wire:
         *,
         size: int,
         sent: dict[str, float],
-        watch: Watch | None,
+        failure_detector: FailureDetector | None,
         devices: frozenset[str] = frozenset({"cpu"}),
     ) -> None:
-        self.group, self.size, self.sent, self.watch, self.devices = group, size, sent, watch, devices
+        self.group, self.size, self.sent, self.failure_detector, self.devices = (
+            group,
+            size,
+            sent,
+            failure_detector,
+            devices,
+        )
 
     def sum(self, tensor: Tensor, purpose: str) -> Tensor:
-        """The sum of the ranks' tensors, bit for bit the same on every rank; `tensor` may be overwritten."""
+        """Return the sum of the ranks' tensors, bitwise equal on every rank; `tensor` may be overwritten."""
         if self.size == 1:
             return tensor
         here = self._place(tensor)
@@ -46,7 +52,7 @@ class Wire:
         return here.to(tensor.device)
 
     def gather(self, tensor: Tensor, purpose: str) -> list[Tensor]:
-        """Every rank's tensor, in the order of ranks; all have the same shape."""
+        """Return every rank's tensor, in the order of ranks; all must have the same shape."""
         if self.size == 1:
             return [tensor]
         here = self._place(tensor)
@@ -56,7 +62,7 @@ class Wire:
         return [part.to(tensor.device) for part in parts]
 
     def gather_rows(self, tensor: Tensor, purpose: str) -> list[Tensor]:
-        """Every rank's tensor, in the order of ranks; they may differ in their first axis."""
+        """Return every rank's tensor, in the order of ranks; they may differ in the length of their first axis."""
         if self.size == 1:
             return [tensor]
         lengths = [int(n) for n in self.gather(torch.tensor([len(tensor)]), purpose)]
@@ -66,15 +72,15 @@ class Wire:
         return [part[:length] for part, length in zip(self.gather(tensor, purpose), lengths, strict=True)]
 
     def gather_objects(self, value: Any, purpose: str) -> list[Any]:
-        """Every rank's value, which pickle must know; for a few, and small ones."""
+        """Return every rank's value; for a few small values that can be pickled."""
         if self.size == 1:
             return [value]
         data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
-        # What is unpickled comes from this run's own processes.
+        # The pickled data come from this run's own processes.
         return [pickle.loads(part.cpu().numpy().tobytes()) for part in self.gather_rows(data, purpose)]
 
     def barrier(self) -> None:
-        """Wait until every rank has come here."""
+        """Wait until every rank has called this method."""
         if self.size > 1:
             self._do(dist.all_reduce, self._place(torch.zeros(1)))
 
@@ -88,12 +94,13 @@ class Wire:
         try:
             exchange(*tensors, group=self.group)
         except RuntimeError as error:
-            if self.watch is None:
+            if self.failure_detector is None:
                 raise
-            raise self.watch.lost(error) from error
+            raise self.failure_detector.lost(error) from error
 
     def _count(self, purpose: str, count: float) -> None:
-        self.sent[purpose] = self.sent.get(purpose, 0.0) + count  # parts of bytes: rings cut tensors in n
+        # Fractions of bytes, because rings cut tensors into n parts.
+        self.sent[purpose] = self.sent.get(purpose, 0.0) + count
 
 
 def _bytes(tensor: Tensor) -> int:

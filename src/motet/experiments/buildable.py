@@ -1,4 +1,4 @@
-"""Which methods of a comparison fit its model and data."""
+"""Find the methods of a comparison that support its model and data."""
 
 from motet.data import Dataset
 from motet.errors import InputError, nearest
@@ -9,17 +9,17 @@ from motet.experiments.plan import Plan
 from motet.experiments.records import Comparison, LeftOut
 
 
-def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[LeftOut]]:
-    """The rows that can be built; and those that refuse the model and were not asked for by name, with their reasons.
+def buildable_entries(plan: Plan, builder: Builder) -> tuple[list[Entry], list[LeftOut]]:
+    """Return the rows that can be built, and the methods that cannot be built and were not named, with the reasons.
 
-    The builder keeps what was built for the rows' first runs.
+    The builder keeps the ensembles of the rows' first runs.
 
     Raises:
-        InputError: if the model does not fit the data or has no layers of the names that the user gave, if a row that
-            was asked for by name cannot be built, or if none can.
+        InputError: if the model does not fit the data or lacks layers that the user named, if a row that was named
+            cannot be built, or if no row can be built.
     """
-    # What every row is measured against comes first: where it fails, the model is to blame.
-    builder.try_out(alone(plan))
+    # The baseline of every row comes first: if it fails, the model is the cause.
+    builder.try_out(baseline_experiment(plan))
     _check_names(plan, builder.dataset)
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
@@ -34,32 +34,38 @@ def fitting(plan: Plan, builder: Builder) -> tuple[list[Entry], list[LeftOut]]:
             entries.append(entry)
     if not entries:
         raise InputError(
-            "at least one method must fit the model and the data",
+            "at least one method must support the model and the data",
             got="; ".join(f"{refused.label}: {refused.reason}" for refused in left_out),
-            fix="Change the model, or take another",
+            fix="Change the model, or use other methods",
         )
     return entries, left_out
 
 
 def check_left_out(plan: Plan, comparison: Comparison) -> None:
-    """Raise `InputError` if a finished comparison left out what is asked for by name now."""
+    """Check that a finished comparison has all methods that are named now.
+
+    Raises:
+        InputError: if it left one of them out.
+    """
     reasons = {refused.method: refused.reason for refused in comparison.left_out}
     for entry in plan.entries:
         if entry.required and entry.key in reasons:
             raise InputError(
-                "a method that is named must fit the model and the data",
+                "a method that is named must support the model and the data",
                 got=f"{entry.label}, which was left out: {reasons[entry.key]}",
                 fix="Change the model, or name other methods",
             )
 
 
-def alone(plan: Plan) -> Experiment:
-    """The single network that every row is measured against."""
+def baseline_experiment(plan: Plan) -> Experiment:
+    """Return the experiment for the single network, the baseline of every row."""
     return single_network_of(plan.experiment(plan.entries[0], seed=0), model=plan.model)
 
 
 def _check_names(plan: Plan, dataset: Dataset) -> None:
-    """A layer that is not there is the user's slip, and no reason to leave out whatever method looks for it."""
+    """Check names of layers first: a layer that does not exist is the user's mistake, not a reason to leave out
+    methods.
+    """
     named = [("first", name) for name in plan.first or ()] + [("last", name) for name in plan.last or ()]
     if not named:
         return

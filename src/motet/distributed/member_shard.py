@@ -1,4 +1,4 @@
-"""What one rank holds of an ensemble, and what it needs of the others."""
+"""The members of an ensemble that one rank holds, and the exchanges that their loss and predictions need."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet.distributed.communicator import Communicator
 from motet.distributed.grid import Grid
-from motet.distributed.wire import Wire
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
 from motet.objectives import ExitObjective, Independent, Objective
@@ -19,18 +19,19 @@ from motet.types import Progress
 @final
 @dataclass(frozen=True, kw_only=True)
 class Communication:
-    """What all ranks of a run sent in training, a part of the run's scores.
+    """The traffic of all ranks of a run in training, a part of the run's scores.
 
     Attributes:
         member_ranks, data_ranks: see `Grid`.
-        steps: steps of training.
+        steps: the number of training steps.
         bytes_per_step: bytes sent for the loss and the gradients of a step.
-        bytes_sent: bytes sent in all, by purpose.
+        bytes_sent: bytes sent in total, by purpose.
         data_parallel_bytes_per_step: bytes that data-parallel training of the same network would send.
-        formula: how the latter was counted.
+        formula: how these were counted.
     """
 
-    # A record as those of `motet._internal.typed_records`. The core does without pydantic, which takes long to import.
+    # A record like those of `motet._internal.typed_records`. The core does not import pydantic, which takes long to
+    # import.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     member_ranks: int
@@ -54,15 +55,15 @@ class Communication:
 
 
 @final
-class Share:
+class MemberShard:
     """The members that this rank holds, of an ensemble over several ranks.
 
     Attributes:
         grid: the ranks.
         members: M, of the whole ensemble.
-        first: the number of the first member held here.
-        held: how many members are held here.
-        steps: how many steps of training this process has taken part in.
+        first: the index of the first member held here.
+        held: the number of members held here.
+        steps: the number of training steps of this process.
     """
 
     def __init__(self, grid: Grid, members: int) -> None:
@@ -73,16 +74,21 @@ class Share:
 
     @property
     def only(self) -> range:
-        """The numbers of the members held here."""
+        """The indices of the members held here."""
         return range(self.first, self.first + self.held)
 
     def check(self, objective: Objective | ExitObjective) -> None:
-        """Raise `InputError` for an objective that is not known to need no more than the mean natural parameter."""
+        """Check that an objective can be computed from the members' mean natural parameter.
+
+        Raises:
+            InputError: for an objective that is not known to need only that.
+        """
         if not isinstance(objective, Independent | Joint | Modular):
             raise InputError(
-                "members on several ranks need an objective that looks at their mean natural parameter at most",
+                "members on several ranks need an objective that depends on other members only through their "
+                "mean natural parameter",
                 got=f"the objective {type(objective).__name__}",
-                fix="Take Independent, Joint or Modular, or run on one process",
+                fix="Use Independent, Joint or Modular, or run in one process",
             )
 
     def loss(
@@ -94,21 +100,29 @@ class Share:
         *,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
-        """This rank's share of the objective over all members: shares add up to it over the member ranks.
+        """Return this rank's part of the objective over all members: the sum over the member ranks is the objective.
 
-        Its gradient is, for the members held here, exactly that of the whole objective. Where members are coupled the
-        ranks exchange the sum of their natural parameters, B x C numbers; going backwards nothing is exchanged,
-        since each rank works out the gradient at the mean natural parameter (S3, equation 8) by itself.
+        Its gradient for the members held here is exactly that of the whole objective. If members are coupled, the ranks
+        exchange the sum of their natural parameters, B x C numbers. The backward pass exchanges nothing, because each
+        rank computes the gradient at the mean natural parameter itself (Joint training of neural network ensembles,
+        https://arxiv.org/abs/1902.04422, equation 8).
+
+        Args:
+            objective: `Independent`, `Joint` or `Modular`.
+            outputs_BMC: natural parameters of the members held here.
+            targets_BM: their targets.
+            likelihood: the distribution whose natural parameters the outputs are.
+            progress: how far training has come; None for an objective without schedules.
         """
         self.steps += torch.is_grad_enabled()
         lam, scale = _coupling(objective, self.members, progress)
         part = self.held / self.members
         terms = []
         if lam > 0:
-            # torch gives `apply` no types.
+            # torch's `apply` has no type annotations.
             total_BC: Tensor = _SumOverRanks.apply(outputs_BMC.sum(dim=1), self.grid.members)  # type: ignore[no-untyped-call]
             joint = lam * likelihood.mean_nll(total_BC / self.members, targets_BM[:, 0])
-            # The gradient of the whole, the value of a part.
+            # The gradient of the whole objective, and the value of this rank's part.
             terms.append(joint - (1 - part) * joint.detach())
         if lam < 1:
             terms.append((1 - lam) * part * likelihood.mean_nll(outputs_BMC, targets_BM))
@@ -116,16 +130,21 @@ class Share:
         return loss
 
     def gather(self, outputs_BMC: Float[Tensor, "batch held out"]) -> Float[Tensor, "batch member out"]:
-        """All members' outputs for the rows that this rank predicted, on every rank."""
+        """Return all members' outputs for the rows that this rank predicted, on every rank."""
         parts = self.grid.members.gather_rows(outputs_BMC.transpose(0, 1).contiguous(), "predictions")
         return torch.cat(parts).transpose(0, 1).contiguous()
 
     def combined(
         self, outputs_BMC: Float[Tensor, "batch held out"], combination: Combination, likelihood: Likelihood
     ) -> Float[Tensor, "batch member out"]:
-        """Outputs whose combination is that of all members; fewer numbers are sent than `gather` sends where possible.
+        """Return outputs whose combination is that of all members, with less traffic than `gather` if possible.
 
-        For the normalised geometric mean it is the mean natural parameter, as if of one member.
+        For the normalised geometric mean it is the mean natural parameter, in the form of one member's output.
+
+        Args:
+            outputs_BMC: natural parameters of the members held here.
+            combination: how members are combined.
+            likelihood: the distribution whose natural parameters the outputs are.
         """
         if combination != "geometric" or not isinstance(likelihood, NaturalExponentialFamily):
             return self.gather(outputs_BMC)
@@ -133,14 +152,14 @@ class Share:
         return (total_BC / self.members).unsqueeze(1)
 
     def total(self, value: int) -> int:
-        """The sum over the member ranks."""
+        """Return the sum over the member ranks."""
         return int(self.grid.members.sum(torch.tensor([value]), "agreement"))
 
     def communication(self, network: nn.Module) -> Communication:
-        """What was sent in training, by all ranks together, beside what data parallelism would send.
+        """Return the traffic of all ranks in training, and that of data-parallel training.
 
         Args:
-            network: what is trained here.
+            network: the network that is trained here.
         """
         grid, steps = self.grid, self.steps
         trained = self.total(sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad))
@@ -159,7 +178,7 @@ class Share:
 
 
 def _coupling(objective: Objective | ExitObjective, members: int, progress: Progress | None) -> tuple[float, float]:
-    """Lambda, and what the modular loss is multiplied by."""
+    """Return lambda, and the factor of the modular loss."""
     if isinstance(objective, Independent):
         return 0.0, float(members) if objective.reduction == "sum" else 1.0
     assert isinstance(objective, Joint | Modular)  # checked when the ensemble was made
@@ -168,11 +187,11 @@ def _coupling(objective: Objective | ExitObjective, members: int, progress: Prog
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum of the ranks' tensors. Every rank then computes the same from it, and so the same gradient of it."""
+    """The sum of the ranks' tensors. Every rank computes the same from it, and so has the same gradient."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, wire: Wire) -> Tensor:
-        return wire.sum(own.clone(), "step")
+    def forward(ctx: Any, own: Tensor, communicator: Communicator) -> Tensor:
+        return communicator.sum(own.clone(), "step")
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
