@@ -291,10 +291,13 @@ def test_a_web_page_instead_of_data(refused: Refused, mnist: Path) -> None:
     assert "must begin as an IDX file" in refused(*MNIST)
 
 
-def test_fewer_rows_than_a_batch(refused: Refused, mnist: Path, idx: Callable[..., bytes]) -> None:
+def test_fewer_rows_than_a_batch(refused: Refused, motet: Motet, mnist: Path, idx: Callable[..., bytes]) -> None:
     (mnist / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx((50, 28, 28), bytes(50 * 784))))
     (mnist / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx((50,), bytes(range(10)) * 5)))
-    assert "batch_size must be at most the 42 rows" in refused(*MNIST)
+    assert "batch_size must be at most the 42 rows" in refused(*MNIST, "--batch-size", 128)
+    code, _, said = motet(*MNIST)  # without a batch size, one is chosen for the data
+    assert code == 0
+    assert "batch size 4 instead of 128, so that an epoch of 42 training rows has 10 steps" in said
 
 
 # -- disks --------------------------------------------------------------------------------------------------------

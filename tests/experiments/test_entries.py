@@ -184,7 +184,9 @@ def test_what_nobody_named_and_does_not_fit_is_left_out_with_the_reason(tmp_path
 def test_where_nothing_fits_it_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bodiless2.py").write_text(NO_BODY)
     model = CustomModel(function=f"{tmp_path}/bodiless2.py:net")
-    with pytest.raises(InputError, match=r"at least one method must fit.*MIMO: MIMO needs a body"):
+    with pytest.raises(
+        InputError, match=r"at least one method must support the model and the data.*MIMO: MIMO needs a body"
+    ):
         run(plan_of(Entry(method=MIMO(), required=False), model=model), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -388,7 +388,7 @@ def test_likelihoods_that_are_none(motet: Callable[..., Said], likelihood: str, 
     )
     assert code == 2
     assert message in said
-    assert said.count("\n") == 1
+    assert len([line for line in said.splitlines() if not line.startswith("note: ")]) == 1
     assert not Path("out").exists()
 
 
@@ -396,10 +396,7 @@ def test_a_class_that_no_other_process_finds(motet: Callable[..., Said]) -> None
     Path("mine.py").write_text(BROKEN)
     code, _, said = motet("run", "mine.py:outer", "--out", "run")
     assert (code, said.count("\n")) == (2, 1)
-    assert (
-        "must be defined at the top level of a file, but got outer.Inner inside a function or class. Move it out"
-        in said
-    )
+    assert "must be defined at the top level of a file, but got outer.Inner inside a function or class. Move it" in said
 
 
 def test_a_script_that_runs_itself(here: Path) -> None:

@@ -231,7 +231,7 @@ def test_a_report_is_made_of_a_path_plain_data_or_a_comparison(tmp_path: Path) -
     for number, source in enumerate((path, str(path), json.loads(path.read_text()), as_comparison(path))):
         write_report(source, tmp_path / f"{number}.html")
     assert len({(tmp_path / f"{number}.html").read_text(encoding="utf-8") for number in range(4)}) == 1
-    with pytest.raises(InputError, match="the comparison must hold plain data"):
+    with pytest.raises(InputError, match="the comparison must contain only plain data"):
         render({"rows": [{"method": "mimo", "label": object()}]})
 
 

@@ -38,5 +38,5 @@ def test_sets_that_cannot_overlap_or_do_so_wholly(unchecked: None) -> None:
         overlapping(known, known.float())
     with pytest.raises(InputError, match="the same shape and dtype"):
         overlapping(known, known[:, :1])
-    with pytest.raises(InputError, match="5 rows that all occur in them"):
+    with pytest.raises(InputError, match="5 rows, which all occur in the other sets"):
         without_overlap(split(known), split(known))

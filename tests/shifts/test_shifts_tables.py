@@ -60,8 +60,22 @@ def test_bad_input(unchecked: None) -> None:
         ("a table must be floating", TABLE[:0], "feature_noise", 1, MEAN, STD),
         ("a table must be floating", TABLE[0], "feature_noise", 1, MEAN, STD),
         ("mean must hold a finite number for each of the 3", TABLE, "feature_noise", 1, MEAN[:2], STD),
-        ("std must hold a finite number", TABLE, "feature_noise", 1, MEAN, STD / 0),
-        ("none below 0", TABLE, "feature_noise", 1, MEAN, -STD),
+        (
+            "std must hold a finite number of at least 0 for each of the 3 features, but got inf",
+            TABLE,
+            "feature_noise",
+            1,
+            MEAN,
+            STD / 0,
+        ),
+        (
+            "std must hold a finite number of at least 0 for each of the 3 features, but got -",
+            TABLE,
+            "feature_noise",
+            1,
+            MEAN,
+            -STD,
+        ),
     ):
         with pytest.raises(InputError, match=match):
             shift_table(table, name, severity=severity, mean=mean, std=std)

@@ -16,11 +16,17 @@ from motet.errors import InputError, nearest
 Name = Callable[[type], str]
 Load = Callable[[str], type]
 
+LEFT_OUT = "left out of records at its default"
+"""A key of the metadata of fields, see `to_record`."""
+
 _FIX = "Restore the record as motet wrote it, or run again"
 
 
 def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict[str, Any]:
     """Return a settings dataclass as plain data for JSON, with the name of its type under ``"type"``.
+
+    A field whose metadata has ``LEFT_OUT`` is left out where it has its default: records of before the field was added
+    stay the same.
 
     Args:
         settings: an instance of a dataclass.
@@ -31,8 +37,9 @@ def to_record(settings: Any, *, name: Name = lambda kind: kind.__name__) -> dict
     """
     record: dict[str, Any] = {"type": name(type(settings))}
     for item in fields(settings):
-        if item.init:
-            record[item.name] = _plain(getattr(settings, item.name), name, f"{item.name} of {type(settings).__name__}")
+        value = getattr(settings, item.name)
+        if item.init and not (item.metadata.get(LEFT_OUT) and value == item.default):
+            record[item.name] = _plain(value, name, f"{item.name} of {type(settings).__name__}")
     return record
 
 

@@ -184,7 +184,8 @@ def check_data(run: Run, experiment: Experiment, dataset: Dataset) -> None:
         InputError: if it is another one.
     """
     described, held = describe(dataset), run.record.data
-    names = [] if held is None else [item.name for item in fields(held)]
+    # The notes are about the settings too, and about what a version of motet tells.
+    names = [] if held is None else [item.name for item in fields(held) if item.name != "notes"]
     recorded = {name: value for name in names if (value := getattr(held, name)) is not None}
     if any(getattr(described, name) != value for name, value in recorded.items()):
         raise InputError(

@@ -108,9 +108,12 @@ def _check(features: Tensor, mean: Tensor, std: Tensor) -> None:
             fix="Convert it with .float(), one row per example",
         )
     for what, values in (("mean", mean), ("std", std)):
-        if values.shape != features.shape[1:] or not bool(torch.isfinite(values).all()) or bool((std < 0).any()):
+        wrong = ~torch.isfinite(values) | (values < 0 if what == "std" else torch.zeros_like(values, dtype=torch.bool))
+        if values.shape != features.shape[1:] or bool(wrong.any()):
+            shape = tuple(values.shape)
             raise InputError(
-                f"{what} must hold a finite number for each of the {features.shape[1]} features (std: 0 or above)",
-                got=f"{what} of shape {tuple(values.shape)}",
+                f"{what} must hold a finite number{' of at least 0' if what == 'std' else ''} for each of the "
+                f"{features.shape[1]} features",
+                got=f"{what} of shape {shape}" if not wrong.any() else f"{float(values[wrong][0]):g}",
                 fix=f"Pass train.{what}(dim=0) of the training rows",
             )

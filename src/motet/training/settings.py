@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, final
 
+from motet._internal.plain_records import LEFT_OUT
 from motet.data import Augmentation
 from motet.errors import InputError, nearest
 
@@ -45,7 +46,7 @@ class Training:
     epochs: int = 100
     batch_size: int | None = None
     # Not in the repr, by which runs are told apart: with a batch size it changes nothing.
-    largest_batch_size: int = field(default=128, repr=False)
+    largest_batch_size: int = field(default=128, repr=False, metadata={LEFT_OUT: True})
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
