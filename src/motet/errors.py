@@ -4,7 +4,7 @@
 code 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from signal import Signals
 from unicodedata import category
@@ -34,6 +34,20 @@ class InputError(ValueError):
 
 def _rebuild(kind: type[InputError], requirement: str, got: str, fix: str) -> InputError:
     return kind(requirement, got=got, fix=fix)
+
+
+def together(faults: Sequence[InputError]) -> InputError:
+    """Return one error for all faults, so that they can be mended at once.
+
+    Args:
+        faults: one or more.
+    """
+    if len(faults) == 1:
+        return faults[0]
+    listed = " ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
+    return InputError(
+        "all of the input must be valid", got=f"{len(faults)} faults: {listed.rstrip('.')}", fix="Mend each of them"
+    )
 
 
 class RunInterrupted(Exception):  # noqa: N818  (nothing went wrong: the user asked for it)

@@ -57,6 +57,14 @@ class Arguments:
     """
     drop: Annotated[tuple[str, ...], option("COLUMN ...", "none")] = ()
     """Columns of a table to leave out."""
+    keep: Annotated[tuple[str, ...], option("COLUMN ...", "none")] = ()
+    """Columns to use although they count the rows, are constant, or contain words that are nearly all different."""
+    category: Annotated[tuple[str, ...], option("COLUMN ...", "none")] = ()
+    """Columns that contain codes: each different text is a category, also numbers."""
+    missing: Annotated[tuple[str, ...], option("WORD ...", "none")] = ()
+    """Words that mark missing values in a table, besides NA, ?, null and the like."""
+    dates: Annotated[Literal["dayfirst", "monthfirst"] | None, OMITTABLE, option("ORDER", "inferred")] = None
+    """dayfirst or monthfirst: the order in dates such as 01/02/2012, where it cannot be inferred."""
     image_size: Annotated[int | None, OMITTABLE, option("PIXELS", "the images' size")] = None
     """Height and width to which the images of a folder are resized."""
     skip_bad: bool = False
@@ -96,6 +104,10 @@ def main(argv: Sequence[str]) -> int:
             target=",".join(arguments.target) or None,
             task=arguments.task,
             drop=arguments.drop,
+            keep=arguments.keep,
+            category=arguments.category,
+            missing=arguments.missing,
+            dates=arguments.dates,
             image_size=arguments.image_size,
             skip_bad=arguments.skip_bad,
         ),

@@ -12,7 +12,7 @@ from typing import Literal, final
 from motet.data._dataset import Dataset
 from motet.data._fingerprint import of_file, of_image_files
 from motet.data._options import DataOptions
-from motet.data.formats.table_file import TABLE_SUFFIXES
+from motet.data.formats.table_file import TABLE_SUFFIXES, is_table
 from motet.data.sources.class_folders import image_folder
 from motet.data.sources.digits import digits
 from motet.data.sources.fetch import cache_folder, checksum_holds, download, offline, unpack
@@ -84,16 +84,23 @@ def kind_of(data: str) -> Kind:
             "Put the images of each class into a separate folder",
         )
     elif path.is_file():
-        if path.suffix.lower() in TABLE_SUFFIXES:
+        if is_table(path):
             return "table"
-        got, fix = f"{data}, a file of another kind", f"Save it as {', '.join(sorted(TABLE_SUFFIXES))}"
+        kinds = ", ".join(sorted(TABLE_SUFFIXES))
+        got, fix = f"{data}, a file of another kind", f"Save it as {kinds}, or compressed as .csv.gz"
     elif path.exists():
         got, fix = f"{data}, a pipe, socket or device", "Save the data in a file, and pass its path"
-    elif path.suffix.lower() in TABLE_SUFFIXES or len(path.parts) > 1:
+    else:
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         close = get_close_matches(path.name, siblings, n=1)
-        got = f"{data}, which does not exist"
-        fix = f"Did you mean {path.with_name(close[0])}? {fix}" if close else f"Check the path. {fix}"
+        if path.suffix or len(path.parts) > 1:
+            wrong = path.parent if not path.parent.exists() else path
+            raise InputError(
+                "a data set in files must exist",
+                got=f"{data}: there is no {'folder' if wrong != path else 'file or folder'} {wrong}",
+                fix=f"Did you mean {path.with_name(close[0])}" if close else f"Check the path. {fix}",
+            )
+        fix = f"Did you mean the file {close[0]}? {fix}" if close else fix
     raise InputError(
         "dataset must be one that motet knows, a folder of class folders, or a table",
         got=got,

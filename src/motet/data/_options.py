@@ -1,8 +1,9 @@
 """The user's options for reading their own data."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, final
 
+from motet._internal.plain_records import LEFT_OUT
 from motet.errors import InputError
 
 
@@ -17,6 +18,12 @@ class DataOptions:
             column if None. Counts are never inferred, because a column of integers may also contain years, prices or
             codes.
         drop: columns of a table to leave out.
+        keep: columns of a table to use although they count the rows, are constant, or contain words that are nearly all
+            different.
+        category: columns of a table that contain codes: every different text is a category, also if some or all are
+            numbers.
+        missing: words that mark missing values in a table, besides the usual ones (NA, ?, null, ...).
+        dates: ``"dayfirst"`` or ``"monthfirst"``: the order in dates such as 01/02/2012 that can be read both ways.
         image_size: height and width to which the images of a folder are resized; None keeps their size, if all have the
             same.
         skip_bad: leave out images that cannot be read, instead of raising an error.
@@ -33,6 +40,10 @@ class DataOptions:
     target: str | None = None
     task: Literal["classification", "multilabel", "regression", "counts"] | None = None
     drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = field(default=(), metadata={LEFT_OUT: True})
+    category: tuple[str, ...] = field(default=(), metadata={LEFT_OUT: True})
+    missing: tuple[str, ...] = field(default=(), metadata={LEFT_OUT: True})
+    dates: Literal["dayfirst", "monthfirst"] | None = field(default=None, metadata={LEFT_OUT: True})
     image_size: int | None = None
     skip_bad: bool = False
     stream: bool | None = None
@@ -45,6 +56,12 @@ class DataOptions:
                 "task must be classification, multilabel, regression or counts",
                 got=repr(self.task),
                 fix="Leave it out to infer it",
+            )
+        if self.dates not in (None, "dayfirst", "monthfirst"):
+            raise InputError(
+                "dates must be dayfirst or monthfirst",
+                got=repr(self.dates),
+                fix="Leave it out if the order can be seen from days above 12",
             )
         if self.image_size is not None and self.image_size < 1:
             raise InputError(
@@ -67,16 +84,19 @@ class DataOptions:
         Raises:
             InputError: if another option is set.
         """
-        for field in fields(self):
-            if field.name not in allowed and getattr(self, field.name) != field.default:
-                name = field.name.replace("_", "-")
+        for item in fields(self):
+            if item.name not in allowed and getattr(self, item.name) != item.default:
+                name = item.name.replace("_", "-")
                 raise InputError(
                     f"--{name} must be left out for {what}, to which it does not apply",
-                    got=f"{name}={getattr(self, field.name)!r}",
+                    got=f"{name}={getattr(self, item.name)!r}",
                     fix="Leave it out",
                 )
 
 
-TABLE_OPTIONS = {"target", "task", "drop", "validation_share", "split_seed"}
+TABLE_OPTIONS = {
+    *("target", "task", "drop", "keep", "category", "missing", "dates"),
+    *("validation_share", "split_seed"),
+}
 FOLDER_OPTIONS = {"image_size", "skip_bad", "stream", "validation_share", "split_seed"}
 HELD_OUT_OPTIONS = {"validation_share", "split_seed"}

@@ -1,6 +1,6 @@
 """Convert a table's columns to network inputs, with statistics of the training rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -12,8 +12,11 @@ from torch import Tensor
 
 from motet.errors import InputError
 
-MOST_CATEGORIES = 100
+MOST_CATEGORIES = 1000
 """A column of text with more different words than this in the training rows contains names or codes, not categories."""
+
+_ROWS_PER_WORD = 3
+_FEW_WORDS = 5
 
 _MISSING = "(missing)"
 
@@ -68,36 +71,52 @@ class Features:
     Attributes:
         columns: the columns that are used.
         constant: the columns that are constant in the training rows, which are left out.
+        different: the columns whose words are nearly all different in the training rows, which are left out.
     """
 
     columns: tuple[_Numeric | _Categorical, ...]
     constant: tuple[str, ...]
+    different: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, columns: Mapping[str, Any]) -> "Features":
+    def fit(cls, columns: Mapping[str, Any], *, keep: Collection[str] = ()) -> "Features":
         """Fit the conversion to the training rows of each column.
 
         Numbers are standardised by their mean and standard deviation. Missing numbers become the mean; if the training
-        rows have any, another feature marks them. Each word becomes a feature, including "missing".
+        rows have any, another feature marks them. Each word becomes a feature, including "missing". Columns are left
+        out if they are constant, or if they have more different words than `most_categories`.
+
+        Args:
+            columns: the training rows of each column.
+            keep: the columns that are not left out.
 
         Raises:
-            InputError: for columns of words that are not categories, and if all columns are constant.
+            InputError: if all columns are left out.
         """
         used: list[_Numeric | _Categorical] = []
-        constant = []
+        constant, different = [], []
         for name, column in columns.items():
-            encoder = _fit_words(name, column) if column.dtype == object else _fit_numbers(name, column)
+            kept = name in keep
+            if column.dtype != object:
+                encoder: _Numeric | _Categorical | None = _fit_numbers(name, column, kept=kept)
+            elif not kept and _too_different(column):
+                different.append(name)
+                continue
+            else:
+                encoder = _fit_words(name, column, kept=kept)
             if encoder is None:
                 constant.append(name)
             else:
                 used.append(encoder)
         if not used:
+            found = [f"{name!r}, constant" for name in constant[:3]]
+            found += [f"{name!r}, words that are nearly all different" for name in different[:3]]
             raise InputError(
                 "at least one column other than the target must vary in the training rows",
-                got=f"{', '.join(map(repr, constant[:3])) or 'none'}, constant",
-                fix="Provide a table with features",
+                got="; ".join(found) or "none",
+                fix="Provide a table with features" + (f", or pass --keep {different[0]}" if different else ""),
             )
-        return cls(tuple(used), tuple(constant))
+        return cls(tuple(used), tuple(constant), tuple(different))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,7 +147,7 @@ def single(name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
     return narrow
 
 
-def _fit_numbers(name: str, column: Any) -> _Numeric | None:
+def _fit_numbers(name: str, column: Any, *, kept: bool) -> _Numeric | None:
     known = column[~np.isnan(column)]
     flagged = 0 < len(known) < len(column)
     if not len(known):
@@ -136,7 +155,7 @@ def _fit_numbers(name: str, column: Any) -> _Numeric | None:
     mean, std = standardisation(known)
     if std == 0.0:
         # A number that is either missing or constant carries information by being missing.
-        return _Numeric(name, mean, 1.0, flagged=True) if flagged else None
+        return _Numeric(name, mean, 1.0, flagged) if flagged or kept else None
     return _Numeric(name, mean, std, flagged)
 
 
@@ -151,12 +170,24 @@ def standardisation(values: Sequence[float] | NDArray[np.float64]) -> tuple[floa
     return mean * scale, std * scale if std > 1e-12 * abs(mean) else 0.0
 
 
-def _fit_words(name: str, column: Any) -> _Categorical | None:
+def most_categories(rows: int) -> int:
+    """Return the number of different words up to which a column contains categories.
+
+    Each one then has 3 rows on average, because fewer cannot teach what it means. 5 words are always allowed if they
+    have 2 rows on average; and more than 1,000 never are.
+
+    Args:
+        rows: the number of training rows in which the column is not missing.
+    """
+    return min(MOST_CATEGORIES, max(rows // _ROWS_PER_WORD, min(_FEW_WORDS, rows // 2)))
+
+
+def _too_different(column: Any) -> bool:
+    known = [word for word in column if word is not None]
+    different = len(set(known))
+    return different > max(1, most_categories(len(known)))
+
+
+def _fit_words(name: str, column: Any, *, kept: bool) -> _Categorical | None:
     words = sorted({_MISSING if word is None else word for word in column})
-    if len(words) > MOST_CATEGORIES:
-        raise InputError(
-            f"a column of words must have at most {MOST_CATEGORIES} different ones",
-            got=f"column {name!r} with {len(words)}, such as {words[0]!r}",
-            fix=f"Leave it out with --drop {name}",
-        )
-    return _Categorical(name, tuple(words)) if len(words) > 1 else None
+    return _Categorical(name, tuple(words)) if len(words) > 1 or kept else None
