@@ -85,9 +85,11 @@ def test_what_is_refused(refused: Callable[..., str], houses: Path, pets: Path, 
     assert "Did you mean 'price'" in refused("compare", houses, "--target", "prize")
     assert "--target must be left out for the images" in refused("compare", pets, "--target", "y")
     assert "--image-size must be left out for digits" in refused("compare", "digits", "--image-size", 3)
-    assert "must be one that motet knows, a folder" in refused("compare", "nowhere.csv", "--target", "y")
-    (here / "notes.txt").write_text("a,b")
-    assert "a file of another kind" in refused("compare", "notes.txt")
+    assert "must exist, but got nowhere.csv: there is no file or folder nowhere.csv" in refused(
+        "compare", "nowhere.csv", "--target", "y"
+    )
+    (here / "notes.md").write_text("a,b")
+    assert "a file of another kind" in refused("compare", "notes.md")
     (pets / "dog" / "1.png").write_bytes(b"")
     assert "dog/1.png" in refused("compare", pets)
 

@@ -334,7 +334,10 @@ def test_the_nearest_of_many_columns_is_named(write: Any) -> None:
 
 def test_the_nearest_of_the_files_in_the_folder_is_named(write: Any) -> None:
     path = write(columns())
-    with pytest.raises(InputError, match=r"must exist, but got /.*mime.csv: there is no file or folder /.*mime.csv. Did you mean /.*mine.csv"):
+    with pytest.raises(
+        InputError,
+        match=r"must exist, but got /.*mime.csv: there is no file or folder /.*mime.csv. Did you mean /.*mine.csv",
+    ):
         load(str(path.with_name("mime.csv")), options=Y)
 
 

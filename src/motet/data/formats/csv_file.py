@@ -16,7 +16,7 @@ _SEPARATORS = ",;\t|"
 _SPACE = " "
 _SAMPLE = 200
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*', re.IGNORECASE)
 
 
 @final
@@ -58,7 +58,7 @@ def _without_preamble(path: Path, text: str) -> tuple[str, str | None]:
     start = 0
     for line in lines:
         stripped = line.strip()
-        if declared is None and comment is None and (found := _SEP_LINE.fullmatch(line.strip("\n \r").strip(",;"))):
+        if declared is None and comment is None and (found := _SEP_LINE.fullmatch(line)):
             declared = found.group(1)
         elif stripped.startswith("#"):
             comment = stripped.lstrip("#").strip()
@@ -73,7 +73,7 @@ def _without_preamble(path: Path, text: str) -> tuple[str, str | None]:
     first = rest.partition("\n")[0]
     if comment is not None and _names_these(comment, first, declared):
         rest = f"{comment}\n{rest}"
-    if not rest.partition("\n")[2].strip():
+    if not rest.partition("\n")[2].strip(" \n"):
         raise _no_rows(path)
     return rest, declared
 
@@ -121,7 +121,9 @@ def _rows(lines: Iterable[str], separator: str) -> list[list[str]]:
     if separator == _SPACE:
         lines = (line.replace("\t", " ").strip() + "\n" for line in lines)
     rows = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
-    return [row for row in rows if row and (len(row) > 1 or row[0].strip()) and not row[0].startswith("#")] or [[]]
+    full = [row for row in rows if len(row) > 1 or (row and row[0].strip())]
+    # A comment with as many fields as there are names could be a row.
+    return [row for row in full if not row[0].startswith("#") or len(row) == len(full[0])] or [[]]
 
 
 def _fields(line: str, separator: str) -> list[str]:

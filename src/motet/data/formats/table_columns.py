@@ -117,9 +117,11 @@ def read_column(name: str, column: Any, spelling: Spelling) -> ReadColumn:
 
 def _distinct(column: Any, spelling: Spelling) -> tuple[list[str], Any]:
     """Return the different tidied texts, and the index of each row's; the last index is that of missing values."""
+    import pyarrow
     from pyarrow import compute
 
-    encoded = compute.dictionary_encode(compute.utf8_trim_whitespace(column), null_encoding="mask")
+    trimmed = compute.utf8_trim_whitespace(column.cast(pyarrow.large_string()))
+    encoded = compute.dictionary_encode(trimmed, null_encoding="mask")
     chunk = encoded.combine_chunks() if hasattr(encoded, "combine_chunks") else encoded
     if hasattr(chunk, "chunks"):  # an empty table has no chunk
         chunk = chunk.chunk(0)
@@ -148,7 +150,9 @@ def _comma_number(word: str) -> float:
     return float(word.replace(",", "."))
 
 
-def _check_unmixed(name: str, words: Sequence[str], counts: Any, fits: Sequence[bool], *, kind: str, codes: Any) -> None:
+def _check_unmixed(
+    name: str, words: Sequence[str], counts: Any, fits: Sequence[bool], *, kind: str, codes: Any
+) -> None:
     """Refuse a column that looks like numbers or dates with some mistakes."""
     odd = [index for index, right in enumerate(fits) if not right]
     known, wrong = int(counts.sum()), int(counts[odd].sum())

@@ -13,7 +13,6 @@ from motet.errors import InputError
 MOST_CLASSES = 20
 """A target of integers with at most this many different values is treated as classes."""
 
-_WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _CODE = re.compile(r"0[0-9]+")
 
 
@@ -49,14 +48,15 @@ def classes(target: str, column: Any, texts: Any = None) -> tuple[tuple[str, ...
         InputError: for one class only, for numbers with fractions, and if most classes have a single row.
     """
     numeric = column.dtype != object
-    different = np.unique(column.astype(str) if not numeric else column)
+    written = texts if numeric and texts is not None and not _only_numbers(texts) else column
+    different = np.unique(written.astype(str) if written.dtype == object else column)
     if len(different) < 2:
         raise InputError(
             f"the target {target!r} must have at least 2 classes",
             got=f"{different[0]} in every row",
             fix="Choose another column with --target",
         )
-    if numeric and len(different) > MOST_CLASSES and (different != np.round(different)).any():
+    if numeric and len(different) > MOST_CLASSES and (column != np.round(column)).any():
         raise InputError(
             f"the target {target!r} must hold classes for a classification",
             got=f"{len(different)} different numbers with fractions",
@@ -69,11 +69,9 @@ def classes(target: str, column: Any, texts: Any = None) -> tuple[tuple[str, ...
             fix="Choose another column with --target"
             + (", or pass --task regression (numbers) or --task counts" if numeric else ""),
         )
-    written = column if not numeric or texts is None else texts
-    if numeric and (texts is None or _only_numbers(texts)):
+    if written.dtype != object:
         names = tuple(f"{name:.15g}" for name in different)
-        labels = np.searchsorted(different, column)
-        return names, torch.from_numpy(labels.astype(np.int64))
+        return names, torch.from_numpy(np.searchsorted(different, column).astype(np.int64))
     numbers = dict(zip(written, column, strict=True)) if numeric else {}
     order = sorted(set(written), key=lambda name: (numbers.get(name, 0.0), name))
     place = {name: label for label, name in enumerate(order)}

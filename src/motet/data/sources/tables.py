@@ -67,10 +67,10 @@ def table(path: Path, options: DataOptions | None = None) -> Dataset:
     rows = _split(len(column), labels, names, share=share, seed=options.split_seed, notes=notes)
     train = rows["train"].numpy()
     features = Features.fit({name: values[train] for name, values in columns.items()}, keep=reading.keep)
-    if features.different:
-        notes.append(f"left out because their words are nearly all different: {', '.join(features.different)}")
     if features.constant:
         notes.append(f"left out because constant in the training rows: {', '.join(features.constant)}")
+    if features.different:
+        notes.append(f"left out because their words are nearly all different: {', '.join(features.different)}")
     scale: Any = (0.0, 1.0)
     if labels is not None:
         targets = labels
