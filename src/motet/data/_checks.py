@@ -49,6 +49,7 @@ def check_inputs(
             fix="Convert the inputs of all splits to one shape",
         )
     check_dtype(f"inputs of the {name} split", inputs)
+    _check_axes(name, inputs)
     if (inputs.dtype == torch.uint8) != (like.dtype == torch.uint8):
         raise InputError(
             f"inputs of the {name} split must have the scale of the train split's, both uint8 or both floating-point",
@@ -64,6 +65,27 @@ def check_inputs(
             f"inputs of the {name} split must be finite float32 numbers",
             got=f"{bad} NaN or infinite values among {inputs.numel()}",
             fix="Remove these rows, or fill in the values",
+        )
+
+
+_MOST_CHANNELS = 4
+
+
+def _check_axes(name: str, inputs: Tensor | ImageFiles) -> None:
+    """Check that inputs that look like images have their channels first."""
+    row, pixels = tuple(inputs.shape[1:]), inputs.dtype == torch.uint8
+    got = f"inputs of shape {tuple(inputs.shape)}"
+    if len(row) == 3 and row[0] > _MOST_CHANNELS and row[2] in (1, 3, 4) and (pixels or row[0] == row[1]):
+        raise InputError(
+            f"images of the {name} split must have shape (N, channels, height, width)",
+            got=f"{got}, whose last axis seems to be the channels",
+            fix="Pass x.permute(0, 3, 1, 2)",
+        )
+    if len(row) == 2 and pixels:
+        raise InputError(
+            f"images of the {name} split must have shape (N, channels, height, width)",
+            got=f"{got}, without an axis of channels",
+            fix="Pass x.unsqueeze(1) for grey images, or floating-point numbers if they are not images",
         )
 
 
