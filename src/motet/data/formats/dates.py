@@ -35,6 +35,7 @@ _NOTATIONS = (
     _pattern(rf"{_DAY}[-/ .]*\s?{_MONTH}[-/ .,]*{_SHORT_YEAR}"),  # 01-Jan-20, 1 January 2020
     _pattern(rf"{_MONTH}[-/ ]?\s*{_DAY},?[-/ ]\s*{_YEAR}"),  # January 1, 2020
     _pattern(rf"{_MONTH}[-/ ,]\s*{_YEAR}"),  # Jan 2020
+    _pattern(rf"{_YEAR}[-/ :]?Q(?P<quarter>[1-4])"),  # 2020Q1
     _pattern(rf"{_YEAR}[-/ ]{_MONTH}(?:[-/ ](?P<day>[0-9]{{1,2}}))?"),  # 2020-Jan-01
 )
 _EITHER = _pattern(rf"(?P<first>[0-9]{{1,2}})(?P<by>[-/])(?P<other>[0-9]{{1,2}})(?P=by){_SHORT_YEAR}")  # 01/02/2012
@@ -116,6 +117,8 @@ def _moment(parts: Mapping[str, str | None]) -> float | None:
     if len(written) == 2:
         year += 1900 if year >= 69 else 2000
     month = _MONTHS.index(name[:3].lower()) + 1 if name else int(parts.get("month") or 1)
+    if quarter := parts.get("quarter"):
+        month = 3 * int(quarter) - 2
     time = 0.0 if parts["hour"] is None else _time(parts)
     if time is None:
         return None

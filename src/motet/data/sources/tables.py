@@ -20,6 +20,8 @@ from motet.data.sources.table_targets import as_labels, task_of_several
 from motet.errors import InputError
 
 _VALIDATION, _TEST = 0.1, 0.2
+_LARGE_COUNT = 1e8
+"""Integers above are not suggested as counts; dates in seconds are such."""
 
 
 def table(path: Path, options: DataOptions | None = None) -> Dataset:
@@ -109,7 +111,7 @@ def _task_of(target: str, column: Any, texts: Any, options: DataOptions, notes: 
         if column.dtype != object and len(np.unique(column)) > 2:
             notes.append(f"{target} is predicted as classes (--task regression or --task counts predicts numbers)")
         return "classification"
-    if bool(((column >= 0) & (column == np.round(column))).all()):
+    if bool(((column >= 0) & (column == np.round(column))).all()) and column.max() < _LARGE_COUNT:
         notes.append(f"{target} is predicted as a number (--task counts predicts counts)")
     return "regression"
 
