@@ -24,7 +24,7 @@ from packaging.metadata import Metadata
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 # Tracked files that the source distribution does not have.
-LEFT_OUT = {".ci/run", ".gitignore"}
+LEFT_OUT = {".gitignore"}
 FAST_TESTS = ("-n", "2", "-m", "not slow and not long")
 # A working tree's packages and settings must not hide that something is missing.
 NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")

@@ -54,7 +54,7 @@ def test_plans_take_the_data_sets_defaults_and_what_the_user_says() -> None:
     ("changes", "part"),
     [
         ({"data": "digit"}, "Did you mean 'digits'"),
-        ({"data": "../../etc"}, "must exist, but got ../../etc"),
+        ({"data": "no/such/folder"}, "must exist, but got no/such/folder"),
         ({"methods": ["mino"]}, "Did you mean 'mimo'"),
         ({"methods": ["deep_ensembl"]}, "Did you mean 'deep-ensemble'"),
         ({"methods": []}, "at least one method"),
