@@ -206,7 +206,7 @@ def test_columns_can_be_kept(load: Load) -> None:
     assert len(load(text, keep=("c,who",)).spec.feature_names) == 1 + 42 + 1
     with pytest.raises(InputError, match=r"--keep must name a column, but got 'whom'. Did you mean 'who'"):
         load(text, keep=("whom",))
-    with pytest.raises(InputError, match=r"either dropped or used, but got 'who' in both"):
+    with pytest.raises(InputError, match=r"either dropped or used, but got who in both"):
         load(text, keep=("who",), drop=("who",))
 
 
@@ -305,6 +305,11 @@ def test_all_faults_are_named_at_once(load: Load) -> None:
         load(text)
     for fault in ("3 faults", "'oops' in row 4", "1 infinite, the first in row 6", "order of day and month"):
         assert fault in str(caught.value)
+
+
+def test_all_wrong_options_are_named_at_once(load: Load) -> None:
+    with pytest.raises(InputError, match=r"4 faults: \(1\) --drop.*'a'.*\(2\) --keep.*'b'.*'c'.*must be a column.*'z'"):
+        load(rows(lambda row: f"{value(row)},{label(row)}"), drop=("a",), keep=("b", "c"), target="z")
 
 
 # -- any spelling, against pandas ----------------------------------------------------------------------------------

@@ -65,12 +65,22 @@ def read_columns(path: Path, options: DataOptions, notes: list[str]) -> TableRea
     file = TableFile(path, Spelling(missing=options.missing, dates=options.dates), category=_split(options.category))
     notes.extend(file.notes)
     names = [name for name in file.names if name]
-    drop, keep, category = (_named(each, options, file.names) for each in ("drop", "keep", "category"))
-    targets = _targets(names, options, path)
+    faults: list[InputError] = []
+    drop, keep, category = (_named(each, options, file.names, faults) for each in ("drop", "keep", "category"))
+    try:
+        targets = _targets(names, options, path)
+    except InputError as fault:
+        raise together([*faults, fault]) from None
     if clash := [name for name in drop if name in targets]:
-        raise InputError("the target must stay", got=f"--drop {clash[0]}", fix="Leave it out of --drop")
+        faults.append(
+            InputError("the target must stay", got=f"--drop {', '.join(clash)}", fix="Leave it out of --drop")
+        )
     if clash := [name for name in drop if name in (*keep, *category)]:
-        raise InputError("a column is either dropped or used", got=f"{clash[0]!r} in both", fix="Leave one out")
+        faults.append(
+            InputError("a column is either dropped or used", got=f"{', '.join(clash)} in both", fix="Leave one out")
+        )
+    if faults:
+        raise together(faults)
     read = _read(file, drop, options, targets)
     _note_kinds(read, notes)
     found = {name: column.values for name, column in read.items()}
@@ -106,11 +116,13 @@ def _split(items: Sequence[str]) -> set[str]:
     return {*items, *(part.strip() for item in items for part in item.split(","))}
 
 
-def _named(option: str, options: DataOptions, names: Collection[str]) -> list[str]:
+def _named(option: str, options: DataOptions, names: Collection[str], faults: list[InputError]) -> list[str]:
     given = dropped(getattr(options, option), names)
-    for name in given:
-        if name not in names:
-            raise InputError(f"--{option} must name a column", got=repr(name), fix=nearest(name, names, listed=30))
+    faults += [
+        InputError(f"--{option} must name a column", got=repr(name), fix=nearest(name, names, listed=30))
+        for name in given
+        if name not in names
+    ]
     return given
 
 
