@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motet.data import DataOptions, Dataset, table
+from motet.data.formats import table_columns
 from motet.data.formats.table_columns import MISSING
 from motet.data.formats.table_file import TableFile
 from motet.errors import InputError
@@ -208,6 +209,27 @@ def test_columns_can_be_kept(load: Load) -> None:
         load(text, keep=("whom",))
     with pytest.raises(InputError, match=r"either dropped or used, but got who in both"):
         load(text, keep=("who",), drop=("who",))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(["1", "+1.50", "-.5", "5.", "1e3", "inf", " 7 ", *MISSING, ".", "-", "--", "gone"]))
+    )
+)
+def test_the_fast_way_to_numbers_is_the_slow_way(fields: list[str]) -> None:
+    """Columns whose values are all numbers are converted by Arrow; by the slow way each text is."""
+    import pyarrow as pa
+
+    spelling = table_columns.Spelling(missing=("gone",))
+    column = pa.array(fields, type=pa.large_string())
+    fast = table_columns._plain_numbers(column, spelling)
+    words = table_columns.text_values(column, spelling)
+    slow = [float("nan") if word is None or word in {".", "-", "--"} else float(word) for word in words]
+    if fast is None:
+        assert all(np.isnan(slow))
+    else:
+        np.testing.assert_array_equal(fast, slow)
 
 
 # -- dates ---------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class TableReading:
 
     Attributes:
         targets: the targets by name.
-        texts: the first target as it is written; None if it is not text in the file.
+        texts: the first target as it is written, if it contains numbers that may be classes and the file contains text.
         columns: the other columns by name.
         keep: the names of columns that must be used.
     """
@@ -84,7 +84,10 @@ def read_columns(path: Path, options: DataOptions, notes: list[str]) -> TableRea
     read = _read(file, drop, options, targets)
     _note_kinds(read, notes)
     found = {name: column.values for name, column in read.items()}
-    texts = file.texts(file.names.index(targets[0]))
+    # Texts tell classes apart that are equal as numbers; for words, they are the values.
+    first = found[targets[0]]
+    coded = first.dtype != object and (options.task == "classification" or not (first % 1 > 0).any())
+    texts = file.texts(file.names.index(targets[0])) if coded else None
     picked = {name: found.pop(name) for name in targets}
     used = frozenset((*keep, *category))
     columns = _without_row_numbers(file, found, used, notes)
