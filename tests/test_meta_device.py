@@ -116,11 +116,13 @@ def check_prediction(prediction: Prediction, members: int) -> None:
     assert all(tensor.is_meta and len(tensor) == ROWS for tensor in found)
 
 
+@pytest.mark.slow
 @every_method
 def test_an_ensemble_can_be_moved_to_the_meta_device(method: Method) -> None:
     check_runs(on_cpu(method, "conv2d").to(META), "conv2d")
 
 
+@pytest.mark.slow
 @every_method
 def test_a_model_on_the_meta_device_can_be_wrapped(method: Method) -> None:
     x, _ = data("tokens")
@@ -314,6 +316,7 @@ def test_objectives(method: Method, objective: Any) -> None:
         assert loss.is_meta
 
 
+@pytest.mark.slow
 # Wrapping is left out, because torch draws initial weights on its default device.
 @every_method
 def test_methods_under_another_default_device(method: Method) -> None:

@@ -89,6 +89,7 @@ def test_own_models(motet: Motet, here: Path, reference: str) -> None:
     assert record["source"]["text"] == Path("my.py").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_comparison_to_go_on_with(motet: Motet, here: Path) -> None:
     arguments = ("compare", "digits", "--methods", "single", "multihead", *SMALL)
     seen = 0

@@ -235,6 +235,7 @@ def test_the_memory_is_free_again_after_an_error() -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_large_image_is_decoded_as_a_small_one_looks(tmp_path: Path, kind: str) -> None:
     """Decoding at a reduced size gives nearly the pixels of the whole image resized."""

@@ -374,6 +374,7 @@ def tables(draw: st.DrawFn) -> tuple[str, str, dict[str, list[str | None]]]:
     return end.join(lines) + end, separator, columns
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_any_table_is_read_as_pandas_reads_it(tmp_path: Path, drawn: tuple[str, str, dict[str, Any]]) -> None:

@@ -57,6 +57,7 @@ def trained(method: Method, case: Case) -> Ensemble:
     return ensemble
 
 
+@pytest.mark.slow
 @across_models
 @every_model
 def test_a_subset_predicts_what_its_members_predict_in_the_whole(method: Method, case: Case) -> None:
@@ -92,6 +93,7 @@ def test_a_members_network_is_that_member(method: Method) -> None:
         torch.testing.assert_close(ensemble(x)[:, member], expected)
 
 
+@pytest.mark.slow
 @every_method
 def test_a_subset_is_an_ensemble_like_any_other(method: Method) -> None:
     case = MODELS["mlp"]
