@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any, final
 
 DECODING_BYTES = 640 * 2**20
-"""The memory that images may take while they are decoded, all threads together. A larger image is decoded alone."""
+"""The memory that images may take while they are decoded, all threads together. A larger image is decoded when no other is."""
 
 # Bytes per pixel of Pillow's own memory by mode; four for all others.
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-# Bytes per pixel that a decoder holds beside that, measured: these decode a whole image before they hand it over.
+# Bytes per pixel that a decoder holds in addition, measured: these decode a whole image before they return it.
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 6, "JPEG2000": 16, "TIFF": 4}
 _PROGRESSIVE_BYTES = 6
-# Transparent pixels are laid over white: copies as RGBA and as RGB, the white, and the result.
+# Transparent pixels are composited over white: copies as RGBA and as RGB, the white, and the result.
 _CONVERSION_BYTES = 12
 
 
@@ -44,10 +44,10 @@ def decoding_bytes(image: Any, full_size: tuple[int, int], *, copied: bool) -> i
 
 @final
 class MemoryBound:
-    """Lets threads go on as long as the memory that they have asked for together stays below a limit.
+    """Blocks threads while the memory that they request together would exceed a limit.
 
     Args:
-        limit: bytes. Who asks for more goes on alone.
+        limit: bytes. A request for more is granted when there is no other.
     """
 
     def __init__(self, limit: int) -> None:

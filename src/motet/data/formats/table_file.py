@@ -108,7 +108,7 @@ class TableFile:
         return _typed(name, column)
 
     def texts(self, place: int) -> Column | None:
-        """Return the column as it is written, with None for missing values; None if the file contains no text for
+        """Return the column as text, with None for missing values; None if the file contains no text for
         it.
         """
         column = self._columns[place]

@@ -23,7 +23,7 @@ def is_classes(column: Any, texts: Any = None) -> bool:
 
     Args:
         column: numbers, or objects (str).
-        texts: the column as it is written, if it is text in the file.
+        texts: the column as text, if the file contains text.
     """
     if column.dtype == object:
         return True
@@ -42,7 +42,7 @@ def classes(target: str, column: Any, texts: Any = None) -> tuple[tuple[str, ...
     Args:
         target: the column's name, for errors.
         column: numbers, or objects (str), without missing values.
-        texts: the column as it is written, if it is text in the file.
+        texts: the column as text, if the file contains text.
 
     Raises:
         InputError: for one class only, for numbers with fractions, and if most classes have a single row.

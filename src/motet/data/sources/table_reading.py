@@ -34,7 +34,7 @@ class TableReading:
 
     Attributes:
         targets: the targets by name.
-        texts: the first target as it is written, if it contains numbers that may be classes and the file contains text.
+        texts: the first target as text, if it contains numbers that may be classes and the file contains text.
         columns: the other columns by name.
         keep: the names of columns that must be used.
     """
@@ -48,7 +48,7 @@ class TableReading:
 def read_columns(path: Path, options: DataOptions, notes: list[str]) -> TableReading:
     """Return the columns that a table's options select.
 
-    Columns without a name, and those that only count the rows, are left out with a note, unless ``options.keep`` names
+    Columns without a name and columns that only count the rows are left out with a note, unless ``options.keep`` names
     them. A column counts the rows if it contains 0, 1, 2, ... or 1, 2, 3, ... in the order of the file (or in the
     reverse order), or if it is called like row numbers (``id``, ``index``, ``row``, ...) and contains integers that
     are all different.
@@ -189,7 +189,7 @@ def _without_row_numbers(
         notes.append(f"counts the rows, but there is no other column: {', '.join(counting)}")
         left, counting = {name: columns[name] for name in counting}, []
     if unnamed:
-        notes.append(f"left out because it has no name of its own: {_listed(unnamed)}")
+        notes.append(f"left out because it has no real name: {_listed(unnamed)}")
     if counting:
         notes.append(f"left out because it only counts or numbers the rows: {_listed(counting)}")
     return left
