@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 DECODING_BYTES = 640 * 2**20
-"""The memory that images may take while they are decoded, in all threads. A larger image is decoded when no other is."""
+"""The memory that images may take while they are decoded, in all threads. A larger image is decoded on its own."""
 
 # Bytes per pixel of Pillow's own memory by mode; four for all others.
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
