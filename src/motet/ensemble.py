@@ -199,7 +199,7 @@ class Ensemble(nn.Module):
 
         Args:
             x: inputs, ``(B, ...)``.
-            y: class labels ``(B,)``, or real targets ``(B,)`` or ``(B, C)``.
+            y: class labels ``(B,)``, class probabilities ``(B, C)``, or numbers, counts or labels ``(B,)``, ``(B, K)``.
             generator: random numbers for the grouping; torch's default generator if None.
             progress: how far training has come, for methods with warm starts and schedules; these are off if None.
             augment: changes inputs and targets row by row, before or after the grouping distributes them to the
@@ -375,7 +375,7 @@ class Ensemble(nn.Module):
         """Return the cheapest equivalent ensemble for inference: a copy in evaluation mode with the same predictions.
 
         Every member layer that has a cheaper form for shared inputs is replaced by it (for MIMO, the M input kernels
-        are added to one ordinary layer). The copy cannot be trained: its `loss` raises an `InputError`.
+        are summed into one ordinary layer). The copy cannot be trained: its `loss` raises an `InputError`.
         """
         twin = copy.deepcopy(self).eval()
         fold_layers(twin)

@@ -46,7 +46,7 @@ def together(faults: Sequence[InputError]) -> InputError:
         return faults[0]
     listed = " ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
     return InputError(
-        "all of the input must be valid", got=f"{len(faults)} faults: {listed.rstrip('.')}", fix="Mend each of them"
+        "all of the input must be valid", got=f"{len(faults)} errors: {listed.rstrip('.')}", fix="Correct each of them"
     )
 
 

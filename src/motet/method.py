@@ -169,7 +169,8 @@ class Method(ABC):
             init: ``"fresh"``: members draw separate initial weights, from the function that makes the model or, for a
                 module, from `motet.surgery.permuted_init_like`. ``"keep"``: members start from the model's weights plus
                 small differences, to continue from a pretrained model. If None, a function gives fresh weights, and a
-                module keeps its weights if its norms show that it has been trained.
+                module keeps its weights if its normalisation layers look trained, that is, if their running statistics
+                or scales differ from the initial values.
             combination: how predictions are combined, ``"mixture"`` or ``"geometric"``; if None, the objective's
                 choice, or the method's if the objective has none.
             grid: the processes that the members are distributed over, from `motet.distributed.start`. The ensemble then
@@ -216,8 +217,8 @@ class Method(ABC):
         check_members(self.members)
         if type(self).size is not Method.size and self.size != self.members:  # an override by the earlier name
             raise InputError(
-                "the attribute members of a method must be its number of members",
-                got=f"members={self.members} and size={self.size}, its earlier name, in {class_name(type(self))}",
+                "a method's attribute 'members' must be its number of members",
+                got=f"members={self.members} but size={self.size} (the earlier name) in {class_name(type(self))}",
                 fix="Give the field called members another name, and rename size to members",
             )
 
@@ -358,8 +359,9 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     except Exception as error:
         raise InputError(
             "the model must work row by row from its input layer to its output layer",
-            got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
-            fix="If the model reshapes its features, use their length, not the input's: features.flatten(1). "
+            got=f"a model that failed after {ensemble.description} replaced these layers: {type(error).__name__}: {error}",
+            fix="If the model reshapes its features, use the batch size of the features, not that of the input: "
+            "features.flatten(1), not features.view(len(x), -1). "
             "If the input is read by several layers, name all of them with first=(...)",
         ) from error
 

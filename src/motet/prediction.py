@@ -253,7 +253,7 @@ class Prediction:
             raise InputError(
                 "a prediction file must be one that Prediction.save wrote",
                 got=f"{path} ({error})",
-                fix="Evaluate the run again to rewrite it",
+                fix="Save it again with prediction.save(path); that of a run is written when it is trained",
             ) from error
 
     @property
@@ -289,7 +289,7 @@ def _likelihood_of(held: object, code: RecordedCode) -> Likelihood:
         raise InputError(
             "a prediction file must name a likelihood",
             got=with_article(type(found).__name__),
-            fix="Evaluate the run again",
+            fix="Save it again with prediction.save(path); that of a run is written when it is trained",
         )
     return found
 

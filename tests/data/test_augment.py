@@ -166,7 +166,7 @@ def test_settings_that_cannot_be(wrong: dict[str, Any], match: str) -> None:
         ({"flip": True}, {"input_shape": (8,), "mean": (), "std": ()}, r"needs images.*inputs of shape \(8,\)"),
         ({"crop": 6, "padding": "reflect"}, {}, "smaller than the image, but got crop=6 for 8x6 pixels"),
         ({"mixup": 1.0}, {"task": "regression"}, "mixup and cutmix need classes"),
-        ({"resized_crop": 0.1}, {}, "needs images that stay in their files"),
+        ({"resized_crop": 0.1}, {}, "needs images that are streamed from files"),
     ],
 )
 def test_data_that_cannot_be_augmented(settings: dict[str, Any], spec: dict[str, Any], match: str) -> None:

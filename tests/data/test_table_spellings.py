@@ -123,7 +123,7 @@ def test_many_codes_are_classes(load: Load) -> None:
 
 def test_coded_categories(load: Load) -> None:
     text = rows(lambda row: f"{('0', '1', '2', '3+')[row % 4]},{('9', '10', '11', 'K')[row % 4]}")
-    with pytest.raises(InputError, match=r"2 faults: \(1\) column 'x'.*--category x.*\(2\) column 'y'.*--category y"):
+    with pytest.raises(InputError, match=r"2 errors: \(1\) column 'x'.*--category x.*\(2\) column 'y'.*--category y"):
         load(text)
     data = load(text, category=("x,y",))
     assert data.spec.feature_names == ("x=0", "x=1", "x=2", "x=3+")
@@ -325,12 +325,12 @@ def test_all_faults_are_named_at_once(load: Load) -> None:
     )
     with pytest.raises(InputError) as caught:
         load(text)
-    for fault in ("3 faults", "'oops' in row 4", "1 infinite, the first in row 6", "order of day and month"):
+    for fault in ("3 errors", "'oops' in row 4", "1 infinite, the first in row 6", "order of day and month"):
         assert fault in str(caught.value)
 
 
 def test_all_wrong_options_are_named_at_once(load: Load) -> None:
-    with pytest.raises(InputError, match=r"4 faults: \(1\) --drop.*'a'.*\(2\) --keep.*'b'.*'c'.*must be a column.*'z'"):
+    with pytest.raises(InputError, match=r"4 errors: \(1\) --drop.*'a'.*\(2\) --keep.*'b'.*'c'.*must be a column.*'z'"):
         load(rows(lambda row: f"{value(row)},{label(row)}"), drop=("a",), keep=("b", "c"), target="z")
 
 

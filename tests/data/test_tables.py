@@ -166,7 +166,7 @@ def test_parquet_is_the_same_as_csv(write: Any, tmp_path: Path) -> None:
         table(path, Y)
     assert table(path, DataOptions(target="y", drop=("list",))).spec.feature_names[0] == "a"
     path.write_bytes(b"PAR1 rubbish")
-    with pytest.raises(InputError, match=r"must be a Parquet file"):
+    with pytest.raises(InputError, match=r"must be a readable Parquet file"):
         table(path, Y)
 
 
@@ -354,7 +354,7 @@ def test_the_nearest_of_the_files_in_the_folder_is_named(write: Any) -> None:
         ({"y": ["a", "b"] * 30}, {"task": "regression"}, "must hold numbers for a regression, but got text"),
         ({"y": ["a"] * ROWS}, {}, "at least 2 classes, but got a in every row"),
         ({"y": [1.5] * ROWS}, {}, "must vary in the training rows, but got 1.5"),
-        ({"y": [f"id {row}" for row in range(ROWS)]}, {}, "rows for training, but got 60 classes in 60 rows"),
+        ({"y": [f"id {row}" for row in range(ROWS)]}, {}, "at least 2 rows on average, but got 60 classes in 60 rows"),
         ({"a": ["inf", *numbers(0)[1:]]}, {}, "column 'a' must hold finite numbers, but got 1 infinite.*row 1"),
         ({"a": ["oops", *numbers(0)[1:]]}, {}, "column 'a' must hold numbers or words.*1 of 60.*'oops' in row 1"),
     ],

@@ -338,7 +338,7 @@ def test_a_norm_at_the_input_hands_on_members_rows() -> None:
     torch.optim.SGD(ensemble.parameter_groups(), lr=0.5).step(lambda: backward(ensemble.loss(x, y)))
     assert_folds(ensemble, x)
     with pytest.raises(
-        InputError, match=r"norm='per-member' needs torch's own batch norms.*without batch norms.*norm='shared'"
+        InputError, match=r"norm='per-member' needs torch's own batch norms.*without nn.BatchNorm1d.*norm='shared'"
     ):
         BatchEnsemble(norm="per-member").wrap(Tokens(), example=torch.zeros(1, 4, 3))
 

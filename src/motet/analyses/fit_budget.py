@@ -49,7 +49,7 @@ def fit_budget(
 
     Raises:
         InputError: for another likelihood, a budget below the first step's cost, no inputs, another unit, and a model
-            with exits whose rows cannot stop in the middle, because it uses the length of its input again.
+            with exits that cannot drop finished rows, because layers after an exit use the original batch size.
     """
     if not isinstance(ensemble.likelihood, Categorical):
         raise InputError(

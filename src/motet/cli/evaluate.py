@@ -117,9 +117,9 @@ def _part(arguments: Arguments) -> int:
 
     if arguments.distinct or arguments.shift is not None or arguments.ood:
         raise InputError(
-            "a part of the members can only be evaluated on unshifted test data in ensemble use",
-            got="--members or --lost with --distinct, --shift or --ood",
-            fix="Evaluate them in separate commands",
+            "--members and --lost cannot be combined with --distinct, --shift or --ood",
+            got="both",
+            fix="Run motet evaluate once for each",
         )
     run = find_run(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_part(
@@ -150,9 +150,9 @@ def _robustness(arguments: Arguments) -> int:
 
     if arguments.distinct:
         raise InputError(
-            "throughput use can only be evaluated on unshifted test data",
-            got="--distinct with --shift or --ood",
-            fix="Evaluate them in separate commands",
+            "--distinct cannot be combined with --shift or --ood",
+            got="both",
+            fix="Run motet evaluate once for each",
         )
     runs = find_runs(arguments.run, trust_code=arguments.trust_code)
     found = evaluate_robustness(

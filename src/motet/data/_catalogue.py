@@ -236,8 +236,8 @@ def _unpacked(archive: Path, cache: Path, source: FileSource) -> Path:
         if held.exists():  # from an older version, or damaged
             raise InputError(
                 f"{held} must hold the content of {archive.name}",
-                got="a folder that lacks some of it",
-                fix="Remove that folder",
+                got="a folder with missing files",
+                fix="Remove that folder and run again; the archive is then unpacked again",
             )
         unpack(archive, held)
     return held / source.unpacked

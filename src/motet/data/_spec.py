@@ -146,10 +146,10 @@ class DataSpec:
         in that unit already, and so are their scores. This is for scores of stored targets, which have no
         `Prediction.target_scale`.
 
-        A density of ``y / s`` is s times that of ``y``: ``log s`` nats more for each target. Errors, the CRPS and the
-        width of intervals are s times larger; the coverage does not change. With a separate s for each of several
-        targets they stay in standard deviations, see `motet.metrics.score`. Scores of other tasks, and of targets that
-        were not standardised, do not change.
+        Dividing targets by s multiplies their density by s. In the original unit the NLL is therefore ``log s`` nats
+        larger for each target. Errors, the CRPS and the width of intervals are s times larger; the coverage does not
+        change. With a separate s for each of several targets they stay in standard deviations, see
+        `motet.metrics.score`. Scores of other tasks, and of targets that were not standardised, do not change.
         """
         scale = self.target_scale
         return dict(scores) if scale is None else scale.in_own_units(scores, targets=self.outputs)

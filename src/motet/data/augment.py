@@ -30,8 +30,9 @@ class Augmentation:
             code uses 2.
         padding: the padding: ``"zeros"`` (black), or ``"reflect"`` for the image reflected at its border.
         flip: whether images are mirrored left to right with probability 1/2.
-        resized_crop: for images in files: the smallest fraction of the area of a random part, which is then resized to
-            the full size; 0.08 is usual on ImageNet, 0 uses the middle.
+        resized_crop: the lower bound of the crop's area as a fraction of the image, as in torchvision's
+            RandomResizedCrop. Only for images that are streamed from files. 0.08 is usual on ImageNet. At 0 the centre
+            crop is used instead.
         cutout: side of a square that is blanked (with the mean) around a random pixel; parts of it may be outside the
             image (DeVries & Taylor, 2017). 16 in the paper on CIFAR-10.
         mixup: alpha of ``Beta(alpha, alpha)``, with a draw for each row (Zhang et al., 2018); 0 is off.
@@ -112,9 +113,9 @@ class Augmentation:
             )
         if self.resized_crop and not streamed:
             raise InputError(
-                "resized_crop needs images that stay in their files",
+                "resized_crop needs images that are streamed from files",
                 got=f"{spec.name} as tensors",
-                fix="Pass crop=4 instead, or stream=True for a folder",
+                fix="Pass resized_crop=0 and crop=4, or for a folder DataOptions(stream=True)",
             )
 
     def bind(self, spec: DataSpec, generator: Generator) -> Augment:

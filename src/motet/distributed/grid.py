@@ -29,8 +29,9 @@ _GATHERING = timedelta(minutes=5)
 class Grid:
     """The ranks of a run: which members each one holds, and which rows of a batch it works on. Made by `start`.
 
-    Rank r holds the members of column ``r // data_ranks`` and works on the rows of line ``r % data_ranks``. Ranks that
-    hold the same members, which exchange gradients, have consecutive numbers.
+    Ranks form a grid. Rank r holds the members with index ``r // data_ranks`` along the member axis, and works on the
+    batch rows with index ``r % data_ranks`` along the data axis. Ranks that hold the same members, which exchange
+    gradients, have consecutive numbers.
 
     As a context manager it ends this rank's part in the run, so that other ranks do not wait for it.
 
@@ -184,7 +185,7 @@ class Grid:
                     )
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Add up the gradients of the ranks that hold the same members, each for its own rows.
+        """Combine (all-reduce) the gradients of the ranks that hold the same members, each for its own rows.
 
         Each rank's loss must be its part of the batch's loss: the mean over its rows times its fraction of the rows.
         """
@@ -239,8 +240,8 @@ def start(*, member_ranks: int | None = None, data_ranks: int | None = None) -> 
     Args:
         member_ranks: the number of ranks that members are distributed over; the processes divided by `data_ranks` if
             None.
-        data_ranks: the number of ranks that the rows of a batch are distributed over; if None, 1, or what
-            `member_ranks` leaves.
+        data_ranks: the number of ranks that the rows of a batch are distributed over; if None, the number of processes
+            divided by `member_ranks`, or 1 if that is None too.
 
     Raises:
         InputError: if the two do not multiply to the number of processes.

@@ -192,7 +192,11 @@ def means_of(
     """
     metrics = [name for name in (rows[0] if rows else {}) if name not in ("corruption", "severity", "rows")]
     if not metrics:
-        raise InputError("means need at least one row with a metric", got="none", fix="Pass the rows of a run")
+        raise InputError(
+            "rows must contain at least one row with a metric",
+            got=f"{len(rows)} rows without one",
+            fix="Pass the rows that evaluate_shift yields",
+        )
     by_metric = {metric: by_corruption(rows, metric) for metric in metrics}
     return (
         {metric: mean_over_shifts(each) for metric, each in by_metric.items()},

@@ -88,7 +88,7 @@ class ReplacedLayer(nn.Module, ABC):
     """A layer that replaces an ordinary layer and has its attributes.
 
     Models read ``self.fc.in_features`` to reshape, ``self.conv.weight.dtype`` to cast, ``self.conv.stride`` to pad.
-    They get the values of one ordinary layer, where M inputs or outputs count as one.
+    They get the values of one ordinary layer, for one member: M inputs or outputs are not counted separately.
     """
 
     weight = _of_one("weight")

@@ -25,7 +25,8 @@ class Likelihood(ABC):
     each target, unless a subclass overrides `outputs`.
 
     To define another likelihood, derive a class from this one or from `NaturalExponentialFamily`. Its `target_kind`
-    determines how predictions are scored: classes with `mean`, numbers also with `cdf`, which must then be defined.
+    determines which metrics are computed. Metrics for classes use `mean`. Metrics for numbers also use `cdf`, so a
+    subclass for numbers must define `cdf`.
     """
 
     target_kind: ClassVar[TargetKind | None] = None

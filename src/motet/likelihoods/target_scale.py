@@ -103,8 +103,9 @@ class TargetScale:
     def in_own_units(self, scores: Mapping[str, float], *, targets: int) -> dict[str, float]:
         """Convert scores of standardised targets, by their names in `motet.metrics.score`, to own units.
 
-        NLLs become `log_volume` larger. RMSE, CRPS and widths become `std` times larger if that is one number for all
-        targets. Otherwise they stay in standard deviations, because a mean over targets in different units has none.
+        `log_volume` is added to NLLs. RMSE, CRPS and interval widths are multiplied by `std` if it is one number for
+        all targets. Otherwise they stay in units of the standard deviation, because a mean over targets with different
+        units has no unit.
 
         Args:
             scores: the scores.

@@ -91,7 +91,7 @@ class BatchEnsemble(Method):
             raise InputError(
                 "fast_std must be a number of at least 0",
                 got=f"fast_std={self.fast_std}",
-                fix="Pass 0.5, as in the code",
+                fix="Pass fast_std=0.5, as in the reference implementation",
             )
         if not 0 <= self.fast_positive <= 1:
             raise InputError(
@@ -128,7 +128,7 @@ class BatchEnsemble(Method):
         """Return the model with fast weights in its layers.
 
         Raises:
-            InputError: if the model writes on its input, has no layer that can be converted, or, for
+            InputError: if the model modifies its input in place, has no layer that can be converted, or, for
                 ``norm="per-member"``, has no batch norm.
         """
         network = instance_of(model)
@@ -200,8 +200,8 @@ def _batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2
     if not norms:
         raise InputError(
             "norm='per-member' needs torch's own batch norms",
-            got="a model without batch norms",
-            fix="Use norm='shared': norms that look at each row separately do not mix the members",
+            got="a model without nn.BatchNorm1d, 2d or 3d (subclasses do not count)",
+            fix="Use norm='shared': LayerNorm and GroupNorm work on each row separately, so members may share them",
         )
     return norms
 

@@ -34,7 +34,7 @@ class DataMUX(Method):
     concatenated along the channels and read by a widened input layer. It is not linear, so a shared input costs M
     transforms and the wide input layer, and `Ensemble.fold` gains nothing. The other transforms are fixed and *summed*,
     not averaged, into the unchanged model, as in the original (section 3.1 and its vision notebook). On a shared input
-    they can be added to one transform.
+    they can be summed into one transform.
 
     **Differences from the reference:** heads are separate linear layers, as in MIMMO's baseline, and not the original's
     demultiplexer (one layer per member before a shared layer), so that methods differ only in their inputs.

@@ -38,10 +38,10 @@ class DeepEnsemble(Method):
     Attributes:
         members: M; the papers use 4.
         execution: how the members run. ``"loop"``: one after another. ``"stacked"``: together, side by side in the
-            channels of one network, which for small networks is several times faster. ``"auto"``: stacked where the
-            networks can be and it was measured to be faster (`motet.layers.Stack`), otherwise in a loop. It computes
-            the same either way, and costs the same memory in training. On the meta device it is a
-            loop. The names in the ``state_dict`` differ between the two.
+            channels of one network, which for small networks is several times faster. ``"auto"``: stacked if the
+            networks can be stacked and stacking is known to be faster (see `motet.layers.Stack`), otherwise in a loop.
+            Both give the same results and need the same memory in training. On the meta device it is a loop. The
+            names in the ``state_dict`` differ between the two.
 
     >>> net = torch.nn.Linear(4, 3)
     >>> ensemble = DeepEnsemble(members=4).wrap(net, example=torch.zeros(1, 4))
@@ -70,8 +70,8 @@ class DeepEnsemble(Method):
         """Return M networks that run side by side.
 
         Raises:
-            InputError: if the model writes on its input, if a function returns modules that share parameters, and for
-                ``execution="stacked"`` if the model cannot be stacked.
+            InputError: if the model modifies its input in place, if a function returns modules that share parameters,
+                and for ``execution="stacked"`` if the model cannot be stacked.
         """
         networks, probed = member_networks(model, context, self.members)
         if self.execution == "loop" or (self.execution == "auto" and len(networks) == 1):
@@ -131,7 +131,7 @@ def member_networks(model: Model, context: ConversionContext, members: int) -> t
         The networks of the members that are held, and what `motet.surgery.probe` found in the first network.
 
     Raises:
-        InputError: if the model writes on its input, or if a function returns modules that share parameters.
+        InputError: if the model modifies its input in place, or if a function returns modules that share parameters.
     """
     network = instance_of(model)
     probed = probe(network, context.example)

@@ -26,7 +26,8 @@ class EarlyExit(Method):
     Every exit is a global average pool and a classifier with one hidden layer, which is wider at shallower exits.
 
     **Differences from the reference:** the settings are the arguments of yamle's `methods/early_exit.py`, by MIMMO's
-    first author, with the values of MIMMO's appendix B. It was not verified that they are the original paper's symbols.
+    first author, with the values of MIMMO's appendix B. It was not verified that alpha, beta and gamma have the same
+    meaning in the original paper.
 
     Attributes:
         exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none.

@@ -224,7 +224,7 @@ def _check_layer(layer: Ordinary) -> None:
         return
     if any(size != 1 for size in layer.kernel_size) or (layer.padding != "same" and any(layer.padding)):
         raise InputError(
-            "exits can share an output layer that is Linear or a 1x1 convolution without padding",
-            got=f"{layer}, which reads more than one position",
+            "exits can share the output layer only if it is Linear or a 1x1 convolution without padding",
+            got=f"{layer}",
             fix="Name another layer with last=, or pass exits=() to keep only the model's own output",
         )

@@ -95,10 +95,11 @@ class MCDropout(Method):
         return 1
 
     def convert(self, model: Model, context: ConversionContext) -> nn.Module:
-        """Return the model with dropout before its layers, and the rows repeated as late as the masks allow.
+        """Return the model with dropout before its layers. Rows are repeated for the members at the last point that all
+        paths go through before the first dropout, so that the layers up to there run only once.
 
         Raises:
-            InputError: if `where` names modules that the model lacks, or if there is no layer to drop inputs of.
+            InputError: if `where` names modules that the model lacks, or if no layer's inputs can be dropped.
         """
         network = instance_of(model)
         probe(network, context.example)  # checks what the model takes and returns

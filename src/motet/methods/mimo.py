@@ -19,8 +19,8 @@ class MIMO(Method):
     Paper: https://arxiv.org/abs/2010.06610.
 
     In training each member sees its own permutation of the batch and predicts its own input. At test all members get
-    the same input. The M input kernels can then be added to one, so that inference costs as much as the single network
-    (`Ensemble.fold`).
+    the same input. The M input kernels can then be summed into one, so that inference costs as much as the single
+    network (`Ensemble.fold`).
 
     **Differences from the reference** (uncertainty-baselines, mimo.py): none in the layers, the batches or the loss.
     `batch_repetition` does not divide the batch size: a step over u unique examples has ``u * batch_repetition`` rows,

@@ -25,8 +25,8 @@ class MixMo(Method):
     Paper: https://arxiv.org/abs/2103.06132.
 
     After the input layers ``e_m`` the features are ``h = M sum_m mask_m e_m(x_m)``, where the masks add up to 1. At
-    test each mask is 1/M, so that ``h = sum_m e_m(x)``. With one shared input the M input kernels can then be added to
-    one, as in `MIMO`, which is linear mixing with equal ratios and equal weights (``alpha=0, mixing="linear"``).
+    test each mask is 1/M, so that ``h = sum_m e_m(x)``. With one shared input the M input kernels can then be summed
+    into one, as in `MIMO`, which is linear mixing with equal ratios and equal weights (``alpha=0, mixing="linear"``).
 
     **Differences from the reference** (https://github.com/alexrame/mixmo-pytorch): the CutMix of each member's own
     input, which the authors add in their best results (MSDA), is not included. It is a data augmentation that could be

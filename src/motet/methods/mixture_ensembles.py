@@ -142,7 +142,7 @@ class MixtureEnsembles(Method):
 
         Raises:
             InputError: if no layer can be a mixture, if the budget is too small (with the smallest possible one), if
-                the model writes on its input, and if a part that a member owns cannot be copied.
+                the model modifies its input in place, and if a part that a member owns cannot be copied.
         """
         network = instance_of(model)
         probed = probe(network, context.example)
@@ -217,7 +217,7 @@ def _member(network: nn.Module, index: int, shared: list[nn.Module], init: Init)
         raise InputError(
             "the model must work with copy.deepcopy",
             got=f"{type(error).__name__}: {error}",
-            fix="Use torch.nn.utils.parametrizations for computed weights",
+            fix="Use torch.nn.utils.parametrizations, and store no computed tensors in modules",
         ) from error
     for module in twin.modules():
         if isinstance(module, TemplateLayer):

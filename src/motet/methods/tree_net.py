@@ -36,9 +36,9 @@ class TreeNet(Method):
     Attributes:
         members: M; 3 in MIMO's table.
         branch: the name of the module whose output is the last shared one, or ``"input"`` to share nothing. None: the
-            last point before the final third of the model's layers with weights that all paths go through and that has
-            no bare parameters on both sides. For a wide ResNet that is the end of its second group, as in MIMO. If
-            there is no such point, it is the input.
+            last suitable point before the final third of the model's layers with weights. A point is suitable if all
+            paths go through it, and if no module uses its own (bare) parameters both before and after it. For a wide
+            ResNet that is the end of its second group, as in MIMO. If there is no such point, it is the input.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> ensemble = TreeNet(members=3, branch="1").wrap(net, example=torch.zeros(1, 4))

@@ -14,7 +14,8 @@ MISSING = "\N{EN DASH}"
 def decimals(measures: Sequence[Measure], *, most: int = 4) -> int:
     """Return the number of decimals for a column.
 
-    It shows two digits of the median standard error, or without standard errors three digits of the median mean.
+    It is chosen so that the median standard error has two significant digits; without standard errors, so that the
+    median of the means has three.
 
     Args:
         measures: the numbers of the column.

@@ -34,8 +34,8 @@ def fog(images: Images, draws: Draws, strength: float, decay: float) -> Images:
 def plasma(draws: Draws, side: int, decay: float) -> Float[Tensor, "batch side side"]:
     """Return a height map from 0 to 1 with periodic borders, by the diamond-square algorithm.
 
-    Each new point is the mean of the four around it plus uniform noise. The noise's amplitude is squared in the
-    original (there is a factor of the same size in front of it), so that it falls by ``decay^2`` at each finer scale.
+    Each new point is the mean of the four around it plus uniform noise. As in the original, the uniform noise is
+    multiplied by the amplitude twice, so that it falls by ``decay^2`` at each finer scale.
 
     Args:
         draws: the images' random numbers.

@@ -16,7 +16,7 @@ Images = UInt8[Tensor, "batch channel height width"]
 
 
 def glass_blur(images: Images, draws: Draws, sigma: float, reach: float, rounds: float) -> Images:
-    """Blur, copy onto each pixel one at most `reach` away (-reach to reach - 1 along both axes), blur again.
+    """Blur, replace each pixel by a random pixel at an offset from -reach to reach - 1 along both axes, and blur again.
 
     The original intends to swap two pixels, but its tuple assignment acts on NumPy views and so copies. It goes from
     the last row and column to the first, and a copied value may itself have been copied before; both are reproduced.

@@ -22,7 +22,8 @@ class Point:
     Attributes:
         name: the submodule's name.
         output: the output's shape, including the batch axis.
-        mixing: how many mixing layers had run by then, including this one.
+        mixing: how many layers that combine features (linear, convolution, embedding, attention; see
+            `motet.surgery.probe`) had run by then, including this one.
         is_cut: whether every path from the model's input to its output goes through it.
         aliases: names of the submodules inside that return the same tensor.
     """

@@ -35,10 +35,10 @@ class Tiling:
 def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tiling:
     """Find by trial the layers at which a model's rows can become members' rows, member-major.
 
-    The model runs with the named layers unchanged, but each layer that reads shared rows returns two members' rows: its
-    own rows, and as many copies of its last row. Everything after it must then equal the plain pass, and copies of its
-    last row. If it does not (the model adds its raw input to something later, or reshapes by its length), the input
-    itself is doubled in this way.
+    The model runs with the named layers unchanged, but each layer that reads shared rows returns rows for two members:
+    the B rows of its output, followed by B copies of its output's last row. In every later layer, the first half must
+    then equal the ordinary pass, and the second half copies of its last row. If it does not (the model adds its raw
+    input to something later, or reshapes by its length), the input itself is doubled in this way.
 
     Args:
         model: maps ``(B, ...)`` to ``(B, C)``.

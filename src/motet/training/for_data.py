@@ -21,11 +21,12 @@ _CHARACTERS = 5
 def settings_for(training: Training, dataset: Dataset) -> tuple[Training, tuple[str, ...]]:
     """Return the settings with a batch size and an augmentation for this data, and notes on what was chosen.
 
-    Settings that are not None are not changed. If ``batch_size`` is None, it is ``largest_batch_size`` where an epoch
-    then has at least 10 steps; otherwise the largest power of two with which it has, and at least 4 (fewer only for
-    fewer rows). If ``augment`` is None, fewer than 10,000 training images are augmented: with random crops, padded by
-    an eighth of the shorter side, and with flips, unless these would change what an image shows: not for grey images
-    (digits, letters, X-rays), nor if classes are named left or right, or are single characters.
+    Settings that are not None are not changed. If ``batch_size`` is None, it becomes ``largest_batch_size`` if an epoch
+    then has at least 10 steps. Otherwise it becomes the largest power of two that gives at least 10 steps, but not less
+    than 4, unless there are fewer than 4 rows. If ``augment`` is None, the training images of a classification are
+    augmented if there are fewer than 10,000: with random crops (padded by an eighth of the shorter side) and with
+    flips. Flips are left out for grey images, if a class name contains left or right, and if all class names are single
+    characters, because a flip could change the class.
 
     Args:
         training: the settings.

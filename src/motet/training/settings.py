@@ -39,8 +39,8 @@ class Training:
             weights are kept. None trains all epochs and keeps the last weights.
         monitor: the score for early stopping: ``"nll"``, or ``"error"``, the ensemble's error rate (in regression its
             root mean squared error).
-        augment: the augmentation of training images; none by default. None (as opposed to ``Augmentation()``) chooses
-            one for small image data: see `motet.training.settings_for`.
+        augment: the augmentation of training images. The default, ``Augmentation()``, changes nothing. None chooses one
+            for small image data: see `motet.training.settings_for`.
     """
 
     epochs: int = 100

@@ -24,7 +24,8 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(*, patience: float = 0.0) -> Iterator[StopRequest]:
-    """In this context the first SIGINT or SIGTERM is recorded; a second one has its previous effect.
+    """Context manager that records the first SIGINT or SIGTERM. A second one is handled as before the context was
+    entered.
 
     With `patience`, signals within this many seconds of the first are ignored: a program that starts several processes
     may pass on a signal that the terminal has already sent to them.

@@ -36,8 +36,9 @@ def read_csv(path: Path, notes: list[str]) -> tuple[list[str], list[Any], str]:
     The first line that is neither blank nor a comment contains the names. The separator is the one of comma,
     semicolon, tab and bar with which most of the first rows have as many fields as there are names; a first line
     ``sep=;`` declares it. If none of them separates the names, runs of spaces and tabs do. Lines that begin with ``#``
-    are comments, except for one before the rows that names them. If every row has one field more than there are names,
-    the first fields are the names of the rows, or the last ones are left out if they are empty.
+    are comments, except for a ``#`` line directly above the rows that contains the names of the columns. If every row
+    has one field more than there are names, the first column contains the names of the rows; if instead the last field
+    is empty in every row, it is left out.
 
     Args:
         path: the file.

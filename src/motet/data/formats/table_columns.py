@@ -76,7 +76,7 @@ def text_values(column: Any, spelling: Spelling) -> Column:
 
 
 def read_column(name: str, column: Any, spelling: Spelling) -> ReadColumn:
-    """Return a column of text as what it contains.
+    """Infer the type of a text column, and return it as numbers, dates or words.
 
     It is numbers or dates if all of its values that are not missing are. A value is compared with the spellings of
     missing values after spaces around it are removed.

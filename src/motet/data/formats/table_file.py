@@ -141,7 +141,7 @@ def _check_names(path: Path, names: list[str]) -> None:
         raise InputError(
             f"{path.name} must have at least 2 columns",
             got=f"one, {names[0]!r}" if names else "none",
-            fix="Separate the columns with commas, semicolons, tabs, bars or spaces",
+            fix="Separate the columns with commas, semicolons, tabs, vertical bars (|) or spaces",
         )
 
 
@@ -152,7 +152,11 @@ def _read_parquet(path: Path) -> Any:
     try:
         return pyarrow.parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} must be a Parquet file", got=str(error).rstrip("."), fix="Write it again") from error
+        raise InputError(
+            f"{path} must be a readable Parquet file",
+            got=str(error).rstrip("."),
+            fix="Check its permissions, or write it again, for example with DataFrame.to_parquet",
+        ) from error
 
 
 def _typed(name: str, column: Any) -> ReadColumn:

@@ -263,7 +263,7 @@ def _check_varied(images: Tensor, notes: list[str]) -> None:
         raise InputError(
             "the training images must contain different values",
             got=f"the value {most} in every pixel",
-            fix="Check the files: 16 bits become 8 by their high byte, so that values below 256 become black",
+            fix="Check the files. 16-bit images are reduced to their high byte: rescale them to the full 16-bit range",
         )
     if most < _DARK:
         notes.append(f"the brightest pixel is {most} of 255; 16 bits became 8 by their high byte: scale 12-bit images")

@@ -69,7 +69,11 @@ def download(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
     by_hand = f"Put {file.name} ({file.checksum}) into {folder}"
     by_hand += f"; it comes from {' or '.join(file.urls)}" if file.urls else ""
     if offline() and not path.exists():
-        raise InputError(f"{file.name} must be available", got="MOTET_OFFLINE, which forbids downloads", fix=by_hand)
+        raise InputError(
+            f"{file.name} must be in {folder}, because MOTET_OFFLINE forbids downloads",
+            got="no such file",
+            fix=f"Unset MOTET_OFFLINE, or: {by_hand}",
+        )
     reasons = []
     for url in file.urls or ("",):
         try:

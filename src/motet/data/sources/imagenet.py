@@ -135,8 +135,9 @@ def _validation_labels(folder: Path) -> tuple[dict[str, str], Path]:
             raise _wrong_labels(truth, f"a number from 1 to {len(synsets)} a line", error) from error
     raise InputError(
         "the classes of ImageNet's validation images must be known",
-        got=f"a flat {folder / 'val'} with neither {_KAGGLE} nor {devkit.name}/{_GROUND_TRUTH} next to it",
-        fix="Put one of them there, or sort the images into class folders",
+        got=f"a flat {folder / 'val'} with neither {_KAGGLE} nor {devkit.name}/ with "
+        f"{_GROUND_TRUTH} and data/meta.mat next to it",
+        fix="Put the Kaggle file or the unpacked development kit there, or sort the images into class folders",
     )
 
 
@@ -168,7 +169,7 @@ def _check_synsets(name: str, folder: Path, classes: Mapping[str, Any]) -> None:
         raise InputError(
             f"the classes of {name} must have names like WordNet's synsets, such as n01440764",
             got=f"{', '.join(odd[:3])} in {folder / 'train'}",
-            fix=f"Pass the folder of {name}; to use your own images, pass their folder as DATA",
+            fix=f"Pass the folder of {name} with --data-dir; for your own images, pass their folder instead of {name}",
         )
 
 

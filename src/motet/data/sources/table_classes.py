@@ -64,7 +64,7 @@ def classes(target: str, column: Any, texts: Any = None) -> tuple[tuple[str, ...
         )
     if 2 * len(different) > len(column):
         raise InputError(
-            f"the classes of the target {target!r} must have rows for training",
+            f"the classes of the target {target!r} must have at least 2 rows on average",
             got=f"{len(different)} classes in {len(column)} rows",
             fix="Choose another column with --target"
             + (", or pass --task regression (numbers) or --task counts" if numeric else ""),

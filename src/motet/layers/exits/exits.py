@@ -178,9 +178,9 @@ def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> lis
     for depth in depths:
         if depth not in reading.exits:
             raise InputError(
-                "every exit module must run in each forward pass",
+                "every module named in the setting exits must run in each forward pass",
                 got=f"{taps.points[depth]!r}, which did not run",
-                fix="Name another point in exits",
+                fix="Pass exits=(...) with modules that always run",
             )
     return [reading.exits[depth] for depth in depths]
 

@@ -83,9 +83,9 @@ class _Run:
             raise result
         if reached != depth:
             raise InputError(
-                "every exit module must run in each forward pass",
+                "every module named in the setting exits must run in each forward pass",
                 got=f"{self.exits.points[depth]!r}, which did not run",
-                fix="Name another point in exits",
+                fix="Pass exits=(...) with modules that always run",
             )
         return result
 
