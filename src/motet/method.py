@@ -359,7 +359,7 @@ def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
     except Exception as error:
         raise InputError(
             "the model must work row by row from its input layer to its output layer",
-            got=f"a model that failed after {ensemble.description} replaced these layers: {type(error).__name__}: {error}",
+            got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
             fix="If the model reshapes its features, use the batch size of the features, not that of the input: "
             "features.flatten(1), not features.view(len(x), -1). "
             "If the input is read by several layers, name all of them with first=(...)",
