@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.layers import Bank, Layout, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
+from motet.layers.templates.blob import permutations
 
 SHAPES = [(3, 2), (3, 2), (3, 2)]
 MIXED = [(3, 2), (2, 2, 3), (4, 1, 1, 2), (5, 2)]
@@ -39,7 +40,7 @@ def blob_of(
 
 
 def slow_weight(bank: Bank, entries: Tensor, coefficients_MR: Tensor, layer: int, member: int) -> Tensor:
-    """The definition, entry by entry; tiled blobs and whole templates only."""
+    """The definition, entry by entry; blobs that are not enlarged, and whole templates only."""
     members, n, shape = len(coefficients_MR), len(entries), bank.shapes[layer]
     size, count = math.prod(shape), bank.counts[layer]
     first = sum(bank.counts[:layer])
@@ -54,6 +55,10 @@ def slow_weight(bank: Bank, entries: Tensor, coefficients_MR: Tensor, layer: int
                 before = sum(c * math.prod(s) for c, s in zip(bank.counts[:layer], bank.shapes[:layer], strict=True))
                 place = (before * members + member * count * size) if bank.disjoint else before
                 place += t * size + i
+                if bank.filling == "permute" and size > n:
+                    begin = before * members if bank.disjoint else before
+                    turn, inside = divmod(place - begin, n)
+                    place = begin + int(permutations(n, turn + 1)[turn, inside])
             entry = entry + coefficients_MR[member, first + t] * entries[place % n]
         total.append(entry)
     return torch.stack(total).view(shape)
@@ -64,6 +69,8 @@ EVERY = [
       for w in (1, 2, 9)),
     *(lambda n=n, d=d, w=w: blob_of(n, disjoint=d, wanted=w) for n in (1, 5, 9, 13, 40, 100) for d in (False, True)
       for w in (1, 3)),
+    *(lambda n=n, d=d: blob_of(n, disjoint=d, filling="permute") for n in (1, 5, 9, 13, 40, 100)
+      for d in (False, True)),
 ]  # fmt: skip
 
 
@@ -121,11 +128,44 @@ def test_layers_mix_more_templates_where_some_would_be_left_over() -> None:
     assert TemplateBank.choose_counts(12 * 6, SHAPES, wanted=2, readers=4) == [2, 2, 2]
     assert TemplateBank.choose_counts(6, SHAPES, wanted=5, readers=1) == [1, 1, 1]
     for n in (1, 10, 55, 200, 1003):
-        for filling in ("tile", "interpolate"):
+        for filling in ("permute", "tile", "interpolate"):
             counts = ParameterBlob.choose_counts(n, MIXED, wanted=2, readers=1, filling=filling)
             blob = blob_of(n, filling=filling)
             assert list(blob.counts) == counts
             assert blob.reads(3, 0).stop >= n
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 12, 64, 97, 320])
+def test_permutations(number: int) -> None:
+    orders = permutations(number, 50)
+    assert torch.equal(orders[0], torch.arange(number))
+    assert torch.equal(orders.sort(dim=1).values, torch.arange(number).expand(50, number))
+    assert torch.equal(permutations(number, 7), orders[:7])
+    if number >= 64:
+        assert len(orders.unique(dim=0)) == 50
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 128), (24, 12, 3), (16, 16, 3, 3), (128, 64), (7, 640)])
+def test_no_rows_and_no_columns_of_a_permuted_layer_are_equal(shape: tuple[int, ...]) -> None:
+    """For each number of entries, whether or not it shares a factor with the shape."""
+    size = math.prod(shape)
+    for n in [*range(32, 70), 96, 128, 144, 192, 256, 288, 320, 512, 576, 640, 1024]:
+        if n >= size:
+            continue
+        weight = blob_of(n, shapes=[shape], members=1, filling="permute", wanted=1).weight(0, 0).detach()
+        assert len(weight.flatten(1).unique(dim=0)) == shape[0], n
+        assert len(weight.transpose(0, 1).flatten(1).unique(dim=0)) == shape[1], n
+        # Every entry is used, and about as often as any other.
+        used = torch.unique(weight, return_counts=True)[1]
+        assert len(used) == n
+        assert int(used.max() - used.min()) <= 1
+
+
+def test_tiled_rows_are_equal_where_the_budget_shares_a_factor_with_them() -> None:
+    rows = {
+        n: len(blob_of(n, shapes=[(64, 64)], filling="tile").weight(0, 0).detach().unique(dim=0)) for n in (320, 321)
+    }
+    assert rows == {320: 5, 321: 64}
 
 
 def test_enlarged_layers_are_bilinear_and_keep_the_variance() -> None:
@@ -144,7 +184,7 @@ def test_enlarged_layers_are_bilinear_and_keep_the_variance() -> None:
         variances.append((blob.weight(0, 1) / blob.coefficients_MR[1, 0]).square().mean())
     # 18 entries a draw: the mean of 400 is within a few hundredths.
     assert torch.stack(variances).mean().item() == pytest.approx(1.0, abs=0.08)
-    # Not even one kernel fits: tiled.
+    # Not even one kernel fits: permuted.
     assert blob_of(2, shapes=[(8, 6, 3)], filling="interpolate").read_shapes == ((8, 6, 3),)
 
 

@@ -16,6 +16,7 @@ import motet
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.layers import ParameterBlob, TemplateBank, TemplateLayer
+from motet.layers.templates.blob import permutations
 from motet.methods import MixtureEnsembles
 from motet.surgery import member_network, ordinary_layers
 
@@ -124,7 +125,13 @@ class Slow:
             else:
                 before = sum(c * math.prod(s) for c, s in zip(bank.counts[:layer], bank.shapes[:layer], strict=True))
                 start = (before * members + m * count * size if bank.disjoint else before) + t * size
-            template = entries[[(start + i) % n for i in range(size)]].view(bank.shapes[layer])
+            places = [(start + i) % n for i in range(size)]
+            if isinstance(bank, ParameterBlob) and size > n:  # the vector, and then permutations of it
+                first = before * members if bank.disjoint else before
+                turns = [divmod(start + i - first, n) for i in range(size)]
+                orders = permutations(n, turns[-1][0] + 1)
+                places = [(first + int(orders[turn, inside])) % n for turn, inside in turns]
+            template = entries[places].view(bank.shapes[layer])
             total = total + coefficients_MR[m, sum(bank.counts[:layer]) + t] * template
         return total
 
@@ -482,7 +489,7 @@ def test_bad_settings_are_named(unchecked: None) -> None:
         ({"coefficient_lr_scale": 0.0}, "coefficient_lr_scale must be a positive number"),
         ({"sharing": "group"}, "sharing must be 'auto' or 'groups' or 'blob', but got sharing='group'"),
         ({"assignment": "own"}, "assignment must be 'same' or 'disjoint'"),
-        ({"filling": "repeat"}, "filling must be 'tile' or 'interpolate'"),
+        ({"filling": "repeat"}, "filling must be 'permute' or 'tile' or 'interpolate'"),
     ]:
         with pytest.raises(InputError, match=message):
             MixtureEnsembles(**settings)

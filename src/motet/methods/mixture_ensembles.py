@@ -77,8 +77,10 @@ class MixtureEnsembles(Method):
             ``"disjoint"``: different templates as long as there are enough, as on ImageNet (section 4.2).
         bank_single_layers: whether layers that are the only one of their shape have a bank too, as in the thin networks
             of appendix A.1, instead of being shared whole.
-        filling: how a blob that is smaller than a layer fills it, see `motet.layers.ParameterBlob`. Tiling is the
-            default because it keeps the distribution of the entries and uses every entry.
+        filling: how a blob that is smaller than a layer fills it, see `motet.layers.ParameterBlob`. Permuted
+            repetitions are the default because they keep the distribution of the entries, use every entry, and have
+            no equal rows. The reference code repeats the entries in the same order (``"tile"``), with which budgets
+            that share a factor with the length of a row give equal rows of the weight.
         coefficient_lr_scale: the coefficients' learning rate as a multiple of the optimiser's; 1 in the paper. A step
             of a coefficient changes a whole template. In a network without norms, which would compensate for the length
             of a weight, the optimiser's own rate can be too large.
@@ -101,7 +103,7 @@ class MixtureEnsembles(Method):
     sharing: Sharing = "auto"
     assignment: Literal["same", "disjoint"] = "same"
     bank_single_layers: bool = False
-    filling: Filling = "tile"
+    filling: Filling = "permute"
     coefficient_lr_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -119,7 +121,7 @@ class MixtureEnsembles(Method):
         for setting, known in (
             ("sharing", ("auto", "groups", "blob")),
             ("assignment", ("same", "disjoint")),
-            ("filling", ("tile", "interpolate")),
+            ("filling", ("permute", "tile", "interpolate")),
         ):
             if (value := getattr(self, setting)) not in known:
                 raise InputError(

@@ -4,15 +4,17 @@ import math
 from collections.abc import Sequence
 from typing import Literal, final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.templates.bank import Bank, Shape, circular
 
-Filling = Literal["tile", "interpolate"]
+Filling = Literal["permute", "tile", "interpolate"]
+"""How layers larger than the blob are filled, see `ParameterBlob`."""
 
 
 @final
@@ -21,10 +23,13 @@ class ParameterBlob(Bank):
     """Layers of any shapes, which read one vector in sequence (MixtureEnsembles, section 5.1).
 
     A layer reads t consecutive templates of its own shape, and the next layer continues after them, circularly. A layer
-    that is larger than the blob is filled in one of two ways. ``"tile"``: the vector is repeated within a template.
-    ``"interpolate"``: a weight with fewer outputs and inputs is read, enlarged bilinearly (Plummer et al. 2022) and
-    scaled to the variance of its entries. Each position of a kernel is enlarged separately, because neighbouring
-    positions in memory are not neighbours in the kernel. If not even one kernel fits, it is tiled.
+    that is larger than the blob is filled in one of three ways. ``"permute"``: the vector is repeated within a
+    template, and each repetition after the first is another permutation of it. ``"tile"``: the vector is repeated in
+    the same order, as in the reference code. If its length and that of a row of the weight have a common factor, rows
+    of the weight are then equal, and so are outputs: 320 entries give 5 different rows of 64. ``"interpolate"``: a
+    weight with fewer outputs and inputs is read, enlarged bilinearly (Plummer et al. 2022) and scaled to the variance
+    of its entries. Each position of a kernel is enlarged separately, because neighbouring positions in memory are not
+    neighbours in the kernel. If not even one kernel fits, it is permuted.
 
     Args:
         entries, coefficients_MR, shapes, counts, disjoint, coefficient_lr_scale: see `Bank`.
@@ -40,7 +45,7 @@ class ParameterBlob(Bank):
         counts: Sequence[int],
         disjoint: bool,
         coefficient_lr_scale: float = 1.0,
-        filling: Filling = "tile",
+        filling: Filling = "permute",
     ) -> None:
         super().__init__(
             entries,
@@ -52,10 +57,17 @@ class ParameterBlob(Bank):
         )
         self.filling = filling
         self.read_shapes = tuple(read_shape(shape, len(entries), filling) for shape in self.shapes)
+        readers = len(coefficients_MR) if disjoint else 1
+        passes = [math.ceil(readers * math.prod(shape) / len(entries)) for shape in self.read_shapes]
+        # Not buffers, because they can be made again; on the CPU, and then kept on the device of the entries.
+        cpu = torch.device("cpu")
+        self._orders = {
+            (each, cpu): permutations(len(entries), each) for layer, each in enumerate(passes) if self._permutes(layer)
+        }
 
     @staticmethod
     def choose_counts(
-        entries: int, shapes: Sequence[Shape], *, wanted: int, readers: int, filling: Filling = "tile"
+        entries: int, shapes: Sequence[Shape], *, wanted: int, readers: int, filling: Filling = "permute"
     ) -> list[int]:
         """Return the number of templates for each layer: `wanted` if possible, or more until every entry is read.
 
@@ -85,9 +97,11 @@ class ParameterBlob(Bank):
             readers * count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)
         ]
         parts = circular(entries, sum(lengths)).split(lengths)
+        starts = [sum(lengths[:layer]) for layer in range(len(lengths))]
         coefficients = coefficients_MR.split(list(self.counts), dim=1)
         weights: list[Sequence[Tensor]] = []
-        for layer, (part, own_MT) in enumerate(zip(parts, coefficients, strict=True)):
+        for layer, (plain, own_MT) in enumerate(zip(parts, coefficients, strict=True)):
+            part = self._permuted(entries, starts[layer], lengths[layer]) if self._permutes(layer) else plain
             if readers == 1:
                 mixed = own_MT @ part.view(self.counts[layer], -1)
             else:
@@ -96,7 +110,9 @@ class ParameterBlob(Bank):
         return weights
 
     def reads(self, layer: int, member: int) -> range:
-        """Return the positions that a member's layer reads; position p is entry ``p % n``."""
+        """Return the positions that a member's layer reads. Position p is entry ``p % n``, unless the layer is filled
+        with permutations.
+        """
         readers = len(self.coefficients_MR) if self.disjoint else 1
         sizes = [count * math.prod(shape) for count, shape in zip(self.counts, self.read_shapes, strict=True)]
         start = readers * sum(sizes[:layer]) + (member * sizes[layer] if self.disjoint else 0)
@@ -105,8 +121,29 @@ class ParameterBlob(Bank):
     def templates(self, layer: int, member: int) -> Float[Tensor, "template ..."]:
         """See `Bank.templates`."""
         places = self.reads(layer, member)
-        entries = self.entries.roll(-(places.start % len(self.entries)))
-        return self._filled(circular(entries, len(places)).view(self.counts[layer], -1), layer)
+        if self._permutes(layer):
+            start = self.reads(layer, 0).start
+            read = self._permuted(self.entries, start, places.stop - start)[places.start - start :]
+        else:
+            read = circular(self.entries.roll(-(places.start % len(self.entries))), len(places))
+        return self._filled(read.view(self.counts[layer], -1), layer)
+
+    def _permutes(self, layer: int) -> bool:
+        """Whether a layer reads the whole vector more than once within a template, in different orders."""
+        return self.filling != "tile" and math.prod(self.read_shapes[layer]) > len(self.entries)
+
+    def _permuted(self, entries: Tensor, start: int, length: int) -> Float[Tensor, "length"]:
+        """Return `length` entries from position `start`: the vector, and then permutations of it."""
+        number = len(entries)
+        passes = math.ceil(length / number)
+        held = self._orders.get((passes, entries.device))
+        if held is None:
+            made = self._orders.get((passes, torch.device("cpu")))  # absent if some members were selected
+            held = (permutations(number, passes) if made is None else made).to(entries.device)
+            if type(held) is Tensor:  # not a fake one, as in tracing
+                self._orders[passes, entries.device] = held
+        rolled = entries.roll(-(start % number))
+        return rolled.expand(passes, number).gather(1, held).reshape(-1)[:length]
 
     def _filled(self, rows: Tensor, layer: int) -> Tensor:
         """Return rows of the layer's shape from rows that were read."""
@@ -125,6 +162,21 @@ class ParameterBlob(Bank):
         return f"{len(self.entries):,} entries for {len(self.shapes)} layers of all shapes, {each} templates each"
 
 
+def permutations(number: int, passes: int) -> Int64[Tensor, "passes number"]:
+    """Return permutations of ``0 .. number - 1``; the first is the identity.
+
+    They are drawn with `numpy.random.RandomState`, whose stream NumPy has frozen, so that a checkpoint has the same
+    weights in every version. More passes begin with the same permutations.
+
+    Args:
+        number: the number of entries.
+        passes: the number of permutations.
+    """
+    orders = np.random.RandomState(0).random_sample((passes, number)).argsort(axis=1, kind="stable")
+    orders[:1] = np.arange(number)
+    return torch.from_numpy(orders)
+
+
 def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
     """Return the shape that a layer reads: its own, or one with fewer outputs and inputs if it is to be enlarged.
 
@@ -135,7 +187,7 @@ def read_shape(shape: Shape, entries: int, filling: Filling) -> Shape:
     """
     kernel = math.prod(shape[2:])
     kernels = entries // kernel
-    if filling == "tile" or math.prod(shape) <= entries or kernels == 0:
+    if filling != "interpolate" or math.prod(shape) <= entries or kernels == 0:
         return shape
     # A common factor for both, as closely as integers allow, that uses as many entries as possible.
     outputs = min(shape[0], max(1, math.isqrt(kernels * shape[0] // shape[1])))
