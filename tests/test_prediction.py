@@ -257,7 +257,7 @@ def test_a_file_that_is_not_a_prediction_is_named(
     path = tmp_path / "p.safetensors"
     some().save(path)
     spoil(path)
-    with pytest.raises(InputError, match=r"must be one that Prediction.save wrote.*p\.safetensors.*Evaluate"):
+    with pytest.raises(InputError, match=r"must be one that Prediction.save wrote.*p\.safetensors.*Save it again"):
         Prediction.load(path)
 
 

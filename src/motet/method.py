@@ -218,7 +218,7 @@ class Method(ABC):
         if type(self).size is not Method.size and self.size != self.members:  # an override by the earlier name
             raise InputError(
                 "a method's attribute 'members' must be its number of members",
-                got=f"members={self.members} but size={self.size} (the earlier name) in {class_name(type(self))}",
+                got=f"members={self.members} and size={self.size} (the earlier name) in {class_name(type(self))}",
                 fix="Give the field called members another name, and rename size to members",
             )
 

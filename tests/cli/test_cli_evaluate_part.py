@@ -61,7 +61,7 @@ def test_some_members_of_a_run(motet: Motet) -> None:
         (("--lost", "some"), "--lost 0.3"),
         (("--lost", "0,1,2,3"), "must remain"),
         (("--lost", "1.5"), "[0, 1)"),
-        (("--members", "2", "--distinct"), "Evaluate them in separate commands"),
+        (("--members", "2", "--distinct"), "Run motet evaluate once for each"),
     ]:
         code, _, err = motet("evaluate", "out", *options)
         assert code == 2

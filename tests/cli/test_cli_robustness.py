@@ -146,7 +146,7 @@ def test_official_files(motet: Motet, out: Path) -> None:
         (("--shift", "tables"), ("needs a run on a table", "(1, 8, 8)")),
         (("--shift", "out"), ("CIFAR-C", "which holds neither")),
         (("--shift", "fog", "--severities", 0, 3, 6), ("severities must be", "got 0, 6")),
-        (("--shift", "fog", "--distinct"), ("Evaluate them in separate commands",)),
+        (("--shift", "fog", "--distinct"), ("Run motet evaluate once for each",)),
         (("--severities", 3), ("need a shift, but got no --shift",)),
         (("--reference", "out/single-seed0"), ("need a shift, but got no --shift",)),
         (("--ood", "mnist", "--reference", "out/single-seed0"), ("no --shift",)),

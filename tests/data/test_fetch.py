@@ -127,7 +127,7 @@ def test_without_a_connection_file_checksum_and_folder_are_named(
     for part in ("file.bin", file.checksum, str(tmp_path), file.urls[0]):
         assert part in str(caught.value)
     monkeypatch.setenv("MOTET_OFFLINE", "1")
-    with pytest.raises(InputError, match=r"MOTET_OFFLINE, which forbids downloads"):
+    with pytest.raises(InputError, match=r"MOTET_OFFLINE forbids downloads"):
         download(file, tmp_path)
 
 
