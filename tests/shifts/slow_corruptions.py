@@ -142,7 +142,7 @@ def clipped_zoom(x: Array, factor: float) -> Array:
 
 def zoom_blur(image: Array, draws: Draws, step: float, count: float) -> Array:
     x = image / 255
-    zoomed = [clipped_zoom(x, 1 + step * number) for number in range(int(count))]
+    zoomed = [clipped_zoom(x, factor) for factor in np.arange(1, 1 + (count - 0.5) * step, step)]
     return truncated((x + sum(zoomed)) / (count + 1))
 
 

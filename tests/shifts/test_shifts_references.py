@@ -7,6 +7,7 @@ from slow_corruptions import photographs, slow
 from torch import Tensor
 
 from motet.shifts import CORRUPTIONS, SETS, SEVERITIES, Draws, corrupt
+from motet.shifts.blur import ZOOM_CIFAR, ZOOM_IMAGENET, zoom_factors
 
 BIT_EQUAL = ("pixelate", "jpeg_compression", "impulse_noise", "mimmo_translation")
 
@@ -51,3 +52,15 @@ def test_imagenets_constants(name: str, severity: int) -> None:
 def test_grey_tiny_and_oblong_images(name: str, shape: tuple[int, int, int]) -> None:
     for severity in (2, 4):
         check(photographs(2, *shape, seed=1), name, severity, "cifar")
+
+
+@pytest.mark.parametrize(
+    ("constants", "grids"),
+    [
+        (ZOOM_CIFAR, [(1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)]),
+        (ZOOM_IMAGENET, [(1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)]),
+    ],
+)
+def test_zoom_factors_are_the_originals_to_the_last_bit(constants, grids) -> None:
+    for (step, count), (end, original_step) in zip(constants, grids, strict=True):
+        assert zoom_factors(step, int(count)) == tuple(np.arange(1, end, original_step).tolist())

@@ -83,7 +83,7 @@ def zoom_blur(images: Images, draws: Draws, step: float, count: float) -> Images
     """
     x = unit(images)
     height, width = images.shape[2:]
-    factors = tuple(1 + number * step for number in range(int(count)))
+    factors = zoom_factors(step, int(count))
     if height * width <= _DENSE:
         mean = F.linear(x.flatten(2), _zooms(height, width, factors).to(x.device)).view_as(x)
         return pixels(mean)
@@ -91,6 +91,19 @@ def zoom_blur(images: Images, draws: Draws, step: float, count: float) -> Images
     for factor in factors:
         total += separable(x, zoom_matrix(height, factor), zoom_matrix(width, factor))
     return pixels(total.div_(count + 1))
+
+
+def zoom_factors(step: float, count: int) -> tuple[float, ...]:
+    """Return the factors of the original, ``numpy.arange(1, end, step)``, to the last bit.
+
+    NumPy adds multiples of ``(1 + step) - 1``, which is not `step` in floating point. The size of a magnified part is
+    rounded, so that one bit decides on a pixel: 26 pixels become 32 with 1.25, and 33 with 1.2500000000000002.
+
+    Args:
+        step: the step.
+        count: the number of factors, including 1.
+    """
+    return tuple(float(factor) for factor in np.arange(1, 1 + (count - 0.5) * step, step))
 
 
 _DENSE = 40 * 40  # pixels: up to this size one large product for all zooms is faster than a small one for each
