@@ -88,6 +88,7 @@ def test_what_is_refused(refused: Callable[..., str], houses: Path, pets: Path, 
     assert "must exist, but got nowhere.csv: there is no file or folder nowhere.csv" in refused(
         "compare", "nowhere.csv", "--target", "y"
     )
+    assert "home folder in a path must be known, but got ~nosuchuser/x" in refused("compare", "~nosuchuser/x")
     (here / "notes.md").write_text("a,b")
     assert "a file of another kind" in refused("compare", "notes.md")
     (pets / "dog" / "1.png").write_bytes(b"")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from motet._internal.user_path import user_path
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
 
@@ -122,7 +123,7 @@ def loaded_module(place: str) -> ModuleType | None:
     """Return the module with this name or from this Python file if it has already been imported, otherwise None."""
     if not place.endswith(".py"):
         return sys.modules.get(place)
-    path = Path(place).expanduser().resolve()
+    path = user_path(place).resolve()
     for module in list(sys.modules.values()):
         held = vars(module).get("__file__") if isinstance(module, ModuleType) else None
         if isinstance(held, str) and Path(held).name == path.name and Path(held).resolve() == path:
@@ -136,7 +137,7 @@ def file_of(place: str) -> Path | None:
     Finding a module that has not been imported imports the packages that contain it.
     """
     if place.endswith(".py"):
-        return Path(place).expanduser()
+        return user_path(place)
     module = loaded_module(place)
     if module is not None:
         held = vars(module).get("__file__")
@@ -167,7 +168,7 @@ _neighbours: set[str] = set()
 
 
 def _load_file(place: str, what: str) -> ModuleType:
-    path = Path(place).expanduser().resolve()
+    path = user_path(place).resolve()
     if not path.is_file():
         raise InputError(
             f"the file of {with_article(what.lower())} must exist",

@@ -14,6 +14,7 @@ from motet._internal.loading import (
     reference_to,
     split_reference,
 )
+from motet._internal.user_path import user_path
 from motet._internal.wording import with_article
 from motet.errors import InputError
 
@@ -180,7 +181,7 @@ class RecordedCode:
         place, _ = split_reference(reference, "Class")
         if self.trusted or not ask or loaded_module(place) is not None:
             return
-        what = Path(place).expanduser().resolve() if place.endswith(".py") else f"the module {place}"
+        what = user_path(place).resolve() if place.endswith(".py") else f"the module {place}"
         raise UntrustedCodeError(
             "code that a record names is executed only if you trust it",
             got=f"{self.where} with {reference}: reading this run would execute {what}",

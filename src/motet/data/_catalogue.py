@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, final
 
+from motet._internal.user_path import user_path
 from motet.data._dataset import Dataset
 from motet.data._fingerprint import of_file, of_image_files
 from motet.data._options import DataOptions
@@ -74,7 +75,7 @@ def kind_of(data: str) -> Kind:
     """
     if data in DATASETS:
         return "named"
-    path = Path(data).expanduser()
+    path = user_path(data)
     got, fix = repr(data), nearest(data, DATASETS)
     if path.is_dir():
         if has_images(path):
@@ -134,7 +135,7 @@ def load(
     options = options or DataOptions()
     kind = kind_of(name)
     if kind != "named":
-        path = Path(name).expanduser()
+        path = user_path(name)
         return image_folder(path, options) if kind == "images" else table(path, options)
     if name == "digits":
         options.check_only(set(), name)
@@ -159,7 +160,7 @@ def fingerprint(name: str, data_dir: Path | None = None, *, options: DataOptions
         options: see `load`.
     """
     try:
-        kind, path = kind_of(name), Path(name).expanduser()
+        kind, path = kind_of(name), user_path(name)
         if kind == "table":
             return of_file(path)
         if kind == "images":
@@ -184,7 +185,7 @@ def _of_named(name: str, folder: Path, options: DataOptions, files: tuple[tuple[
 
 def _folders(name: str, source: FileSource, data_dir: Path | None) -> tuple[list[Path], list[Path]]:
     """Return the places that the user named, and the folders to search, the cache's last."""
-    roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
+    roots = [user_path(root) for root in (data_dir, os.environ.get("MOTET_DATA")) if root]
     places = [folder for root in roots for folder in (root / name, root)]
     cache = cache_folder() / name
     folders = [

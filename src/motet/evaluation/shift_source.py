@@ -10,6 +10,7 @@ from typing import Literal, final
 
 import torch
 
+from motet._internal.user_path import user_path
 from motet.data import Dataset, DataSpec, Split
 from motet.errors import InputError, nearest
 from motet.evaluation.cache import digest, digest_of_rows, file_stamp
@@ -228,7 +229,7 @@ def find_shift(text: str) -> ShiftSource:
         return ShiftSource.of_images(text)
     if text == TABLES or text in TABLE_SHIFTS:
         return ShiftSource(name=text, kind="table", names=tuple(TABLE_SHIFTS) if text == TABLES else (text,))
-    folder = Path(text).expanduser()
+    folder = user_path(text)
     if not folder.is_dir():
         raise InputError(
             "a shift must be one of motet's, or a folder with the files of CIFAR-C or ImageNet-C",

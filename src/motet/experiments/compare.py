@@ -11,6 +11,7 @@ import torch
 import motet
 from motet._internal.plain_records import to_record
 from motet._internal.typed_records import write_record
+from motet._internal.user_path import user_path
 from motet.data import DATASETS, Dataset, describe, fingerprint, load
 from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 def default_folder(plan: Plan, data_dir: Path | None = None) -> Path:
     """Return the default folder, ``runs/compare-DATA``; with a number appended if another comparison is in it."""
-    name = plan.data if plan.data in DATASETS else Path(plan.data).expanduser().resolve().stem
+    name = plan.data if plan.data in DATASETS else user_path(plan.data).resolve().stem
     base = Path("runs") / f"compare-{name}"
     return free_folder(
         base,
