@@ -1,6 +1,5 @@
 """`Prediction`: an ensemble's outputs, and everything that follows from them without the model."""
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final, get_args
@@ -10,9 +9,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Generator, Tensor
 
 from motet import likelihoods
-from motet._internal.files import write_atomically
 from motet._internal.own_code import RecordedCode, UntrustedCodeError, name_in_record
 from motet._internal.plain_records import from_record, to_record
+from motet._internal.tensor_file import read_tensors, write_tensors
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
@@ -210,16 +209,13 @@ class Prediction:
         Raises:
             InputError: for a likelihood outside motet that cannot be imported again, such as one inside a function.
         """
-        from safetensors.torch import save_file
-
-        tensors = {"outputs": self.outputs_BMC.detach().cpu().contiguous()}
+        tensors = {"outputs": self.outputs_BMC}
         if self.targets is not None:
-            tensors["targets"] = self.targets.detach().cpu().contiguous()
-        about = {"likelihood": _likelihood_record(self.likelihood), "combination": self.combination}
+            tensors["targets"] = self.targets
+        about: dict[str, object] = {"likelihood": _likelihood_record(self.likelihood), "combination": self.combination}
         if self.target_scale is not None:
             about["target_scale"] = asdict(self.target_scale)
-        metadata = {"motet.prediction": json.dumps(about)}
-        write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=metadata))
+        write_tensors(Path(path), tensors, about, key=_KEY)
 
     @classmethod
     def load(cls, path: str | Path, *, trust_code: bool = False) -> "Prediction":
@@ -231,22 +227,20 @@ class Prediction:
                 imported needs no trust.
 
         Raises:
-            InputError: if the file was not written by `save`, or names a likelihood that does not exist or is not
-                trusted.
+            InputError: if the file was not written by `save`, was damaged since, or names a likelihood that does not
+                exist or is not trusted.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["motet.prediction"])
-                names = set(file.keys())
-                return cls(
-                    outputs_BMC=file.get_tensor("outputs"),
-                    likelihood=_likelihood_of(about["likelihood"], RecordedCode(trusted=trust_code, where=str(path))),
-                    combination=about["combination"],
-                    targets=file.get_tensor("targets") if "targets" in names else None,
-                    target_scale=_scale_of(about.get("target_scale")),
-                )
+            about, tensors = read_tensors(Path(path), key=_KEY)
+            return cls(
+                outputs_BMC=tensors["outputs"],
+                likelihood=_likelihood_of(about["likelihood"], RecordedCode(trusted=trust_code, where=str(path))),
+                combination=about["combination"],
+                targets=tensors.get("targets"),
+                target_scale=_scale_of(about.get("target_scale")),
+            )
         except UntrustedCodeError:
             raise
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -274,6 +268,9 @@ class Prediction:
                 got=f"a prediction under {type(self.likelihood).__name__}",
                 fix="Use .mean and .member_means, which every likelihood has",
             )
+
+
+_KEY = "motet.prediction"
 
 
 def _likelihood_record(likelihood: Likelihood) -> str | dict[str, object]:

@@ -65,7 +65,7 @@ def test_cleared_is_what_was_asked_for_and_what_nothing_can_use(folder: Path) ->
     EvaluationCache(folder, BASE | {"weights": "old"}).keep(result(), severity=1)
     EvaluationCache(folder, BASE).keep(result(2), corruption="another evaluation")
     (folder / "x.json").write_text("{")
-    (folder / ".y.json.0123.part").mkdir()
+    (folder / ".y.json.0123456789ab.part").mkdir()
     mine = EvaluationCache(folder, BASE)
     mine.keep(result(), severity=1)
     mine.clear()

@@ -281,7 +281,7 @@ def test_a_full_disk_at_any_write(
 
         real(path, fill if left >= 0 else half)
 
-    for module in ("motet._internal.files", "motet.training.checkpoint", "motet.prediction"):
+    for module in ("motet._internal.files", "motet._internal.tensor_file"):
         monkeypatch.setattr(f"{module}.write_atomically", write)
     with pytest.raises(OSError, match="No space left on device") as caught:
         run_experiment(experiment(), folder)

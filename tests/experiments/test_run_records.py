@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,8 @@ def test_a_run_of_before_whose_scores_are_missing_is_scored(before: Path) -> Non
     then = read_scores(BEFORE / "mimo-seed0" / "scores.json")
     assert run.scores.test == pytest.approx(then.test, rel=1e-5)
     assert run.scores.epochs == then.epochs
-    assert run.record == read_run_record(BEFORE / "mimo-seed0" / "run.json")
+    assert replace(run.record, continued=None) == read_run_record(BEFORE / "mimo-seed0" / "run.json")
+    assert [part.after_epoch for part in run.record.continued] == [2], "what was scored by another version"
 
 
 def test_a_run_of_before_is_evaluated_and_reported(before: Path, capsys: pytest.CaptureFixture[str]) -> None:

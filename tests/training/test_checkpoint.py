@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from motet import Dataset, Ensemble, InputError, Training, fit
+from motet._internal.tensor_file import write_tensors
 from motet.errors import RunInterrupted
 from motet.training import load_weights
 
@@ -121,7 +122,7 @@ def test_a_file_without_its_random_state_is_refused(
 ) -> None:
     tensors, about = load_file(checkpoint), metadata(checkpoint)
     del tensors["random.cpu"]
-    save_file(tensors, checkpoint, metadata={"motet.checkpoint": json.dumps(about)})
+    write_tensors(checkpoint, tensors, about, key="motet.checkpoint")
     with pytest.raises(InputError, match=r"random\.cpu"):
         fit(make(), blobs, short, folder=tmp_path)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from motet.errors import InputError
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file in the same folder, then rename it to `path`.
 
-    A process killed at any moment leaves either the old file or the new one. If `write` fails (a full disk, for
-    example), the temporary file is removed, `path` keeps its content, and the error is raised.
+    A process killed at any moment, or a machine that loses power, leaves either the old file or the new one. If `write`
+    fails (a full disk, for example), the temporary file is removed, `path` keeps its content, and the error is raised.
 
     Raises:
         OSError: naming `path`, if the operating system reports an error, also if `write` converts it to another
             exception.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # In a folder, because writers make their own temporary files (safetensors: .tmpXXXXXX), which a kill leaves too.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
@@ -35,6 +36,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         # the permissions of the user's umask; safetensors allows only the owner to read
         whole.chmod(temporary.stat().st_mode & 0o666)
         whole.replace(path)
+        _sync_folder(path.parent)
     except Exception as error:
         number = _system_error(error)
         if number is None:
@@ -44,10 +46,38 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of `write_atomically` that killed processes left in `folder`."""
-    for temporary in folder.glob(".*.part"):
-        shutil.rmtree(temporary, ignore_errors=True)
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents, so that they survive a power failure; nothing if it exists.
+
+    Raises:
+        OSError: if the operating system reports an error.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        _sync_folder(place.parent)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether `path` is, or is in, a temporary folder of `write_atomically`."""
+    return any(_TEMPORARY.fullmatch(part) for part in path.parts)
+
+
+def remove_leftovers(folder: Path, *, everywhere: bool = False) -> None:
+    """Remove the temporary files of `write_atomically` that killed processes left in `folder`.
+
+    No other process may be writing there, see `motet._internal.folder_lock`.
+
+    Args:
+        folder: the folder.
+        everywhere: whether to remove them in the folders below it, too.
+    """
+    for temporary in [*(folder.rglob if everywhere else folder.glob)(".*.part")]:
+        if _TEMPORARY.fullmatch(temporary.name):
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,6 +107,18 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path} must be a complete JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
         ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the folder's list of names to the disk: without it, a renamed file may be lost with the power."""
+    if os.name != "posix":  # other systems cannot open a folder
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems do not support it
+            os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _system_error(error: Exception) -> int | None:

@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
         InputError: if the folder has no finished comparison.
     """
     arguments = parse(Arguments, argv)
+    from motet._internal.folder_lock import clear_leftovers
     from motet.errors import InputError
     from motet.experiments import gather
     from motet.experiments.records import Comparison, read_comparison
@@ -48,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
             got=f"{source} without rows",
             fix="Run its motet compare command again to finish it",
         )
+    clear_leftovers(arguments.folder)
     page = arguments.out or arguments.folder / "report.html"
     write_report(record, page, gather(arguments.folder, record))
     show_comparison(record)

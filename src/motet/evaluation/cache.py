@@ -14,6 +14,7 @@ from torch import Tensor
 
 import motet
 from motet._internal.files import remove_leftovers, write_text
+from motet._internal.tensor_file import bytes_of
 from motet._internal.typed_records import from_plain, to_plain
 from motet.data import Dataset, ImageFiles, Split
 from motet.ensemble import Ensemble
@@ -78,7 +79,7 @@ class EvaluationCache:
         key, path = self._place(result)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict) or content.get("key") != key:
+            if not isinstance(content, dict) or content.get("key") != key or not _is_whole(content):
                 return None
             return from_plain(content.get("found"), kind, where=str(path))
         except (OSError, ValueError, InputError):
@@ -91,7 +92,8 @@ class EvaluationCache:
             OSError: if the disk is full, or the folder cannot be written.
         """
         key, path = self._place(result)
-        content = {"key": key, "found": _without_absent(asdict(cast(Any, found)))}
+        plain = _without_absent(asdict(cast(Any, found)))
+        content = {"key": key, "found": plain, "checksum": _checksum(plain)}
         with suppress(FileNotFoundError):  # another evaluation of this run has finished, and cleared its cache
             write_text(path, json.dumps(content) + "\n")
 
@@ -125,7 +127,7 @@ def digest_of_weights(ensemble: Ensemble) -> str:
     for name, value in ensemble.state_dict().items():
         if isinstance(value, Tensor):
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            found.update(_bytes_of(value))
+            found.update(bytes_of(value))
         else:
             found.update(f"{name} {value!r}".encode())
     return found.hexdigest()
@@ -143,14 +145,14 @@ def digest_of_data(dataset: Dataset) -> str:
 
 def digest_of_rows(split: Split) -> str:
     """Return a hash of every value and target; for images in files, of the files' paths, sizes and times."""
-    found = hashlib.blake2b(_bytes_of(split.targets), digest_size=16)
+    found = hashlib.blake2b(bytes_of(split.targets), digest_size=16)
     inputs = split.inputs
     found.update(repr((tuple(inputs.shape), inputs.dtype)).encode())
     if isinstance(inputs, ImageFiles):
         found.update("\n".join(map(file_stamp, inputs.paths)).encode())
     else:
         for part in inputs.split(_AT_ONCE):
-            found.update(_bytes_of(part))
+            found.update(bytes_of(part))
     return found.hexdigest()
 
 
@@ -167,8 +169,12 @@ def digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _bytes_of(values: Tensor) -> memoryview:
-    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+def _checksum(found: object) -> str:
+    return digest(json.dumps(found).encode())
+
+
+def _is_whole(content: Mapping[str, Any]) -> bool:
+    return content.get("checksum") == _checksum(content.get("found"))
 
 
 def _without_absent(value: object) -> object:

@@ -90,6 +90,7 @@ class Evaluation:
         part: the test split, predicted by some members.
         shifts: results by the name of the shift.
         ood: results by the name of the other data set.
+        older: the version of motet that made a result, by its name ("ensemble", "shifts.fog"), if it is another one.
     """
 
     method: str
@@ -101,6 +102,7 @@ class Evaluation:
     part: PartScores | None = absent()
     shifts: dict[str, ShiftSection] | None = absent()
     ood: dict[str, OODSection] | None = absent()
+    older: dict[str, str] | None = absent()
 
 
 def read_evaluation(path: Path) -> Evaluation | None:

@@ -1,6 +1,7 @@
 """Train several methods under the same protocol, and combine the results in one record."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -9,6 +10,8 @@ from pathlib import Path
 import torch
 
 import motet
+from motet._internal.files import remove_leftovers
+from motet._internal.folder_lock import clear_leftovers, only_process_in
 from motet._internal.plain_records import to_record
 from motet._internal.typed_records import write_record
 from motet._internal.user_path import user_path
@@ -18,6 +21,7 @@ from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import Builder
 from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out
+from motet.experiments.continued import check_finished_runs, other_versions
 from motet.experiments.entry import Entry
 from motet.experiments.folder import COMPARISON, RUN, abandon, claim_folder, free_folder
 from motet.experiments.likelihood import likelihood_name
@@ -80,28 +84,51 @@ def compare(
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     folder = Path(folder)
-    settings, source = plan.settings(), source_of(plan)
-    claim = partial(claim_folder, folder, settings, source=source, record_name=RECORD)
-    held = claim()
-    if isinstance(held, Comparison):
-        claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
-        check_left_out(plan, held)
-        say(f"{folder} is already finished; nothing to train")
-        return held
+    claim = partial(claim_folder, folder, plan.settings(), source=source_of(plan), record_name=RECORD)
+    with ExitStack() as held:
+        found = claim()
+        if not isinstance(found, Comparison):
+            held.enter_context(only_process_in(folder))
+            remove_leftovers(folder)
+            found = claim()  # another process may have begun or finished a comparison there since
+        if isinstance(found, Comparison):
+            claim(data=lambda: fingerprint(plan.data, data_dir, options=plan.data_options))
+            check_left_out(plan, found)
+            for each in (folder, *(folder / name for row in found.rows for name in row.runs)):
+                clear_leftovers(each)
+            say(f"{folder} is already finished; nothing to train")
+            return found
+        return _compare_in(
+            folder, plan, claim, command=command, data_dir=data_dir, device=device, progress=progress, say=say
+        )
+
+
+def _compare_in(
+    folder: Path,
+    plan: Plan,
+    claim: Callable[..., object],
+    *,
+    command: str,
+    data_dir: Path | None,
+    device: str,
+    progress: bool,
+    say: Say,
+) -> Comparison:
+    """Run the comparison in a folder that this process holds. Args: see `compare`."""
     place = resolve_device(device)
     resolve_precision(plan.training, place)
     dataset = with_notes(plan.training, load(plan.data, data_dir, options=plan.data_options, say=say))
     say_notes(dataset, say)
     training, _ = settings_for(plan.training, dataset)
-    known = dataset.fingerprint
-    claim(data=lambda: known)
+    claim(data=lambda: dataset.fingerprint)
     assert training.batch_size is not None
     steps_per_epoch(dataset.train, training.batch_size)
+    check_finished_runs(folder, plan.experiments())
     builder = Builder(dataset)
     entries, left_out = buildable_entries(plan, builder)
     for refused in left_out:
         say(f"{refused.label} is left out: {refused.reason}")
-    started = StartedComparison(settings=settings, source=source, data=describe(dataset))
+    started = StartedComparison(settings=plan.settings(), source=source_of(plan), data=describe(dataset))
     write_record(folder / RECORD, started)
     # Latency is measured with the number of threads of the widest model's runs; each run sets its own number again.
     widest = max(entries, key=lambda entry: entry.width)
@@ -118,6 +145,8 @@ def compare(
             for entry in entries
         ]
         record = _finished(started, fitted, dataset, place, command=command, rows=rows, left_out=left_out)
+        records = {run.folder.name: run.record for of_row in runs.values() for run in of_row}
+        record = replace(record, other_versions=other_versions(records, record))
     write_record(folder / RECORD, record)
     found = read_comparison(folder / RECORD)  # as it will be read later: null for NaN
     assert isinstance(found, Comparison)

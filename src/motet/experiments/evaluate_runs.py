@@ -1,12 +1,14 @@
 """Evaluate finished runs: load a run, score it, and store the result in its folder."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
 import motet
+from motet._internal.files import remove_leftovers
+from motet._internal.folder_lock import only_process_in
 from motet._internal.own_code import changed_file, source_changed
 from motet.data import Dataset, describe, load
 from motet.ensemble import Ensemble
@@ -66,7 +68,7 @@ def evaluate(
         found = replace(evaluation_metadata(experiment, ensemble, dataset), ensemble=score_clean(ensemble, dataset))
         if distinct:
             found = replace(found, distinct=score_distinct(ensemble, dataset, seed=seed))
-    return keep_evaluation(run, found)
+        return keep_evaluation(run, found)
 
 
 def _own_inputs() -> str:
@@ -101,7 +103,7 @@ def evaluate_part(
     with _loaded(run, experiment, data_dir, device) as (ensemble, dataset):
         part = score_part(ensemble, dataset, members=members, lost=lost, seed=seed)
         found = replace(evaluation_metadata(experiment, ensemble, dataset), part=part)
-    return keep_evaluation(run, found)
+        return keep_evaluation(run, found)
 
 
 def load_previous_evaluation(folder: Path) -> Evaluation | None:
@@ -117,6 +119,9 @@ def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
     """Add results to the run's record, write it, and return it as it will be read later."""
     before = load_previous_evaluation(run.folder)
     if before is not None:
+        older = dict.fromkeys(_sections(before), before.motet) | (before.older or {})
+        older = {name: version for name, version in older.items() if name not in _sections(found)}
+        older = {name: version for name, version in older.items() if version != found.motet}
         found = replace(
             found,
             ensemble=found.ensemble or before.ensemble,
@@ -124,11 +129,19 @@ def keep_evaluation(run: Run, found: Evaluation) -> Evaluation:
             part=found.part or before.part,
             shifts=_joined(before.shifts, found.shifts),
             ood=_joined(before.ood, found.ood),
+            older=older or None,
         )
     write_evaluation(run.folder / EVALUATION, found)
     written = load_previous_evaluation(run.folder)
     assert written is not None
     return written
+
+
+def _sections(found: Evaluation) -> list[str]:
+    """Return the names of the results in the record."""
+    single = [name for name in ("ensemble", "distinct", "part") if getattr(found, name) is not None]
+    by_name = [f"{kind}.{name}" for kind in ("shifts", "ood") for name in getattr(found, kind) or {}]
+    return single + by_name
 
 
 def _joined(before: dict[str, S] | None, found: dict[str, S] | None) -> dict[str, S] | None:
@@ -154,13 +167,33 @@ def evaluation_metadata(experiment: Experiment, ensemble: Ensemble, dataset: Dat
 
 @contextmanager
 def _loaded(run: Run, experiment: Experiment, data_dir: Path | None, device: str) -> Iterator[tuple[Ensemble, Dataset]]:
-    """Load the run's ensemble and its data on the device, and set the run's number of threads in this context."""
+    """Load the run's ensemble and its data on the device. In this context no other process may evaluate the run, and
+    the number of threads is the run's.
+    """
     place = resolve_device(device)
-    load_previous_evaluation(run.folder)  # a record that cannot be kept raises before anything is evaluated
-    dataset = load(experiment.data, data_dir, options=experiment.data_options)
-    check_data(run, experiment, dataset)
-    with run_threads(experiment, Builder(dataset), place):
-        yield load_ensemble(run, dataset).to(place), dataset.to(place)
+    with hold_runs([run]):
+        load_previous_evaluation(run.folder)  # a record that cannot be kept raises before anything is evaluated
+        dataset = load(experiment.data, data_dir, options=experiment.data_options)
+        check_data(run, experiment, dataset)
+        with run_threads(experiment, Builder(dataset), place):
+            yield load_ensemble(run, dataset).to(place), dataset.to(place)
+
+
+@contextmanager
+def hold_runs(runs: Sequence[Run]) -> Iterator[None]:
+    """Let no other process use the folders of these runs, and remove what killed processes left there.
+
+    Args:
+        runs: the runs.
+
+    Raises:
+        FolderInUseError: if another process is using one of them.
+    """
+    with ExitStack() as held:
+        for run in runs:
+            held.enter_context(only_process_in(run.folder))
+            remove_leftovers(run.folder)
+        yield
 
 
 def experiment_of(run: Run) -> Experiment:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from motet._internal.files import is_leftover
 from motet._internal.own_code import changed_file
 from motet._internal.typed_records import short
 from motet.errors import InputError
@@ -125,8 +126,9 @@ def _check_place(folder: Path) -> None:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise `InputError` if there are files in the folder."""
-    if any(item.is_file() and not item.name.startswith(".") for item in folder.rglob("*")):
+    """Raise `InputError` if there are files in the folder, other than hidden ones and those of killed processes."""
+    names = (item.relative_to(folder) for item in folder.rglob("*") if item.is_file())
+    if any(not name.name.startswith(".") and not is_leftover(name) for name in names):
         raise InputError(
             "an output folder must be empty or contain a run", got=f"other files in {folder}", fix=_WAY_OUT
         )

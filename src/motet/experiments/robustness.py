@@ -20,6 +20,7 @@ from motet.experiments.evaluate_runs import (
     check_data,
     evaluation_metadata,
     experiment_of,
+    hold_runs,
     keep_evaluation,
     load_previous_evaluation,
 )
@@ -73,27 +74,28 @@ def evaluate_robustness(
     source = None if shift is None else find_shift(shift)
     place = resolve_device(device)
     every = [*runs, *([reference] if reference is not None and _index_of(reference, runs) is None else [])]
-    experiments = [experiment_of(run) for run in every]
-    dataset = load(experiments[0].data, data_dir, options=experiments[0].data_options)
-    _check_alike(every, experiments, dataset)
-    source = _checked_source(source, reference, dataset, say)
-    others = _other_data(ood, dataset, data_dir)
-    with run_threads(experiments[0], Builder(dataset), place):
-        subjects = [_subject(run, dataset, place) for run in every]
-        dataset = dataset.to(place)
-        found = [
-            evaluation_metadata(experiment, subject.ensemble, dataset)
-            for experiment, subject in zip(experiments, subjects, strict=True)
-        ]
-        if source is not None:
-            settings = ShiftSettings(severities=severities, seed=SEED)
-            sections = shift_sections(subjects, dataset, source, settings, say=say)
-            found = _with_shift(found, source.name, _related(sections, reference, every, say))
-        if others:
-            found = _with_ood(found, runs, subjects, dataset, others, say=say)
-    kept = [keep_evaluation(run, each) for run, each in zip(every, found, strict=True)]
-    _clear_caches(subjects)
-    return kept[: len(runs)]
+    with hold_runs(every):
+        experiments = [experiment_of(run) for run in every]
+        dataset = load(experiments[0].data, data_dir, options=experiments[0].data_options)
+        _check_alike(every, experiments, dataset)
+        source = _checked_source(source, reference, dataset, say)
+        others = _other_data(ood, dataset, data_dir)
+        with run_threads(experiments[0], Builder(dataset), place):
+            subjects = [_subject(run, dataset, place) for run in every]
+            dataset = dataset.to(place)
+            found = [
+                evaluation_metadata(experiment, subject.ensemble, dataset)
+                for experiment, subject in zip(experiments, subjects, strict=True)
+            ]
+            if source is not None:
+                settings = ShiftSettings(severities=severities, seed=SEED)
+                sections = shift_sections(subjects, dataset, source, settings, say=say)
+                found = _with_shift(found, source.name, _related(sections, reference, every, say))
+            if others:
+                found = _with_ood(found, runs, subjects, dataset, others, say=say)
+        kept = [keep_evaluation(run, each) for run, each in zip(every, found, strict=True)]
+        _clear_caches(subjects)
+        return kept[: len(runs)]
 
 
 def _checked(severities: Sequence[int]) -> tuple[int, ...]:

@@ -6,13 +6,15 @@ The folder contains ``run.json`` (settings, seed, versions, hardware, commit), `
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import final
 
 import motet
+from motet._internal.files import remove_leftovers
+from motet._internal.folder_lock import clear_leftovers, only_process_in
 from motet._internal.typed_records import write_record
 from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
@@ -21,6 +23,7 @@ from motet.ensemble import Ensemble
 from motet.evaluation import predict_split
 from motet.evaluation.clean import scores_of_several
 from motet.experiments.build import Builder, build
+from motet.experiments.continued import begin_or_continue
 from motet.experiments.experiment import Experiment
 from motet.experiments.folder import RUN, abandon, claim_folder
 from motet.experiments.provenance import describe_run, source_of
@@ -130,7 +133,8 @@ def run_experiment(
         trained: called with the trained ensemble, unless the run was finished before.
 
     Raises:
-        InputError: for invalid settings or data, or a folder that holds another run.
+        InputError: for invalid settings or data, or a folder that holds another run, a run that another minor version
+            of motet began, or that another process is using.
         TrainingDivergedError: if the loss becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM; the same call continues from there.
         LostRankError: if another of the processes has failed.
@@ -141,43 +145,43 @@ def run_experiment(
     _agree(grid, folder, settings, source)
     claim = partial(_claim, grid, folder, settings, source)
     claim()
-    if grid.first(lambda: load_run(folder) is not None):
-        given = dataset
-        claim(
-            lambda: (
-                fingerprint(experiment.data, data_dir, options=experiment.data_options)
-                if given is None
-                else given.fingerprint
+    with ExitStack() as held:
+        if not _is_finished(folder, grid):
+            _hold(folder, grid, held)
+            claim()  # another process may have begun or finished a run there since
+        if _is_finished(folder, grid):
+            given = dataset
+            claim(
+                lambda: (
+                    fingerprint(experiment.data, data_dir, options=experiment.data_options)
+                    if given is None
+                    else given.fingerprint
+                )
             )
-        )
-        say(f"{folder} is already finished; nothing to train")
-        return _read(folder)
-    place = resolve_device(device)
-    resolve_precision(experiment.training, place)
-    with grid.one_machine_at_a_time():
-        if dataset is None:
-            dataset = load(experiment.data, data_dir, options=experiment.data_options, say=say)
-            say_notes(with_notes(experiment.training, dataset), say)
-    dataset = with_notes(experiment.training, dataset.to(place))
-    training, _ = settings_for(experiment.training, dataset)
-    known = dataset.fingerprint
-    claim(lambda: known)
-    assert training.batch_size is not None
-    steps_per_epoch(dataset.train, training.batch_size)
-    builder = builder or Builder(dataset)
-    with run_threads(replace(experiment, training=training), builder, place):
+            grid.first(partial(clear_leftovers, folder))
+            say(f"{folder} is already finished; nothing to train")
+            return _read(folder)
+        place = resolve_device(device)
+        resolve_precision(experiment.training, place)
+        with grid.one_machine_at_a_time():
+            if dataset is None:
+                dataset = load(experiment.data, data_dir, options=experiment.data_options, say=say)
+                say_notes(with_notes(experiment.training, dataset), say)
+        dataset = with_notes(experiment.training, dataset.to(place))
+        training, _ = settings_for(experiment.training, dataset)
+        known = dataset.fingerprint
+        claim(lambda: known)
+        assert training.batch_size is not None
+        steps_per_epoch(dataset.train, training.batch_size)
+        builder = builder or Builder(dataset)
+        held.enter_context(run_threads(replace(experiment, training=training), builder, place))
         ensemble = builder.take(experiment, grid=grid).to(place)
         # All errors that can be found before training have been raised by now, so that nothing is written for an
         # invalid run.
-        if grid.is_first and not (folder / RUN).exists():
-            write_record(
-                folder / RUN,
-                describe_run(
-                    experiment, dataset, training=training, place=place, grid=grid, settings=settings, source=source
-                ),
-            )
-        elif grid.is_first and newest_checkpoint(folder) is not None:
-            say(f"continuing from the checkpoint in {folder}")
+        now = describe_run(
+            experiment, dataset, training=training, place=place, grid=grid, settings=settings, source=source
+        )
+        grid.first(partial(begin_or_continue, folder, now, say))
         with _given_back_on_failure(folder, grid):
             history = fit(
                 ensemble,
@@ -195,7 +199,7 @@ def run_experiment(
         if trained is not None:
             trained(ensemble)
         grid.everyone.barrier()
-    return _read(folder)
+        return _read(folder)
 
 
 def with_notes(training: Training, dataset: Dataset) -> Dataset:
@@ -225,6 +229,20 @@ def _claim(
         claim_folder(folder, settings, source=source, data=data)
 
     grid.first(claim)
+
+
+def _is_finished(folder: Path, grid: Grid) -> bool:
+    return grid.first(lambda: load_run(folder) is not None)
+
+
+def _hold(folder: Path, grid: Grid, held: ExitStack) -> None:
+    """Let no other run use the folder until `held` is closed, and remove what a killed process left there."""
+
+    def hold() -> None:
+        held.enter_context(only_process_in(folder))
+        remove_leftovers(folder, everywhere=True)
+
+    grid.first(hold)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Hardware", _joined([record.hardware.processor, record.hardware.device, _threads(record.hardware)])),
         ("Versions", _joined([_version("motet", record.motet), _version("torch", record.hardware.torch)])),
         ("Commit", record.commit or "not recorded"),
+        ("Trained otherwise", "; ".join(record.other_versions or ())),
         ("Date", _date(record.created)),
     ]
     return [(name, value) for name, value in pairs if value]

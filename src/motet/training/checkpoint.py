@@ -4,7 +4,6 @@ It is one safetensors file, written under a temporary name and renamed, so it is
 code. Tensors are stored by path, everything else as JSON in the metadata.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from motet._internal.files import write_atomically
 from motet._internal.renamed_settings import description_with_new_names
+from motet._internal.tensor_file import read_tensors, write_tensors
 from motet._internal.typed_records import to_plain
 from motet.errors import InputError
 from motet.training.history import HistoryRow, history_row
@@ -25,6 +24,8 @@ CHECKPOINT = Path("checkpoint", "last.safetensors")
 """The path of the checkpoint in a run's folder."""
 
 VERSION = 2
+KEY = "motet.checkpoint"
+"""What such a file calls its metadata, see `motet._internal.tensor_file`."""
 
 
 @final
@@ -82,8 +83,6 @@ def save_checkpoint(
         best: the weights that early stopping would keep; empty without early stopping.
         scaler: the state of float16's gradient scaler; empty without one.
     """
-    from safetensors.torch import save_file
-
     state = optimizer.state_dict()["state"]
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
@@ -99,9 +98,7 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     about = {"version": VERSION, "settings": settings, "position": position.to_plain()}
     about |= {"optimizer": scalars, "scaler": scaler, "parameters": parameter_names(model, optimizer)}
-    # Clones, because safetensors refuses tensors that share memory (tied weights).
-    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_atomically(path, lambda file: save_file(copies, file, metadata={"motet.checkpoint": json.dumps(about)}))
+    write_tensors(path, tensors, about, key=KEY)
 
 
 def load_checkpoint(
@@ -161,17 +158,10 @@ def read_checkpoint(
     """Return the metadata of a checkpoint file, and the tensors whose names `only` accepts.
 
     Raises:
-        ValueError: if it is not a checkpoint of this version.
+        ValueError: if it is not a checkpoint of this version, or is damaged.
+        Other errors: see `motet._internal.tensor_file.read_tensors`.
     """
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        about: dict[str, Any] = json.loads((file.metadata() or {})["motet.checkpoint"])
-        tensors: dict[str, Tensor] = {
-            name: file.get_tensor(name)
-            for name in file.keys()  # noqa: SIM118
-            if only(name)
-        }
+    about, tensors = read_tensors(path, key=KEY, only=only)
     if about["version"] != VERSION:
         raise ValueError(f"version {about['version']}")
     return about, tensors

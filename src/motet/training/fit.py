@@ -1,13 +1,17 @@
 """Train an ensemble: the loop, from the first batch to the last checkpoint."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import final
 
+from motet._internal.files import remove_leftovers
+from motet._internal.folder_lock import only_process_in
 from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
+from motet.training.checkpoint import CHECKPOINT
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.for_data import settings_for
 from motet.training.history import HistoryRow
@@ -67,13 +71,19 @@ def fit(
 
     Raises:
         InputError: if the settings, the data and the ensemble do not fit together, or the folder holds the checkpoint
-            of another run.
+            of another run, or another process is using it.
         TrainingDivergedError: if the loss becomes NaN or infinite.
         RunInterrupted: after Ctrl-C or SIGTERM if there is a folder, also if the last step was already finished.
         LostRankError: if another process of the run is gone.
     """
-    run = _Run(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device)
-    steps, losses, ranks = run.steps, run.losses, run.ranks
+    with _only_process_in(folder, ensemble):
+        return _fit(
+            _Run(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device), progress, label
+        )
+
+
+def _fit(run: "_Run", progress: bool, label: str) -> list[HistoryRow]:
+    ensemble, steps, losses, ranks = run.ensemble, run.steps, run.losses, run.ranks
     show = progress and ranks.is_first
     with ProgressBar(label, total=steps.total, done=steps.done, enabled=show) as bar, run.stop_requests() as asked:
         stop = ranks.stop_request(asked)
@@ -99,6 +109,18 @@ def fit(
         raise run.interrupted(stop)
     run.early_stopping.load_best(ensemble)
     return steps.position.history
+
+
+@contextmanager
+def _only_process_in(folder: str | Path | None, ensemble: Ensemble) -> Iterator[None]:
+    """Let no other run use the folder in this context, and remove what a killed process left there."""
+    if folder is None or not RankSync(ensemble.shard).is_first:
+        yield
+        return
+    with only_process_in(Path(folder)):
+        remove_leftovers(Path(folder))
+        remove_leftovers(Path(folder) / CHECKPOINT.parent, everywhere=True)
+        yield
 
 
 @final

@@ -6,7 +6,6 @@ rank has written, and only then are older files removed, so that a run that is k
 checkpoint.
 """
 
-import json
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,13 +16,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from motet._internal.files import read_json, remove_leftovers, write_atomically, write_json
+from motet._internal.files import read_json, remove_leftovers, write_json
 from motet._internal.renamed_settings import description_with_new_names
+from motet._internal.tensor_file import write_tensors
 from motet.distributed import join_members, own_name, split_members
 from motet.distributed.member_state import MemberState
 from motet.ensemble import Ensemble
 from motet.training.checkpoint import (
     CHECKPOINT,
+    KEY,
     VERSION,
     Position,
     below,
@@ -55,6 +56,22 @@ def newest_checkpoint(folder: Path) -> Path | None:
         return pointer if newer else single
 
 
+def finished_epochs(folder: Path) -> int:
+    """Return how many epochs were finished at a run's last checkpoint; 0 without one.
+
+    Raises:
+        InputError: if the checkpoint is damaged.
+    """
+    found = newest_checkpoint(folder)
+    if found is None:
+        return 0
+    with refusing(found, "for the same run", _WAY_OUT):
+        if found.name == POINTER.name:
+            return int(read_json(found)["epoch"])
+        about, _ = read_checkpoint(found, only=lambda _: False)
+        return int(about["position"]["epoch"])
+
+
 def checkpoint_files(folder: Path) -> list[Path]:
     """Return the files with the weights of a run's last checkpoint; those of ranks in order."""
     found = newest_checkpoint(folder)
@@ -80,8 +97,6 @@ def save_members(
         model, optimizer, position, settings, best: see `motet.training.checkpoint.save_checkpoint`.
         step: the number of finished steps.
     """
-    from safetensors.torch import save_file
-
     shard = model.shard
     assert shard is not None
     grid = shard.grid
@@ -94,9 +109,7 @@ def save_members(
     if grid.data_rank == 0:  # the other ranks hold the same members
         about["optimizer"] = _put(tensors, model, optimizer, best)
     place = folder / POINTER.parent / f"step-{step}"
-    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    metadata = {"motet.checkpoint": json.dumps(about)}
-    write_atomically(place / _file(grid.rank, grid.size), lambda file: save_file(copies, file, metadata=metadata))
+    write_tensors(place / _file(grid.rank, grid.size), tensors, about, key=KEY)
     grid.everyone.barrier()
     if grid.is_first:
         parts = [m * grid.data_ranks for m in range(grid.member_ranks)]

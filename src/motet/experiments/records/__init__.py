@@ -18,6 +18,7 @@ from motet.experiments.records.comparison import (
     read_comparison,
 )
 from motet.experiments.records.run import (
+    Continuation,
     Cost,
     Hardware,
     Provenance,
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "ComparisonCost",
     "ComparisonRow",
+    "Continuation",
     "Cost",
     "CoverageLevel",
     "Hardware",

@@ -154,6 +154,7 @@ class Comparison:
         latency_batch: the number of examples in the measurement of latency.
         rows: one per method.
         left_out: methods that do not support the model.
+        other_versions: in words, the runs that were trained with other versions or on another machine than those above.
     """
 
     settings: dict[str, Settings]
@@ -173,6 +174,7 @@ class Comparison:
     latency_batch: Count | None
     rows: Annotated[tuple[ComparisonRow, ...], Field(min_length=1)]
     left_out: tuple[LeftOut, ...]
+    other_versions: tuple[str, ...] | None = absent()
 
     def __post_init__(self) -> None:
         names = self.rows[0].scores.keys()

@@ -89,6 +89,24 @@ class Ranks:
 
 @final
 @record
+class Continuation:
+    """A part of a run that another process trained, after an interruption.
+
+    Attributes:
+        after_epoch: the number of epochs that were finished before.
+        created: date and time in ISO 8601.
+        commit, versions, hardware: see `RunRecord`.
+    """
+
+    after_epoch: Count
+    created: str
+    commit: str | None
+    versions: dict[str, str]
+    hardware: Hardware
+
+
+@final
+@record
 class RunRecord:
     """How a run was made: the content of ``run.json``.
 
@@ -104,6 +122,7 @@ class RunRecord:
         likelihood: the likelihood; None if an older version of motet did not record it.
         source: the user's files that it depends on.
         training: the training settings as they were used, if the settings left some of them to the data.
+        continued: the parts that were trained later, after an interruption, in order.
     """
 
     settings: Settings
@@ -117,6 +136,7 @@ class RunRecord:
     likelihood: str | None
     source: Sources = sources()
     training: Settings | None = absent()
+    continued: tuple[Continuation, ...] | None = absent()
 
 
 @final
