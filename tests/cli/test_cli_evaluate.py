@@ -198,10 +198,11 @@ def test_a_model_of_ones_own_that_was_changed(motet: Motet, refused: Callable[..
     )
     Path("own.py").write_text(text)
     motet("compare", "digits", "--methods", "mimo", "--epochs", 1, "--seeds", 1, "--model", "own.py:net", "--out", "o")
-    assert motet("evaluate", "o/mimo-seed0", "--distinct").code == 0
-    Path("own.py").write_text(text + "# changed\n")
+    assert "only if you trust it" in refused("evaluate", "o/mimo-seed0", "--distinct")
+    assert motet("evaluate", "o/mimo-seed0", "--distinct", "--trust-code").code == 0
+    Path("own.py").write_text(text + "open('executed', 'w')\n")
     assert "the model that it was made with, but got own.py, which was changed after the run" in refused(
-        "evaluate", "o/mimo-seed0"
+        "evaluate", "o/mimo-seed0", "--trust-code"
     )
 
 

@@ -44,6 +44,8 @@ def only_process_in(folder: Path) -> Iterator[None]:
             got=f"{folder}, which another process is using",
             fix="Wait until that process ends, or choose another folder with --out",
         ) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     try:
         yield
     finally:

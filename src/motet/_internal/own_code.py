@@ -1,8 +1,10 @@
 """The user's own code in records: how a record names it, and when it may be executed."""
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, final
 
@@ -172,26 +174,69 @@ class RecordedCode:
             )
         return found
 
-    def allow(self, reference: str, *, ask: bool = True) -> None:
-        """Check that reading may execute the code of `reference`.
+    def check_function(self, reference: str) -> None:
+        """Check that the function that makes a run's model may be called.
+
+        A function of `motet.models`, timm, torchvision and transformers may always be called, if the installed package
+        is meant, and not a file of that name somewhere else. Any other function must be trusted, also one of a module
+        that is already imported: it may delete files, for example.
 
         Raises:
-            UntrustedCodeError: if it would execute a file that is not trusted, and `ask` is True.
+            UntrustedCodeError: if it is not trusted.
+            InputError: if its file has changed since the record was made.
+        """
+        place, _ = split_reference(reference, "function")
+        if not _is_library(place):
+            if not self.trusted:
+                raise self._untrusted(reference, place)
+            self._check_unchanged(reference, "model")
+
+    def allow(self, reference: str) -> None:
+        """Check that reading may execute the code of a class.
+
+        Raises:
+            UntrustedCodeError: if it would execute a file that is not trusted.
         """
         place, _ = split_reference(reference, "Class")
-        if self.trusted or not ask or loaded_module(place) is not None:
-            return
+        if not self.trusted and loaded_module(place) is None:
+            raise self._untrusted(reference, place)
+
+    def _untrusted(self, reference: str, place: str) -> UntrustedCodeError:
         what = user_path(place).resolve() if place.endswith(".py") else f"the module {place}"
-        raise UntrustedCodeError(
+        return UntrustedCodeError(
             "code that a record names is executed only if you trust it",
             got=f"{self.where} with {reference}: reading this run would execute {what}",
             fix="Pass --trust-code (in Python trust_code=True) if you trust it",
         )
 
-    def _check_unchanged(self, reference: str) -> None:
+    def _check_unchanged(self, reference: str, what: str = "code") -> None:
         changed = changed_file(self.source, read_sources([reference]))
         if changed is not None:
-            raise source_changed("code", changed, self.where)
+            raise source_changed(what, changed, self.where)
+
+
+_LIBRARIES = ("motet.models", "timm", "torchvision.models", "transformers")
+
+
+def _is_library(place: str) -> bool:
+    """Whether `place` is a module of a library of models, as it is installed, and not a file of that name elsewhere."""
+    if place.endswith(".py") or not any(f"{place}.".startswith(f"{name}.") for name in _LIBRARIES):
+        return False
+    top = place.partition(".")[0]
+    loaded = sys.modules.get(top)
+    if top == "motet":
+        return True  # this package
+    installed = _origin(
+        top, [folder for folder in sys.path if {"site-packages", "dist-packages"} & {*Path(folder).parts}]
+    )
+    # Where an import searches: the current folder first, see `load_function`.
+    found = _origin(top, [str(Path.cwd()), *sys.path]) if loaded is None else getattr(loaded, "__file__", None)
+    return installed is not None and found == installed
+
+
+def _origin(module: str, folders: Sequence[str]) -> str | None:
+    spec = PathFinder.find_spec(module, folders)
+    return None if spec is None else spec.origin
 
 
 def source_changed(what: str, file: str, where: object) -> InputError:

@@ -46,7 +46,9 @@ class Arguments:
     json: bool = False
     """Print the record as JSON instead of the table."""
     trust_code: bool = False
-    """Execute the files of your own classes that the run was made with; required to read such a run."""
+    """Execute your own code that the run was made with (the function of its model, files of its classes); required to
+    read such a run.
+    """
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal, final
 
+from motet._internal.field_types import check_field_types
 from motet._internal.plain_records import LEFT_OUT
 from motet.errors import InputError
 
@@ -51,6 +52,7 @@ class DataOptions:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
+        check_field_types(self)
         if self.task not in (None, "classification", "multilabel", "regression", "counts"):
             raise InputError(
                 "task must be classification, multilabel, regression or counts",

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.field_types import check_field_types
 from motet.data._spec import DataSpec
 from motet.errors import InputError, nearest
 
@@ -51,6 +52,7 @@ class Augmentation:
     mix_probability: float = 1.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         for name in ("resized_crop", "mixup", "cutmix", "mix_probability"):
             object.__setattr__(self, name, float(getattr(self, name)))  # so that 1 and 1.0 are the same run
         for name in ("crop", "cutout"):

@@ -47,6 +47,9 @@ def check_minor_version(folder: Path, held: RunRecord) -> None:
     Args:
         folder: its folder.
         held: its record.
+
+    Raises:
+        InputError: if it was.
     """
     begun = held.versions.get("motet", "")
     if begun and _minor(begun) != _minor(motet.__version__):

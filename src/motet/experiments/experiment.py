@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
+from os import PathLike, fspath
 from typing import final
 
 from motet import grouping, likelihoods, methods, models, objectives
+from motet._internal.field_types import check_field_types
 from motet._internal.own_code import RecordedCode, Source, name_in_record
 from motet._internal.plain_records import from_record, to_record
 from motet._internal.wording import with_article
@@ -13,7 +15,7 @@ from motet.errors import InputError
 from motet.experiments.likelihood import LikelihoodName, known_by_name
 from motet.likelihoods import Likelihood
 from motet.method import Method, check_class
-from motet.models import CustomModel, ModelSettings
+from motet.models import ModelSettings
 from motet.objectives import ExitObjective, Objective
 from motet.training import Training
 
@@ -52,6 +54,9 @@ class Experiment:
         likelihood: the distribution whose parameters the outputs are: categorical, bernoulli, gaussian, heteroscedastic
             or poisson, or a `Likelihood` of a class outside motet; if None is passed, the data's default, see
             `motet.experiments.likelihood_name`.
+
+    Raises:
+        InputError: on construction, for a value of another type, or out of range.
     """
 
     data: str
@@ -77,6 +82,15 @@ class Experiment:
                     got=with_article(type(getattr(self, name)).__name__),
                     fix=f"Pass settings, such as {example}",
                 )
+        for name in ("first", "last"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
+        if isinstance(self.data, PathLike):
+            object.__setattr__(self, "data", fspath(self.data))
+        check_field_types(self)
+        for part in (self.model, self.method, self.objective):
+            if is_dataclass(part):
+                check_field_types(part, convert=False)
         if not 0 <= self.seed < 2**64:
             raise InputError("seed must lie in 0..2^64 - 1", got=f"seed={self.seed}", fix="Pass 0, 1, 2, ...")
         check_class(type(self.method))
@@ -115,7 +129,7 @@ class Experiment:
         Args:
             record: plain data.
             trust_code: whether files that the record names may be executed, to import their classes. Classes that are
-                already imported need no trust.
+                already imported need no trust. The function of a `CustomModel` is not called here.
             source: the run's files as they were, from ``source`` in ``run.json``.
             where: the name of the record in errors.
 
@@ -136,7 +150,4 @@ class Experiment:
                 got=with_article(type(experiment).__name__),
                 fix="Pass the settings in run.json",
             )
-        if isinstance(experiment.model, CustomModel):
-            # The function is called when the model is built, as in earlier versions, without trust_code.
-            code.allow(experiment.model.function, ask=False)
         return experiment

@@ -16,6 +16,9 @@ from motet.methods import METHODS, Method
 from motet.models import ModelSettings, model_named
 from motet.training import Training
 
+MOST_SEEDS = 1000
+"""The largest number of seeds: each is a run of its own for every method."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,10 @@ def make_plan(
     for name, number in (("seeds", seeds), ("members", 1 if members is None else members)):
         if number < 1:
             raise InputError(f"{name} must be at least 1", got=f"{name}={number}", fix=f"Pass the number of {name}")
+    if seeds > MOST_SEEDS:
+        raise InputError(
+            f"seeds must be at most {MOST_SEEDS:,}", got=f"seeds={seeds}", fix="Pass the number of seeds, such as 3"
+        )
     said: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     said["augment"] = augment
     training = replace(defaults.training, **{name: value for name, value in said.items() if value is not None})

@@ -7,7 +7,7 @@ The folder contains ``run.json`` (settings, seed, versions, hardware, commit), `
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -15,6 +15,7 @@ from typing import final
 import motet
 from motet._internal.files import remove_leftovers
 from motet._internal.folder_lock import clear_leftovers, only_process_in
+from motet._internal.own_code import RecordedCode
 from motet._internal.typed_records import write_record
 from motet.data import Dataset, fingerprint, load
 from motet.data.batches import steps_per_epoch
@@ -30,6 +31,7 @@ from motet.experiments.provenance import describe_run, source_of
 from motet.experiments.records import Cost, RunRecord, Scores, Settings, Source, read_run_record, read_scores
 from motet.experiments.threads import run_threads
 from motet.metrics import flops, member_scores, parameters, score
+from motet.models import CustomModel
 from motet.prediction import Prediction
 from motet.training import (
     HistoryRow,
@@ -56,23 +58,27 @@ class Run:
         folder: the folder.
         record: the content of ``run.json``.
         scores: the content of ``scores.json``.
-        trust_code: whether files that the record names may be executed, to import their classes.
+        trust_code: whether the user's own code that the record names may be executed, see `load_run`.
     """
 
     folder: Path
     record: RunRecord
     scores: Scores
-    trust_code: bool = False
+    trust_code: bool = field(default=False, compare=False)
 
     @property
     def experiment(self) -> Experiment:
-        """The experiment. Raises `InputError` if it cannot be read."""
+        """The experiment. Raises `InputError` if it cannot be read, or if its model's function is not trusted."""
+        where = str(self.folder / RUN)
         experiment = Experiment.from_record(
             self.record.settings,
             trust_code=self.trust_code,
             source=self.record.source,
-            where=str(self.folder / RUN),
+            where=where,
         )
+        if isinstance(experiment.model, CustomModel):
+            code = RecordedCode(trusted=self.trust_code, source=self.record.source, where=where)
+            code.check_function(experiment.model.function)
         data = self.record.data
         if self.record.likelihood is None and data is not None and data.task == "regression":
             # Before runs recorded their likelihood, every regression had unit variance.
@@ -95,8 +101,9 @@ def load_run(folder: Path, *, trust_code: bool = False) -> Run | None:
 
     Args:
         folder: the run's folder.
-        trust_code: whether files that the run's record names may be executed: those of a method, an objective or a
-            likelihood outside motet. Classes that are already imported need no trust.
+        trust_code: whether the user's own code that the run's record names may be executed: the files of a method, an
+            objective or a likelihood outside motet, and the function that makes the model. Classes that are already
+            imported need no trust, and neither do functions of `motet.models`, timm, torchvision and transformers.
     """
     if not (folder / SCORES).exists():
         return None
@@ -258,7 +265,7 @@ def _given_back_on_failure(folder: Path, grid: Grid) -> Iterator[None]:
 
 
 def _read(folder: Path) -> Run:
-    done = load_run(folder)
+    done = load_run(folder, trust_code=True)  # its settings are those that the caller has made
     assert done is not None
     return done
 

@@ -12,7 +12,8 @@ from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
 from motet.layers import FastWeights, Layout, MemberBatchNorm
-from motet.method import ConversionContext, Method, Model, another_row, check_members, instance_of
+from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.method.rehearsal import another_row
 from motet.objectives import Independent, Objective
 from motet.surgery import Init, SharedNetwork, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
 

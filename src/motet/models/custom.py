@@ -58,7 +58,14 @@ class CustomModel(ModelSettings):
                 got=f"{self.function}, which also needs {', '.join(sorted(missing))}",
                 fix="Give these arguments defaults",
             )
-        model = function(**{key: value for key, value in offered.items() if key in wanted})
+        try:
+            model = function(**{key: value for key, value in offered.items() if key in wanted})
+        except SystemExit as error:
+            raise InputError(
+                "a model function must return a torch.nn.Module",
+                got=f"{self.function}, which ended the program (SystemExit: {error})",
+                fix="Name a function that builds a model",
+            ) from error
         if not isinstance(model, nn.Module):
             raise InputError(
                 "a model function must return a torch.nn.Module",

@@ -56,7 +56,7 @@ def load_recipe(name: str) -> Experiment:
         experiment = function()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"the recipe {name} must return an experiment when it is called without arguments",
             got=describe_error(error),

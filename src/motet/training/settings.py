@@ -4,9 +4,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, final
 
+from motet._internal.field_types import check_field_types
 from motet._internal.plain_records import LEFT_OUT
 from motet.data import Augmentation
 from motet.errors import InputError, nearest
+
+MOST_EPOCHS = 1_000_000
+"""The largest number of epochs that is taken for a number and not for a typing error."""
 
 
 @final
@@ -41,6 +45,9 @@ class Training:
             root mean squared error).
         augment: the augmentation of training images. The default, ``Augmentation()``, changes nothing. None chooses one
             for small image data: see `motet.training.settings_for`.
+
+    Raises:
+        InputError: on construction, for a value of another type, or out of range.
     """
 
     epochs: int = 100
@@ -65,10 +72,14 @@ class Training:
     augment: Augmentation | None = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "momentum", "beta1", "beta2", "weight_decay", "decay_factor", "warmup_epochs"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # so that 1 and 1.0 are the same run
-        object.__setattr__(self, "milestones", tuple(float(milestone) for milestone in self.milestones))
+        check_field_types(self)
         _check(self.epochs >= 1, "epochs must be at least 1", f"epochs={self.epochs}", "Train for one epoch or more")
+        _check(
+            self.epochs <= MOST_EPOCHS,
+            f"epochs must be at most {MOST_EPOCHS:,}",
+            f"epochs={self.epochs}",
+            "Train for fewer epochs",
+        )
         _check(
             self.batch_size is None or self.batch_size >= 1,
             "batch_size must be at least 1",

@@ -5,37 +5,28 @@ Derive from `Method`. Its `convert` is passed a `ConversionContext`. `instance_o
 `motet.testing.check_method` checks the result. The guide is docs/adding-a-method.md.
 """
 
-import copy
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from motet._internal.evaluation_mode import evaluating
-from motet._internal.moved import moved_names
+from motet._internal.field_types import check_field_types
 from motet._internal.own_code import class_name
 from motet._internal.renamed_settings import adopt_old_properties, renamed_property
-from motet._internal.wording import with_article
 from motet.distributed import Grid, MemberShard
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared
 from motet.layers import Layout
 from motet.likelihoods import Categorical, Combination, Likelihood
+from motet.method.checks import check_members
+from motet.method.model import Model, check_model
+from motet.method.rehearsal import rehearse
 from motet.objectives import ExitObjective, Independent, Objective
 from motet.surgery import Init, LayerNames, looks_trained
-from motet.types import Batch
-
-__all__ = ["ConversionContext", "Method", "Model", "check_class", "check_members", "instance_of"]
-
-__getattr__ = moved_names(__name__, {"Given": "motet.method.ConversionContext"})
-
-Model = nn.Module | Callable[[], nn.Module]
 
 
 @final
@@ -180,8 +171,9 @@ class Method(ABC):
         Raises:
             InputError: if the model or the example does not fit; with the candidates if layers are ambiguous.
         """
-        _check_model(model, example, init)
+        check_model(model, example, init)
         self._check_members()
+        check_field_types(self, convert=False)
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         objective = objective or self.default_objective
@@ -204,7 +196,7 @@ class Method(ABC):
             input_axes=example.ndim,
             shard=shard,
         )
-        _rehearse(ensemble, example)
+        rehearse(ensemble, example)
         return ensemble
 
     def _check_members(self) -> None:
@@ -232,165 +224,3 @@ class Method(ABC):
         shard = MemberShard(grid, self.members)
         shard.check(objective)
         return shard
-
-
-def check_class(kind: type[Method]) -> None:
-    """Check the class of a method.
-
-    Raises:
-        InputError: unless it has a `name` that can name a folder, a `label` and a `summary`, each one line of text, and
-            settings that are fields of a dataclass.
-    """
-    for key in ("name", "label", "summary"):
-        value = getattr(kind, key, None)
-        if not isinstance(value, str) or not value.strip() or "\n" in value:
-            raise InputError(
-                f"a method's class must have a {key}, one line of text",
-                got=f"{class_name(kind)} {'without one' if value is None else f'with {key} = {value!r}'}",
-                fix=f'Write {key} = "..." in the class',
-            )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", kind.name) or kind.name == "all" or kind.name.endswith("."):
-        raise InputError(
-            "a method's name must be one that can name a folder: letters, digits, hyphens, underscores, points",
-            got=f"{class_name(kind)} with name = {kind.name!r}",
-            fix=f'Write name = "{re.sub("[^a-z0-9]+", "-", kind.name.lower()).strip("-") or "mine"}", for example',
-        )
-    declared = [key for key, hint in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
-    known = {item.name for item in fields(kind)}
-    if lost := [key for key in declared if key not in known]:
-        raise InputError(
-            "a method's settings must be the fields of a dataclass",
-            got=f"{class_name(kind)} with {lost[0]}, which is not a field",
-            fix="Write @dataclass(frozen=True, kw_only=True) above the class",
-        )
-
-
-def check_members(members: int) -> None:
-    """Check a number of members, in a method's ``__post_init__``.
-
-    Args:
-        members: M.
-
-    Raises:
-        InputError: unless it is an integer of at least 1.
-    """
-    if not hasattr(members, "__index__"):
-        raise InputError("members must be an integer", got=f"members={members!r}", fix="Pass members=3, for example")
-    if members < 1:
-        raise InputError("members must be at least 1", got=f"members={members}", fix="Pass members=1 or more")
-
-
-def instance_of(model: Model) -> nn.Module:
-    """Return a model that a conversion may change.
-
-    Args:
-        model: what `Method.convert` is passed: a module, or a function that makes one.
-
-    Returns:
-        A deep copy of the module, or the result of the function, without a copy.
-
-    Raises:
-        InputError: if the module cannot be copied, or if the function does not return a module.
-    """
-    if isinstance(model, nn.Module):
-        try:
-            return copy.deepcopy(model)
-        except RuntimeError as error:
-            raise InputError(
-                "a model passed as a module must work with copy.deepcopy",
-                got=f"{type(error).__name__}: {error}",
-                fix="Pass a function that makes the model instead of the model",
-            ) from error
-    made = model()
-    if not isinstance(made, nn.Module):
-        raise InputError(
-            "a function given as the model must return a torch.nn.Module",
-            got=f"{with_article(type(made).__name__)} from {getattr(model, '__name__', model)!r}",
-            fix="Return the module from the function",
-        )
-    return made
-
-
-def _check_model(model: Model, example: Tensor, init: Init | None) -> None:
-    if init not in (None, "fresh", "keep"):
-        raise InputError(
-            "init must be 'fresh' or 'keep'",
-            got=repr(init),
-            fix="Pass init='keep' to start every member from the model's weights",
-        )
-    if isinstance(model, Ensemble):
-        raise InputError(
-            "a method wraps an ordinary model", got="an Ensemble", fix="Wrap the model from which the ensemble was made"
-        )
-    if not isinstance(model, nn.Module) and not callable(model):
-        raise InputError(
-            "the model must be a torch.nn.Module or a function that makes one",
-            got=with_article(type(model).__name__),
-            fix="Pass the module itself: wrap(net, example=x[:1])",
-        )
-    if not isinstance(example, Tensor):
-        raise InputError(
-            "the example must be a torch.Tensor",
-            got=with_article(type(example).__name__),
-            fix="Pass example=x[:1] as a tensor",
-        )
-    if example.ndim < 2 or len(example) == 0:
-        raise InputError(
-            "the example must be a batch of one row or more, with the batch axis first",
-            got=f"shape {tuple(example.shape)}",
-            fix="Pass example=x[:1]",
-        )
-
-
-def _rehearse(ensemble: Ensemble, example: Tensor) -> None:
-    """Run the wrapped model once in each way it will run later, so that errors show at once."""
-    # A single row would be broadcast even where the members' rows do not fit.
-    example = torch.cat([example, another_row(example)])
-    try:
-        with torch.no_grad(), evaluating(ensemble):
-            shared = ensemble(example)
-            labels = torch.zeros(len(example), dtype=torch.long, device=example.device)
-            batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members_in_training)
-            if batch.distinct:
-                ensemble.forward_batch(batch)
-                _check_rows(ensemble, example, shared)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            "the model must work row by row from its input layer to its output layer",
-            got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
-            fix="If the model reshapes its features, use the batch size of the features, not that of the input: "
-            "features.flatten(1), not features.view(len(x), -1). "
-            "If the input is read by several layers, name all of them with first=(...)",
-        ) from error
-
-
-def another_row(example: Tensor) -> Tensor:
-    """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts."""
-    row = example[:1]
-    if not row.is_floating_point():
-        return row
-    return torch.arange(1, row.numel() + 1, device=row.device).sin().view_as(row).to(row.dtype)
-
-
-def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:
-    """Raise `InputError` if separate copies of an input give the members another output than the shared input.
-
-    That happens if a model moves its batch axis, or mixes it with another axis, before its input layer: the members'
-    rows are then in other places, although the shapes may fit.
-    """
-    if example.is_meta:
-        return
-    inputs = example.unsqueeze(1).expand(-1, ensemble.members, *example.shape[1:])
-    targets_BM = torch.zeros(inputs.shape[:2], dtype=torch.long, device=example.device)
-    own = ensemble.forward_batch(Batch(inputs=inputs, targets_BM=targets_BM, distinct=True))
-    # Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.
-    allowed = 0.05 * shared.abs().max()
-    repeatable = (ensemble(example) - shared).abs().max() <= allowed
-    if bool(repeatable) and bool((own - shared).abs().max() > allowed):
-        raise InputError(
-            "each row of the model's output must come from the same row of its input",
-            got=f"a model that mixes up rows after {ensemble.description} replaced its layers",
-            fix="Keep the batch as the first axis, or name another layer with first=",
-        )
