@@ -95,6 +95,17 @@ def test_a_pickle_that_would_execute_something_is_refused(tmp_path: Path, write1
         pickle.dumps({"data": np.array([{}], dtype=object)}, protocol=2),
         pickle.dumps({"data": np.asfortranarray(pixels(2, 0))}, protocol=2),
         pickle.dumps({"data": 1}, protocol=2)[:-1] + b"Q.",  # a reference to something outside
+        pickle.dumps({"data": {"data": 1}}, protocol=2),
+        pickle.dumps({"data": [[1]]}, protocol=2),
+        pickle.dumps({("data",): 1}, protocol=2),
+        b"\x80\x02}N" + b"\x85" * 1_000_000 + b"Ns.",  # a million tuples as a key: Python itself would crash
+        b"\x80\x02}K\x01" + b"q\x00h\x00h\x00\x87" * 2000 + b"Ns.",
+        b"\x80\x04}(N" + b"(N" * 2000 + b"t" * 2000 + b"Nu.",
+        b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+        b"\x80\x02}U\x01a" + b"]" * 100_000 + b"a" * 99_999 + b"s.",
+        b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"abc.",  # an announcement of 2^62 bytes
+        b"\x85.",
+        b"t.",
     ],
 )
 def test_damaged_and_foreign_pickles(tmp_path: Path, content: bytes) -> None:
@@ -102,6 +113,13 @@ def test_damaged_and_foreign_pickles(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"must be a pickled dictionary"):
         read_pickle(path)
+
+
+def test_many_tuples_side_by_side_are_data(tmp_path: Path) -> None:
+    # As Python 3 writes bytes for older protocols: _codecs.encode of a tuple for each name.
+    names = [f"name {number}".encode() for number in range(3000)]
+    (tmp_path / "file").write_bytes(pickle.dumps({b"names": names, b"two": (1, 2)}, protocol=2))
+    assert read_pickle(tmp_path / "file") == {"names": names, "two": (1, 2)}
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} must be a complete JSON file", got=f"a damaged one ({error})", fix="Move it away and run again"
         ) from error

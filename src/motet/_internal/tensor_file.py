@@ -66,7 +66,7 @@ def read_tensors(
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        about: dict[str, Any] = json.loads((file.metadata() or {})[key])
+        about = _object((file.metadata() or {})[key])
         names = list(file.keys())
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names if only(name)}
     if _CHECKSUMS in about:
@@ -76,8 +76,20 @@ def read_tensors(
     return about, tensors
 
 
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{_DAMAGED}: its description is nested too deeply") from error
+    checksums = found.get(_CHECKSUMS, {"tensors": {}}) if isinstance(found, dict) else None
+    if not isinstance(checksums, dict) or not isinstance(checksums.get("tensors"), dict):
+        raise ValueError(f"{_DAMAGED}: its description")
+    whole: dict[str, Any] = found
+    return whole
+
+
 def _check(held: Any, about: Mapping[str, object], names: Iterable[str], tensors: Mapping[str, Tensor]) -> None:
-    if held["about"] != _digest([_canonical(about)]):
+    if held.get("about") != _digest([_canonical(about)]):
         raise ValueError(f"{_DAMAGED}: its description")
     if held["tensors"].keys() != set(names):
         raise ValueError(f"{_DAMAGED}: other tensors than were written")

@@ -77,7 +77,9 @@ def kind_of(data: str) -> Kind:
         return "named"
     path = user_path(data)
     got, fix = repr(data), nearest(data, DATASETS)
-    if path.is_dir():
+    if path.is_dir() and path.resolve() == path.resolve().parent:
+        got, fix = f"{data}, the root of the file system", "Pass the folder with the data"  # do not search all of it
+    elif path.is_dir():
         if has_images(path):
             return "images"
         got, fix = (

@@ -82,7 +82,7 @@ class EvaluationCache:
             if not isinstance(content, dict) or content.get("key") != key or not _is_whole(content):
                 return None
             return from_plain(content.get("found"), kind, where=str(path))
-        except (OSError, ValueError, InputError):
+        except (OSError, ValueError, RecursionError, InputError):
             return None
 
     def keep(self, found: object, **result: object) -> None:
@@ -116,7 +116,7 @@ class EvaluationCache:
     def _usable(self, path: Path) -> bool:
         try:
             key = json.loads(path.read_text(encoding="utf-8"))["key"]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return False
         return isinstance(key, dict) and all(key.get(name) == value for name, value in self.depends_on.items())
 

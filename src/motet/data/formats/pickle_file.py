@@ -7,6 +7,7 @@ function that encodes text to bytes, and each of them is replaced by a class tha
 import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, final
 
@@ -81,10 +82,12 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     again = "Download the data again from its official source"
     try:
-        content = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        packed = path.read_bytes()
+        _check_nesting(packed)
+        content = _Reader(io.BytesIO(packed), encoding="bytes").load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}")
-        return {_text(key): _array(value) if isinstance(value, _Array) else value for key, value in content.items()}
+        return {_text(key): _plain(value) for key, value in content.items()}
     except OSError as error:
         raise InputError(f"{path} must be readable", got=str(error), fix=again) from error
     except Exception as error:  # a damaged pickle can raise any error
@@ -95,8 +98,66 @@ def read_pickle(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _check_nesting(packed: bytes) -> None:
+    """Raise an error for tuples in tuples in tuples, about a thousand deep.
+
+    Python computes the hash of such a dictionary's key by recursion in C, which ends the process.
+    """
+    stack: list[int] = []  # how deep each object is nested
+    kept: dict[object, int] = {}
+    for operation, argument, _ in pickletools.genops(packed):
+        name = operation.name
+        if name in _GETS:
+            stack.append(kept.get(argument, 0))
+        elif name in _PUTS:
+            kept[len(kept) if argument is None else argument] = stack[-1] if stack else 0
+        elif name == "DUP":
+            stack.append(stack[-1])
+        else:
+            pops, pushes = _EFFECTS[name]
+            at = len(stack) - pops if pops >= 0 else _last_mark(stack)
+            inner = stack[at:]
+            del stack[at:]
+            deepest = 1 + max(inner, default=0) if name in _TUPLES else 0
+            if deepest > _DEEPEST:
+                raise pickle.UnpicklingError(f"tuples inside tuples, more than {_DEEPEST} deep")
+            stack.extend([_MARK if name == "MARK" else deepest] * pushes)
+
+
+def _last_mark(stack: list[int]) -> int:
+    return next(index for index in range(len(stack) - 1, -1, -1) if stack[index] == _MARK)
+
+
+def _effect(operation: pickletools.OpcodeInfo) -> tuple[int, int]:
+    """Return how many objects an operation takes from the stack (-1: down to the last mark), and how many it leaves."""
+    if pickletools.markobject in operation.stack_before:
+        below = operation.stack_before.index(pickletools.markobject)
+        # The list or dictionary below the mark is left where it was.
+        return -1, len(operation.stack_after) - below
+    return len(operation.stack_before), len(operation.stack_after)
+
+
+_EFFECTS = {operation.name: _effect(operation) for operation in pickletools.opcodes}
+_GETS = frozenset({"BINGET", "LONG_BINGET", "GET"})
+_PUTS = frozenset({"BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"})
+_MARK = -1
+_TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"})
+_DEEPEST = 1000
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Array):
+        return _array(value)
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if not (item is None or isinstance(item, bytes | str | int | float)):
+            raise pickle.UnpicklingError(f"a {type(item).__name__} where plain data are expected")
+    return value
+
+
 def _text(key: Any) -> str:
-    return key.decode("latin1") if isinstance(key, bytes) else str(key)
+    if not isinstance(key, bytes | str):
+        raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
+    return key.decode("latin1") if isinstance(key, bytes) else key
 
 
 def _array(array: _Array) -> UInt8[Tensor, "..."]:
