@@ -1,6 +1,5 @@
 """`Ensemble`, the module that every method returns."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
@@ -8,6 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet._internal.copying import CopiedModule, copy_of
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.renamed_settings import renamed_arguments
 from motet.distributed import MemberShard
@@ -42,7 +42,7 @@ from motet.types import Batch, Progress
 
 @final
 @renamed_arguments(share="shard")
-class Ensemble(nn.Module):
+class Ensemble(CopiedModule):
     """M predictors in one network. Made by ``Method.wrap``.
 
     Args:
@@ -314,7 +314,7 @@ class Ensemble(nn.Module):
             InputError: for an empty choice, for indices that are repeated, out of range or not integers, and for an
                 ensemble over several processes, each of which holds only some members.
         """
-        twin = copy.deepcopy(self._with_members(chosen_members(members, self.members)))
+        twin = copy_of(self._with_members(chosen_members(members, self.members)))
         return twin.requires_grad_(False).eval() if twin.is_folded else twin
 
     def member(self, member: int) -> nn.Module:
@@ -377,7 +377,7 @@ class Ensemble(nn.Module):
         Every member layer that has a cheaper form for shared inputs is replaced by it (for MIMO, the M input kernels
         are summed into one ordinary layer). The copy cannot be trained: its `loss` raises an `InputError`.
         """
-        twin = copy.deepcopy(self).eval()
+        twin = copy_of(self).eval()
         fold_layers(twin)
         twin.is_folded = True
         return twin.requires_grad_(False).eval()

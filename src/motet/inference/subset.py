@@ -5,13 +5,13 @@ separated, because it adds up or concatenates what all of them read, its folded 
 has none. The smaller network can then only be used for inference.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from motet._internal.copying import copy_of
 from motet.errors import InputError
 from motet.layers import MemberLayer
 from motet.surgery import replace_module
@@ -145,7 +145,7 @@ def copy_of_structure(module: nn.Module, *, without: Sequence[nn.Module]) -> Any
     """Return a copy that shares all parameters and buffers, with an identity in place of each module in `without`."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     memo |= {id(part): nn.Identity() for part in without}
-    return copy.deepcopy(module, memo)
+    return copy_of(module, memo)
 
 
 def dropped_parts(network: nn.Module, indices: Sequence[int]) -> list[nn.Module]:

@@ -1,10 +1,10 @@
 """The model that is wrapped: a module, or a function that makes one."""
 
-import copy
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from motet._internal.copying import copy_of
 from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -27,7 +27,7 @@ def instance_of(model: Model) -> nn.Module:
     """
     if isinstance(model, nn.Module):
         try:
-            return copy.deepcopy(model)
+            return copy_of(model)
         except RuntimeError as error:
             raise InputError(
                 "a model passed as a module must work with copy.deepcopy",

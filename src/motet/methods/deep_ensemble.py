@@ -1,6 +1,5 @@
 """Deep ensembles: M separate networks (Lakshminarayanan et al., NeurIPS 2017), the upper baseline."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final, get_args
@@ -8,6 +7,7 @@ from typing import ClassVar, Literal, final, get_args
 import torch
 from torch import nn
 
+from motet._internal.copying import copy_of
 from motet.errors import InputError, nearest
 from motet.layers import MAX_ENTRIES_AT_ONCE, SeparateNetworks
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
@@ -143,7 +143,7 @@ def member_networks(model: Model, context: ConversionContext, members: int) -> t
         )
     only = range(members) if context.only is None else context.only
     if context.init == "keep":
-        networks = [network if member == 0 else copy.deepcopy(network) for member in only]
+        networks = [network if member == 0 else copy_of(network) for member in only]
         part_members(networks, probed, members=members, only=only)
         return networks, probed
     networks, known = [network] if 0 in only else [], set(map(id, network.parameters()))

@@ -1,6 +1,5 @@
 """MixtureEnsembles: Leveraging parameter sharing for efficient ensembles (Teterwak et al., ICLR 2022 submission)."""
 
-import copy
 import math
 import warnings
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import nn
 
+from motet._internal.copying import copy_of
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.layers import Bank, Filling, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
@@ -214,7 +214,7 @@ def _member(network: nn.Module, index: int, shared: list[nn.Module], init: Init)
         for each in (module, *module.parameters()):
             memo[id(each)] = each
     try:
-        twin = copy.deepcopy(network, memo)
+        twin = copy_of(network, memo)
     except RuntimeError as error:
         raise InputError(
             "the model must work with copy.deepcopy",

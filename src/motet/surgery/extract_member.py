@@ -1,6 +1,5 @@
 """Extract one member of an ensemble as an ordinary network, or all of them."""
 
-import copy
 from collections.abc import Sequence
 from typing import final
 
@@ -8,6 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet._internal.copying import copy_of
 from motet.layers import Layout, MemberLayer, SeparateNetworks
 from motet.surgery.replace import replace_module
 
@@ -24,7 +24,7 @@ def member_network(network: nn.Module, member: int, *, share: bool = False) -> n
         share: whether parameters and buffers that members share are the network's own, not copies.
     """
     kept = [*network.parameters(), *network.buffers()] if share else []
-    return _extracted(copy.deepcopy(network, {id(tensor): tensor for tensor in kept}), member)
+    return _extracted(copy_of(network, {id(tensor): tensor for tensor in kept}), member)
 
 
 def _extracted(network: nn.Module, member: int) -> nn.Module:

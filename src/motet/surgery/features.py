@@ -1,6 +1,5 @@
 """Features at points inside a model: their axis, the ends of stages, and what is changed in place."""
 
-import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from motet._internal.copying import copy_of
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.surgery.cut_points import Point
@@ -184,7 +184,7 @@ def modules_modified_in_place(model: nn.Module, example: Tensor, names: Iterable
     """
     names = set(names)
     try:
-        twin = copy.deepcopy(model).train()
+        twin = copy_of(model).train()
     except RuntimeError:
         return names
     seen: dict[str, tuple[Tensor, int]] = {}

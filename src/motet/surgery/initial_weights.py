@@ -1,12 +1,13 @@
 """Initial weights for the members: new draws for an untrained model, or small changes to those of a trained one."""
 
-import copy
 import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from motet._internal.copying import copy_of
 
 Init = Literal["fresh", "keep"]
 """Whether members draw separate initial weights, or start from the model's."""
@@ -131,7 +132,7 @@ def fresh_copy(model: nn.Module) -> nn.Module:
     Returns:
         The copy, with each parameter drawn by `permuted_init_like`.
     """
-    twin = copy.deepcopy(model)
+    twin = copy_of(model)
     with torch.no_grad():
         for parameter in twin.parameters():
             if parameter.requires_grad:

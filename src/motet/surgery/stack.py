@@ -1,6 +1,5 @@
 """Combine M networks of the same kind into one network with the members in its channels."""
 
-import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import product
@@ -11,6 +10,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from motet._internal.copying import copy_of
 from motet._internal.wording import with_article
 from motet.layers import (
     ActiveMember,
@@ -153,7 +153,7 @@ def _check_no_branches(network: nn.Module, example: Tensor) -> None:
     values may all lead to the same branch.
     """
     for training in (False, True):
-        twin = copy.deepcopy(network).train(training)
+        twin = copy_of(network).train(training)
         for module in twin.modules():
             if isinstance(module, _BatchNorm) and module.momentum is None:
                 module.momentum = 0.1  # a cumulative average reads its number of batches, which changes no output
@@ -177,7 +177,7 @@ def _check_no_branches(network: nn.Module, example: Tensor) -> None:
 @torch.no_grad()
 def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], example: Tensor) -> tuple[int, int]:
     """Return the number of entries of a convolution's largest output for one row, and of the row."""
-    twin, sizes = copy.deepcopy(network).eval(), [0]
+    twin, sizes = copy_of(network).eval(), [0]
     for name in plan:
         layer = twin.get_submodule(name)
         if isinstance(layer, _CONVOLUTIONS):
@@ -195,7 +195,7 @@ def _stacked(
     widening: float,
     always: bool,
 ) -> Stack:
-    active, network = ActiveMember(), copy.deepcopy(networks[0])
+    active, network = ActiveMember(), copy_of(networks[0])
     for name, (reads, writes) in plan.items():
         old = network.get_submodule(name)
         new = _layer(old, len(networks), active, layout=layout, reads=reads, writes=writes)
@@ -226,7 +226,7 @@ def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.M
     """Return a copy in double precision with random weights: zeros, common in a branch's last norm, would hide
     differences.
     """
-    twin = copy.deepcopy(network).double()
+    twin = copy_of(network).double()
     for tensor in (*twin.parameters(), *twin.buffers()):
         if not tensor.is_floating_point():
             continue

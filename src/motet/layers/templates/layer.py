@@ -1,6 +1,5 @@
 """Layers whose weights are mixtures of templates, and networks of such layers."""
 
-import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, final
@@ -9,6 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from motet._internal.copying import copy_of
 from motet.layers.base import MemberLayer
 from motet.layers.ordinary import Ordinary, apply
 from motet.layers.separate_networks import SeparateNetworks
@@ -31,7 +31,7 @@ class TemplateLayer(MemberLayer):
 
     def __init__(self, layer: Ordinary, bank: Bank, *, layer_index: int, member_index: int = 0) -> None:
         super().__init__()
-        self.layer = copy.deepcopy(layer)
+        self.layer = copy_of(layer)
         self.layer.register_parameter("weight", None)
         self.source = (bank,)  # in a tuple, in which torch does not look for submodules
         self.layer_index, self.member_index = layer_index, member_index
@@ -62,7 +62,7 @@ class TemplateLayer(MemberLayer):
     @torch.no_grad()
     def folded(self) -> Ordinary:
         """Return the ordinary layer that computes the same."""
-        layer = copy.deepcopy(self.layer)
+        layer = copy_of(self.layer)
         layer.weight = nn.Parameter(self.weight.clone(memory_format=torch.contiguous_format))
         return layer
 
