@@ -347,10 +347,11 @@ def results(ensemble: Ensemble, x: Tensor, y: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("method", [MCDropout(members=2), DeepEnsemble(members=2, execution="stacked")], ids=str)
 def test_random_numbers_of_a_generator_are_on_its_device(method: Method) -> None:
     """Fixed masks, and the inputs and weights that stacked members are checked with."""
-    net, (x, _) = model("conv2d"), data("conv2d")
-    expected = method.wrap(lambda: copy.deepcopy(net), example=x[:1]).predict(x).outputs_BMC
+    nets, (x, _) = [model("conv2d") for _ in range(8)], data("conv2d")
+    first, second = (iter(copy.deepcopy(nets)) for _ in range(2))
+    expected = method.wrap(lambda: next(first), example=x[:1]).predict(x).outputs_BMC
     with META:
-        found = method.wrap(lambda: copy.deepcopy(net), example=x[:1]).predict(x).outputs_BMC
+        found = method.wrap(lambda: next(second), example=x[:1]).predict(x).outputs_BMC
     assert torch.equal(found, expected)
 
 

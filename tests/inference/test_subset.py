@@ -160,9 +160,8 @@ def test_a_deep_ensembles_subset_has_the_members_gradients(execution: str) -> No
 def test_frozen_parameters_stay_frozen_and_modes_are_kept() -> None:
     for method in (DeepEnsemble(members=3, execution="stacked"), BatchEnsemble(members=3), Multihead(), TreeNet()):
         model = MODELS["conv2d"].model(torch.float32)
-        for value in model.parameters():
-            value.requires_grad_(False)
         ensemble = method.wrap(model, example=torch.randn(1, 2, 6, 6))
+        ensemble.requires_grad_(False)
         next(iter(ensemble.network.children())).eval()
         smaller = ensemble.subset([0, 2])
         assert not any(value.requires_grad for value in smaller.parameters())

@@ -50,7 +50,7 @@ class Sequence(nn.Module):
         self.embed = nn.Linear(3, 6)
         self.norm, self.bare = nn.LayerNorm(6), nn.LayerNorm(6, elementwise_affine=False)
         self.mix, self.conv = nn.Linear(6, 6, bias=False), nn.Conv1d(6, 4, 3, padding=1, padding_mode="circular")
-        self.bn = nn.BatchNorm1d(4, track_running_stats=False)
+        self.bn = nn.BatchNorm1d(4, affine=False)
         self.out = nn.Linear(4, K)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -288,7 +288,7 @@ def test_an_input_added_to_every_feature_is_found_out() -> None:
 
 
 class Branching(nn.Module):
-    """Chooses by the sign of its features' sum; a few random members often choose alike."""
+    """Chooses by the sign of its weights' sum; a few random members often choose alike."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -296,13 +296,13 @@ class Branching(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
-        return self.last(h if h.sum() > 0 else 2 * h)
+        return self.last(h if self.first.weight.sum() > 0 else 2 * h)
 
 
 class Rounding(Branching):
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
-        return self.last(h * int(h.abs().max().item()))
+        return self.last(h * int(10 * self.first.weight.abs().max().item()))
 
 
 @pytest.mark.parametrize("make", [Branching, Rounding])

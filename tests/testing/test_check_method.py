@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -66,6 +66,13 @@ class SharedDraws(Own):
     def convert(self, model: Model, given: ConversionContext) -> nn.Module:
         network = instance_of(model)
         return SeparateNetworks([copy.deepcopy(network) for _ in range(self.members)], layout=given.layout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMasks(SharedDraws):
+    """Says that something other than weights makes its members different, which is not true."""
+
+    differ_by_weights: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +194,12 @@ def test_a_method_that_is_right_passes() -> None:
 @pytest.mark.parametrize(
     ("method", "law", "found"),
     [
-        (WrongRowOrder(), "evaluation_is_deterministic_and_row_by_row", "a row by itself and in a batch"),
-        (SharedDraws(), "members_differ", "members 0 and 1 of 2 with the same outputs"),
+        (WrongRowOrder(), "forward_gives_every_member_an_output_row", "depend only on the same row"),
+        (SharedDraws(), "forward_gives_every_member_an_output_row", "the members of an ensemble must be different"),
+        (SharedMasks(), "members_differ", "members 0 and 1 of 2 with the same outputs"),
         (RandomEvaluation(), "evaluation_is_deterministic_and_row_by_row", "the same batch a second time"),
         (ParameterWithoutGradient(), "gradients_reach_every_parameter", "no gradient for network.unused"),
-        (DependsOnTheBatch(), "evaluation_is_deterministic_and_row_by_row", "a row by itself and in a batch"),
+        (DependsOnTheBatch(), "forward_gives_every_member_an_output_row", "depend only on the same row"),
         (OnTheDefaultDevice(), "runs_on_the_meta_device", "aten.add.Tensor gets tensors on cpu and meta"),
         (ReadsAValue(), "runs_on_the_meta_device", "(assert not bool(out.isinf().all()))"),
         (ChangesTheModel(), "the_users_model_is_left_as_it_was", "wrapping changed"),
@@ -220,7 +228,7 @@ def test_checks_one_by_one() -> None:
     names = {law.name for law in LAWS if not law.needs_one_member}
     assert {name.partition("[")[0] for name in checks} == names
     assert {name.partition("[")[2] for name in checks} == {f"{place}]" for place in MODELS}
-    checks["the_users_model_is_left_as_it_was[mlp]"]()
+    checks["a_method_needs_a_member[mlp]"]()
     with pytest.raises(AssertionError, match=r"evaluation_is_deterministic_and_row_by_row\[wrn\]"):
         checks["evaluation_is_deterministic_and_row_by_row[wrn]"]()
     one = dict(check_method(Single(), generate_only=True))

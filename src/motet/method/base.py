@@ -69,6 +69,10 @@ class Method(ABC):
     """One line: which weights are shared and which examples each member sees."""
     shares_nothing: ClassVar[bool] = False
     """Whether members are separate networks, so that each can be in its own process."""
+    differ_by_weights: ClassVar[bool] = True
+    """Whether members have weights of their own, so that equal members are an error; if not, random masks, for example,
+    make them different.
+    """
 
     @property
     def exempt_from(self) -> Mapping[str, str]:
@@ -196,7 +200,7 @@ class Method(ABC):
             input_axes=example.ndim,
             shard=shard,
         )
-        rehearse(ensemble, example)
+        rehearse(ensemble, example, members_differ=self.differ_by_weights)
         return ensemble
 
     def _check_members(self) -> None:

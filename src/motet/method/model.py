@@ -8,6 +8,7 @@ from motet._internal.copying import copy_of
 from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.method.trainable import check_kind
 from motet.surgery import Init
 
 Model = nn.Module | Callable[[], nn.Module]
@@ -26,6 +27,7 @@ def instance_of(model: Model) -> nn.Module:
         InputError: if the module cannot be copied, or if the function does not return a module.
     """
     if isinstance(model, nn.Module):
+        check_kind(model)
         try:
             return copy_of(model)
         except RuntimeError as error:
@@ -41,6 +43,7 @@ def instance_of(model: Model) -> nn.Module:
             got=f"{with_article(type(made).__name__)} from {getattr(model, '__name__', model)!r}",
             fix="Return the module from the function",
         )
+    check_kind(made)
     return made
 
 

@@ -1,40 +1,74 @@
 """Run a wrapped model once in each way it will run later, so that errors show at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.loading import describe_error
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.method.rows import check_rows_alone, varied_row
+from motet.method.trainable import check_training
 from motet.types import Batch
 
 
-def rehearse(ensemble: Ensemble, example: Tensor) -> None:
-    """Run the wrapped model once in each way it will run later, so that errors show at once.
+def rehearse(ensemble: Ensemble, example: Tensor, *, members_differ: bool = True) -> None:
+    """Run a copy of the wrapped model once in each way it will run later, so that errors show at once.
+
+    The copy has the same parameters, but its own buffers, caches and other attributes: nothing of the ensemble changes.
 
     Args:
         ensemble: the result of `Method.wrap`.
         example: its example.
+        members_differ: whether members that are equal, and stay so in training, are an error.
 
     Raises:
-        InputError: if it fails, or if its rows are not independent.
+        InputError: if it fails, if its rows are not independent, or if it cannot be trained.
     """
     # A single row would be broadcast even where the members' rows do not fit.
     example = torch.cat([example, another_row(example)])
-    try:
-        with torch.no_grad(), evaluating(ensemble):
-            shared = ensemble(example)
+    with torch.inference_mode(False), _as_input_error(ensemble):
+        stand_in = _stand_in(ensemble)
+        with torch.no_grad(), evaluating(stand_in):
+            # The random numbers of these passes are drawn from the run's own: to leave them out would change all runs.
+            shared = stand_in(example)
             labels = torch.zeros(len(example), dtype=torch.long, device=example.device)
             batch: Batch = ensemble.grouping.deal(example, labels, members=ensemble.members_in_training)
             if batch.distinct:
-                ensemble.forward_batch(batch)
-                _check_rows(ensemble, example, shared)
+                stand_in.forward_batch(batch)
+                _check_rows(stand_in, example, shared)
+    if example.is_meta:
+        return
+    with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []), torch.inference_mode(False):
+        with _as_input_error(ensemble), torch.no_grad(), evaluating(stand_in):
+            check_rows_alone(stand_in, example)
+        if stand_in is not ensemble:  # training would change it
+            with torch.enable_grad():
+                check_training(stand_in, example, batch, shared if members_differ else None)
+
+
+def _stand_in(ensemble: Ensemble) -> Ensemble:
+    """Return a copy with the same parameters; the ensemble itself if it has attributes that cannot be copied."""
+    try:
+        return stand_in_for(ensemble)
+    except Exception:
+        return ensemble
+
+
+@contextmanager
+def _as_input_error(ensemble: Ensemble) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except Exception as error:
         raise InputError(
             "the model must work row by row from its input layer to its output layer",
-            got=f"a model that failed after {ensemble.description} replaced them: {type(error).__name__}: {error}",
+            got=f"a model that failed after {ensemble.description} replaced them: {describe_error(error)}",
             fix="If the model reshapes its features, use the batch size of the features, not that of the input: "
             "features.flatten(1), not features.view(len(x), -1). "
             "If the input is read by several layers, name all of them with first=(...)",
@@ -43,10 +77,7 @@ def rehearse(ensemble: Ensemble, example: Tensor) -> None:
 
 def another_row(example: Tensor) -> Tensor:
     """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts."""
-    row = example[:1]
-    if not row.is_floating_point():
-        return row
-    return torch.arange(1, row.numel() + 1, device=row.device).sin().view_as(row).to(row.dtype)
+    return varied_row(example) if example.is_floating_point() else example[:1]
 
 
 def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:

@@ -57,6 +57,8 @@ class MCDropout(Method):
     label: ClassVar[str] = "MC dropout"
     summary: ClassVar[str] = "one network, M dropout masks at test; M times the cost at test"
 
+    differ_by_weights: ClassVar[bool] = False
+
     rate: float = 0.1
     where: tuple[str, ...] | None = None
     members: int = 4

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from motet.errors import InputError
 from motet.layers import Bank, ParameterRoles
 from motet.likelihoods import Gaussian
 from motet.objectives import Independent
@@ -87,11 +88,17 @@ def _weight(batch: Batch, row: int, member: int) -> float:
 
 @law()
 def frozen_parameters_stay_frozen(subject: Subject) -> None:
-    """In an ensemble of a model without trainable parameters, only parameters that the method adds are trained."""
+    """In an ensemble of a model without trainable parameters, only parameters that the method adds are trained. It is
+    refused if its members would be equal for ever.
+    """
     model = subject.case.model(torch.float32)
     for value in model.parameters():
         value.requires_grad_(False)
-    ensemble = subject.method.wrap(model, example=subject.case.inputs(1, torch.float32))
+    try:
+        ensemble = subject.method.wrap(model, example=subject.case.inputs(1, torch.float32))
+    except InputError as error:
+        require("members of an ensemble must be different" in str(error), f"a model that is refused: {error}")
+        return
     added = {id(value) for value in subject.new_parameters(ensemble)}
     trained = [name for name, value in ensemble.named_parameters() if value.requires_grad and id(value) not in added]
     require(not trained, f"trainable parameters {', '.join(trained[:5])}, which are not declared as new")
