@@ -17,6 +17,7 @@ from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.likelihoods import Gaussian
 from motet.method import check_class
+from motet.surgery.initial_weights import fresh_copy
 from motet.testing._law import Subject, law, refused, require, require_same, require_state, state
 from motet.testing.models import LogSoftmaxNet
 from motet.types import Batch
@@ -57,7 +58,7 @@ def a_function_may_make_the_model(subject: Subject) -> None:
     made: list[nn.Module] = []
 
     def build() -> nn.Module:
-        made.append(subject.case.model(torch.float32))
+        made.append(fresh_copy(subject.case.model(torch.float32)))  # members need different weights
         return made[-1]
 
     ensemble = subject.method.wrap(build, example=subject.case.inputs(1, torch.float32))
