@@ -66,6 +66,15 @@ class Prediction:
                 fix="Pass the targets of the same examples",
             )
 
+    def __repr__(self) -> str:
+        """One line: sizes, likelihood, combination."""
+        rows, members, outputs = self.outputs_BMC.shape
+        known = "without targets" if self.targets is None else "with targets"
+        return (
+            f"Prediction({rows} rows, {members} member{'' if members == 1 else 's'}, {outputs} "
+            f"output{'' if outputs == 1 else 's'}, {type(self.likelihood).__name__}, {self.combination}, {known})"
+        )
+
     @property
     def members(self) -> int:
         """The number of members M."""
@@ -295,25 +304,34 @@ def _scale_of(held: dict[str, list[float]] | None) -> TargetScale | None:
     return None if held is None else TargetScale(mean=tuple(held["mean"]), std=tuple(held["std"]))
 
 
-def check_asked(x: Tensor, targets: Tensor | None, batch_size: int | None) -> None:
-    """Check the arguments of a prediction.
-
-    Args:
-        x: inputs, ``(B, ...)``.
-        targets: the true targets; None for none.
-        batch_size: rows per forward pass; None for all at once.
+def check_batch_size(batch_size: int | None) -> None:
+    """Check the number of rows per forward pass; None for all at once.
 
     Raises:
-        InputError: for an empty batch, a batch size below 1, or targets that are not one per input.
+        InputError: unless it is an integer of at least 1.
     """
-    if len(x) == 0:
+    if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
+        raise InputError(
+            "batch_size must be an integer of at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more"
+        )
+
+
+def check_asked(inputs: int, targets: int | None) -> None:
+    """Check the sizes of a prediction.
+
+    Args:
+        inputs: the number of inputs.
+        targets: the number of true targets; None for none.
+
+    Raises:
+        InputError: for no inputs, or targets that are not one per input.
+    """
+    if inputs == 0:
         raise InputError("a prediction needs at least one input", got="an empty batch", fix="Pass inputs (B, ...)")
-    if batch_size is not None and batch_size < 1:
-        raise InputError("batch_size must be at least 1", got=f"batch_size={batch_size}", fix="Pass 1 or more")
-    if targets is not None and len(targets) != len(x):
+    if targets is not None and targets != inputs:
         raise InputError(
             "a prediction must have one target per input",
-            got=f"{len(x)} inputs and {len(targets)} targets",
+            got=f"{inputs} inputs and {targets} targets",
             fix="Pass inputs and targets of the same examples",
         )
 

@@ -32,6 +32,9 @@ class Split:
         """The number of rows."""
         return len(self.inputs)
 
+    def __repr__(self) -> str:
+        return f"Split({len(self)} rows of {tuple(self.inputs.shape[1:])})"
+
     def to(self, device: torch.device | str) -> "Split":
         """The same rows on `device`."""
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
@@ -57,6 +60,11 @@ class Dataset:
     test: Split
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        """One line: name, task, sizes."""
+        parts = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in ("train", "validation", "test"))
+        return f"Dataset({self.spec.name}: {self.spec.task_in_words}, inputs {self.spec.input_shape}, {parts})"
 
     @classmethod
     def from_tensors(

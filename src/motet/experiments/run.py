@@ -34,6 +34,7 @@ from motet.metrics import flops, member_scores, parameters, score
 from motet.models import CustomModel
 from motet.prediction import Prediction
 from motet.training import (
+    History,
     HistoryRow,
     Training,
     fit,
@@ -86,7 +87,7 @@ class Run:
         return experiment
 
     @property
-    def history(self) -> list[HistoryRow]:
+    def history(self) -> History:
         """One row per epoch."""
         return read_history(self.folder / "history.csv")
 

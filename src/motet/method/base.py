@@ -198,6 +198,7 @@ class Method(ABC):
             combination=combination or objective.combination or self.combination,
             members_in_training=self.members_in_training if shard is None else shard.held,
             input_axes=example.ndim,
+            input_is_floating=example.is_floating_point(),
             shard=shard,
         )
         rehearse(ensemble, example, members_differ=self.differ_by_weights)

@@ -5,12 +5,13 @@ from motet.training.checkpoint import CHECKPOINT, load_weights
 from motet.training.devices import resolve_device, resolve_precision
 from motet.training.fit import fit
 from motet.training.for_data import settings_for
-from motet.training.history import HistoryRow, read_history, write_history
+from motet.training.history import History, HistoryRow, read_history, write_history
 from motet.training.member_checkpoint import checkpoint_files, load_run_weights, newest_checkpoint
 from motet.training.settings import Training
 
 __all__ = [
     "CHECKPOINT",
+    "History",
     "HistoryRow",
     "Training",
     "checkpoint_files",

@@ -4,17 +4,18 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from motet._internal.files import remove_leftovers
 from motet._internal.folder_lock import only_process_in
 from motet.data import Dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
+from motet.training.arrays import as_dataset
 from motet.training.checkpoint import CHECKPOINT
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.for_data import settings_for
-from motet.training.history import HistoryRow
+from motet.training.history import History, HistoryRow
 from motet.training.losses import Divergence, RunningLoss
 from motet.training.optimizers import make_optimizer, warm_up
 from motet.training.progress import ProgressBar
@@ -33,7 +34,7 @@ _SAME_SIGNAL = 5.0
 
 def fit(
     ensemble: Ensemble,
-    dataset: Dataset,
+    dataset: Any,
     training: Training | None = None,
     *,
     seed: int = 0,
@@ -41,7 +42,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     label: str = "training",
-) -> list[HistoryRow]:
+) -> History:
     """Train `ensemble` in place and return its history, one row for each epoch.
 
     With a `folder` the run writes ``history.csv`` and ``checkpoint/last.safetensors`` there. Called again with the same
@@ -56,7 +57,8 @@ def fit(
 
     Args:
         ensemble: the result of a method's `wrap`.
-        dataset: the training and validation rows. The test rows are not used.
+        dataset: a `motet.Dataset`, whose test rows are not used; or the pair ``(inputs, targets)``, a
+            `torch.utils.data.Dataset` or a `DataLoader` of such pairs, of which a tenth is held out for validation.
         training: the settings; the defaults if None. Those that are left to the data are chosen by `settings_for`.
         seed: the seed of the order of the batches and of the augmentation. Groupings and dropout draw from torch's
             default generator: to repeat a run, seed it too (`torch.manual_seed`) before wrapping the model.
@@ -76,13 +78,14 @@ def fit(
         RunInterrupted: after Ctrl-C or SIGTERM if there is a folder, also if the last step was already finished.
         LostRankError: if another process of the run is gone.
     """
+    dataset = as_dataset(dataset, ensemble, seed=seed)
     with _only_process_in(folder, ensemble):
         return _fit(
             _Run(ensemble, dataset, training or Training(), seed=seed, folder=folder, device=device), progress, label
         )
 
 
-def _fit(run: "_Run", progress: bool, label: str) -> list[HistoryRow]:
+def _fit(run: "_Run", progress: bool, label: str) -> History:
     ensemble, steps, losses, ranks = run.ensemble, run.steps, run.losses, run.ranks
     show = progress and ranks.is_first
     with ProgressBar(label, total=steps.total, done=steps.done, enabled=show) as bar, run.stop_requests() as asked:
@@ -108,7 +111,7 @@ def _fit(run: "_Run", progress: bool, label: str) -> list[HistoryRow]:
     if stop:
         raise run.interrupted(stop)
     run.early_stopping.load_best(ensemble)
-    return steps.position.history
+    return History(steps.position.history)
 
 
 @contextmanager

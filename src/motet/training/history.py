@@ -58,6 +58,18 @@ class HistoryRow(Mapping[str, int | float]):
         return hash(tuple(self.items()))
 
 
+@final
+class History(list[HistoryRow]):
+    """A list of the rows of a training run, one per epoch."""
+
+    def __repr__(self) -> str:
+        """One line: the number of epochs, and the last row."""
+        if not self:
+            return "History(0 epochs)"
+        last = ", ".join(f"{name} {value:.4g}" for name, value in self[-1].items() if name not in ("epoch", "step"))
+        return f"History({len(self)} epoch{'' if len(self) == 1 else 's'}; the last: {last})"
+
+
 _COLUMNS = tuple(item.name for item in fields(HistoryRow))
 
 
@@ -71,7 +83,7 @@ def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_history(path: Path) -> list[HistoryRow]:
+def read_history(path: Path) -> History:
     """Read a file written by `write_history`.
 
     Raises:
@@ -86,7 +98,7 @@ def read_history(path: Path) -> list[HistoryRow]:
             got=f"a damaged file ({error})",
             fix="Move the run's folder away and run it again",
         ) from error
-    return [history_row(row, where=f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+    return History(history_row(row, where=f"{path}, row {number}") for number, row in enumerate(rows, start=1))
 
 
 def history_row(content: object, *, where: str) -> HistoryRow:

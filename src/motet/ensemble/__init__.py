@@ -1,0 +1,5 @@
+"""`Ensemble`, the module that every method returns."""
+
+from motet.ensemble.ensemble import Ensemble
+
+__all__ = ["Ensemble"]

@@ -1,0 +1,167 @@
+"""The part of an ensemble that computes every member's outputs."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from motet._internal.copying import CopiedModule
+from motet.distributed import MemberShard
+from motet.grouping import Grouping
+from motet.inference.checks import (
+    check_axes,
+    check_dealt,
+    check_distinct,
+    folded_error,
+    one_output_error,
+    reads_own_rows,
+)
+from motet.inference.readout import Readout, readout_of
+from motet.inference.target_units import TargetUnits
+from motet.layers import Layout
+from motet.likelihoods import Combination, Likelihood
+from motet.likelihoods.target_scale import TargetScale
+from motet.objectives import ExitObjective, Objective
+from motet.types import Batch
+
+
+class MemberOutputs(CopiedModule):
+    """A network of M members, and how its rows become their outputs. See `motet.Ensemble`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        members: int,
+        description: str,
+        likelihood: Likelihood,
+        objective: Objective | ExitObjective,
+        grouping: Grouping,
+        layout: Layout,
+        combination: Combination = "mixture",
+        members_in_training: int | None = None,
+        input_axes: int | None = None,
+        input_is_floating: bool | None = None,
+        shard: MemberShard | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.members = members
+        self.members_in_training = members if members_in_training is None else members_in_training
+        self.description = description
+        self.likelihood = likelihood
+        self.objective = objective
+        self.grouping = grouping
+        self.layout = layout
+        self.combination: Combination = combination
+        self.input_axes = input_axes
+        self.input_is_floating = input_is_floating
+        self.shard = shard
+        self.is_folded = False
+        self.target_units = TargetUnits()
+        trained_together = self.members_in_training if shard is None else shard.members
+        self.readout.check(grouping, members=trained_together)
+
+    @property
+    def readout(self) -> Readout:
+        """How the network's rows become members' outputs: one for each member, or one at each depth."""
+        return readout_of(self.network, self.objective, self.likelihood, description=self.description)
+
+    @property
+    def target_scale(self) -> TargetScale | None:
+        """How the targets of the training were standardised; None if they were not."""
+        return self.target_units.scale
+
+    def scale_targets(self, *, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor) -> None:
+        """State that the training's targets were ``(y - mean) / std``, so that predictions are in the units of y.
+
+        `motet.fit` states what its data set says. Call this after a training loop of your own on standardised targets.
+        The forward pass and the loss stay those of standardised targets. The scale is part of the ``state_dict``.
+
+        Args:
+            mean: one number for each target, or one for all; 0 if targets were not standardised.
+            std: the same, above 0; 1 if targets were not standardised.
+
+        Raises:
+            InputError: for numbers that are not finite, and for a standard deviation of 0 or less.
+        """
+        self.target_units.scale = TargetScale.of(mean, std)
+
+    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
+        """Return every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.
+
+        In training mode too, this is the prediction for shared inputs; the training objective is `loss`. If members
+        have exits at several depths, a member's output is the weighted average of its exits (`Likelihood.average`).
+
+        Raises:
+            InputError: if the input is not one batch of examples.
+        """
+        check_axes(x, self.input_axes)
+        return self.readout.prediction(x, len(x), self.members)
+
+    def forward_exits(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member depth out"]:
+        """Return every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
+
+        Raises:
+            InputError: if the method has no exits, or if the input is not one batch of examples.
+        """
+        readout = self.readout
+        if not readout.has_depths:
+            raise one_output_error("forward_exits", self.description, instead="Call the ensemble itself")
+        check_axes(x, self.input_axes)
+        return readout.outputs(x, len(x), self.members)
+
+    def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
+        """Return each member's output for its own input: M different examples in one pass (throughput use).
+
+        It runs in the current mode, like the forward pass. Call ``eval()`` first; otherwise batch norms use these rows'
+        statistics and update their running statistics. `motet.evaluation.predict_split_distinct` predicts a whole split
+        in this way.
+
+        Args:
+            x_BM: inputs, ``(B, M, ...)``: row b of member m.
+
+        Raises:
+            InputError: for inputs of another shape, on a folded ensemble, and if members cannot have different inputs
+                (a method with one input layer for all members).
+        """
+        if self.is_folded:
+            raise folded_error("forward_distinct")
+        check_distinct(x_BM, self.members, possible=self.has_distinct_inputs, description=self.description)
+        targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
+        return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
+
+    @property
+    def has_distinct_inputs(self) -> bool:
+        """Whether members can be passed different examples with `forward_distinct`; never in a folded ensemble."""
+        return not self.is_folded and reads_own_rows(self.network, self.layout, self.members)
+
+    def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
+        """Return every member's output for its rows of a training batch, ``(B, M, C)``.
+
+        Raises:
+            InputError: if the batch is for another number of members, or if the ensemble is folded.
+        """
+        return self._run_batch(batch, self.readout.prediction)
+
+    def _run_batch(self, batch: Batch, run: Callable[[Tensor, int, int], Tensor]) -> Tensor:
+        """Apply `run`, a method of the readout, to the rows of a training batch."""
+        if batch.distinct and self.is_folded:
+            raise folded_error("forward_batch with separate inputs for the members")
+        members = check_dealt(batch, self.members, self.members_in_training)
+        inputs = batch.inputs.transpose(0, 1).flatten(0, 1) if batch.distinct else batch.inputs
+        given = None if members == self.members else members
+        with self.layout.rows(distinct=batch.distinct, members=given, mixing=batch.mixing):
+            check_axes(inputs, self.input_axes)
+            return run(inputs, len(batch.inputs), members)
+
+    def extra_repr(self) -> str:
+        """Return the method and its settings."""
+        return self.description + (", folded" if self.is_folded else "")
+
+    def __repr__(self) -> str:
+        """One line. ``print(ensemble.network)`` shows all modules, ``print(ensemble.summary())`` what was converted."""
+        members = f"{self.members} member{'' if self.members == 1 else 's'}"
+        count = sum(each.numel() for each in self.parameters())
+        return f"{type(self).__name__}({self.extra_repr()}: {members}, {count:,} parameters)"

@@ -1,0 +1,187 @@
+"""The inputs and targets that users pass: tensors, NumPy arrays, lists of numbers, loaders."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from motet._internal.wording import with_article
+from motet.errors import InputError
+from motet.likelihoods import Likelihood
+
+_WITHOUT_A_SIZE = 256
+SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
+"""Integer types of labels besides int64."""
+
+
+def as_tensor(given: object, what: str) -> Tensor:
+    """Return a tensor of the user's data; a tensor as it is.
+
+    Args:
+        given: a tensor, a NumPy array, nested lists of numbers, or anything that NumPy converts to numbers.
+        what: what it is, for errors: "inputs".
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    if isinstance(given, Tensor):
+        return given
+    if isinstance(given, Sequence) and given and all(isinstance(each, Tensor) for each in given):
+        return _stacked(given, what)
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _not_numbers(given, what, str(error)) from error
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise _not_numbers(given, what, f"{with_article(type(given).__name__)} of dtype {array.dtype}")
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)  # torch computes little with larger unsigned integers
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    # A copy, because torch neither reads other byte orders nor arrays that cannot be written.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def as_inputs(given: object, network: nn.Module, *, is_floating: bool | None) -> Tensor:
+    """Return the user's inputs in the form in which the network reads them.
+
+    Args:
+        given: see `as_tensor`. What is not a tensor is moved to the network's device.
+        network: the network, whose floating-point type the inputs get.
+        is_floating: whether the network reads floating-point numbers; None if that is not known, and then inputs keep
+            their type.
+
+    Raises:
+        InputError: for inputs that are no numbers, complex numbers, or real numbers where the network reads integers.
+    """
+    x, like = as_tensor(given, "inputs"), _floating(network)
+    if not isinstance(given, Tensor) and like is not None:
+        x = x.to(like.device)
+    if x.is_complex():
+        raise InputError(
+            "inputs must be real numbers",
+            got=f"inputs of dtype {x.dtype}",
+            fix="Pass torch.view_as_real(x), for example",
+        )
+    if is_floating is None or like is None:
+        return x
+    if is_floating:
+        return x.to(like.dtype)
+    if x.is_floating_point():
+        raise InputError(
+            "inputs must be integers, like the example passed to wrap",
+            got=f"inputs of dtype {x.dtype}",
+            fix="Pass x.long()",
+        )
+    return x if x.dtype in (torch.int64, torch.int32) else x.long()
+
+
+def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Tensor:
+    """Return the user's targets as the likelihood reads them: int64 labels, or numbers in the type of the outputs.
+
+    Args:
+        given: see `as_tensor`. What is not a tensor is moved to the network's device.
+        likelihood: the likelihood of the targets.
+        network: the network.
+
+    Raises:
+        InputError: for targets that are no numbers.
+    """
+    y, like = as_tensor(given, "targets"), _floating(network)
+    if not isinstance(given, Tensor) and like is not None:
+        y = y.to(like.device)
+    if y.dtype == torch.float64:
+        return y if like is None or like.dtype == torch.float64 else y.float()
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        return y
+    if likelihood.target_kind == "class":
+        return y.long()
+    return y.to(like.dtype if like is not None and like.dtype == torch.float64 else torch.float32)
+
+
+def batches(given: Any, targets: object, batch_size: int | None) -> Iterator[tuple[Any, Any]]:
+    """Yield inputs and targets batch by batch; targets are None where there are none.
+
+    Args:
+        given: inputs, the tuple ``(inputs, targets)``, a `torch.utils.data.Dataset`, or a `DataLoader` of either.
+        targets: the targets, if `given` does not have them.
+        batch_size: rows per batch; all at once if None. A loader has its own.
+
+    Raises:
+        InputError: for targets that are passed twice, and a batch size for a loader.
+    """
+    if isinstance(given, DataLoader | Dataset):
+        if targets is not None:
+            raise InputError(
+                "targets must be passed once",
+                got=f"targets= and {with_article(type(given).__name__)}, which may have its own",
+                fix="Pass a data set or loader of pairs (inputs, targets), without targets=",
+            )
+        yield from map(_pair, _loader(given, batch_size))
+        return
+    if isinstance(given, tuple) and len(given) == 2:
+        if targets is not None:
+            raise InputError(
+                "targets must be passed once", got="targets= and the pair (inputs, targets)", fix="Leave targets= out"
+            )
+        given, targets = given
+    x = as_tensor(given, "inputs")
+    y = None if targets is None else as_tensor(targets, "targets")
+    size = batch_size or max(1, len(x))
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        # What was no tensor is converted again, and then moved to the network's device.
+        yield (x[rows] if isinstance(given, Tensor) else x[rows].numpy()), None if y is None else y[rows]
+
+
+def _floating(network: nn.Module) -> Tensor | None:
+    """Return the first floating-point parameter or buffer, which has the network's type and device."""
+    for tensors in (network.parameters(), network.buffers()):
+        for each in tensors:
+            if each.is_floating_point():
+                return each
+    return None
+
+
+def _loader(given: Any, batch_size: int | None) -> Any:
+    if not isinstance(given, DataLoader):
+        if batch_size is None:
+            batch_size = _WITHOUT_A_SIZE if isinstance(given, IterableDataset) else max(1, min(len(given), 4096))
+        return DataLoader(given, batch_size=batch_size)
+    if batch_size is not None:
+        raise InputError(
+            "the batch size must be passed once",
+            got=f"batch_size={batch_size} and a DataLoader, which has its own",
+            fix="Leave batch_size out",
+        )
+    return given
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    if isinstance(item, list | tuple) and len(item) in (1, 2) and not isinstance(item[0], int | float):
+        return (item[0], None) if len(item) == 1 else (item[0], item[1])
+    if isinstance(item, Tensor | np.ndarray):
+        return item, None
+    raise InputError(
+        "a data set or loader must give inputs, or pairs (inputs, targets)",
+        got=f"{with_article(type(item).__name__)}{f' of {len(item)}' if hasattr(item, '__len__') else ''}",
+        fix="Return (x, y) from the data set",
+    )
+
+
+def _stacked(given: Sequence[Any], what: str) -> Tensor:
+    try:
+        return torch.stack(list(given))
+    except RuntimeError as error:
+        raise _not_numbers(given, what, str(error)) from error
+
+
+def _not_numbers(given: object, what: str, found: str) -> InputError:
+    return InputError(
+        f"{what} must be a tensor, a NumPy array, or something that NumPy converts to an array of numbers",
+        got=found if len(found) <= 200 else f"{found[:197]}...",
+        fix="Convert them to numbers with the same shape in each row, for example with torch.stack or np.stack",
+    )
