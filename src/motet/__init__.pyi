@@ -2,6 +2,7 @@
 from . import analyses as analyses
 from . import data as data
 from . import distributed as distributed
+from . import ensemble as ensemble
 from . import evaluation as evaluation
 from . import experiments as experiments
 from . import grouping as grouping

@@ -58,15 +58,16 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def at_step() -> Callable[..., Any]:
-    """``with at_step(6)``: Ctrl-C in the sixth forward pass in training mode from now on, whatever is trained."""
+    """``with at_step(6)``: Ctrl-C in the sixth training step from now on, whatever is trained."""
 
     @contextmanager
     def during(step: int) -> Iterator[None]:
         seen = 0
 
-        def count(module: nn.Module, _: object) -> None:
+        def count(module: nn.Module, args: Any) -> None:
             nonlocal seen
-            if type(module).__name__ == "Flatten" and module.training:
+            # Not in a rehearsal, which runs a few rows.
+            if type(module).__name__ == "Flatten" and module.training and len(args[0]) > 8:
                 seen += 1
                 if seen == step:
                     os.kill(os.getpid(), signal.SIGINT)

@@ -130,9 +130,12 @@ def test_counts_are_never_standardised_nor_guessed(tables: Path) -> None:
 def test_scores_are_those_of_the_targets_own_unit(tables: Path, name: Any) -> None:
     dataset = data(tables, "real")
     likelihood = likelihood_for(name, dataset.spec)
-    net = torch.nn.Linear(dataset.spec.input_shape[0], likelihood.outputs(1)).double()
     example = torch.zeros(1, dataset.spec.input_shape[0]).double()
-    ensemble = DeepEnsemble(members=2).wrap(net, example=example, likelihood=likelihood)
+    ensemble = DeepEnsemble(members=2).wrap(
+        lambda: torch.nn.Linear(dataset.spec.input_shape[0], likelihood.outputs(1)).double(),
+        example=example,
+        likelihood=likelihood,
+    )
     test = dataset.test
     prediction = ensemble.predict(test.inputs.double(), targets=test.targets.double())
     mean, std = dataset.spec.target_mean, dataset.spec.target_std

@@ -416,7 +416,7 @@ class Net(nn.Module):
         super().__init__()
         self.layer = nn.Linear(64, 10)
     def forward(self, x):
-        if self.training:
+        if self.training and len(x) > 8:
             raise RuntimeError("a fault of the model's")
         return self.layer(x.flatten(1))
 def net():

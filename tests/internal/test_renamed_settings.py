@@ -17,7 +17,7 @@ from motet.experiments import Experiment, run_experiment
 from motet.experiments.records import read_run_record
 from motet.layers import Layout, MemberLayer, ParameterRoles, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model
-from motet.methods import METHODS, BatchEnsemble, DeepEnsemble, MCDropout, MixtureEnsembles
+from motet.methods import METHODS, BatchEnsemble, MCDropout, MixtureEnsembles
 from motet.models import MLP
 from motet.training import Training
 
@@ -108,7 +108,7 @@ def test_a_method_that_says_size_still_works() -> None:
                 return 1
 
             def convert(self, model: Model, given: ConversionContext) -> nn.Module:
-                return DeepEnsemble(members=self.size, execution="loop").convert(model, given)
+                return MCDropout(members=self.size, rate=0.5).convert(model, given)
 
     method = Old(branches=2)
     assert (method.members, method.members_in_training, method.size) == (2, 1, 2)

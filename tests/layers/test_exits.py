@@ -214,4 +214,4 @@ def test_hooks_do_not_stay() -> None:
     with pytest.raises(RuntimeError):
         ensemble(torch.zeros(3, 5, 8, 8, dtype=torch.float64))
     assert not any(part._forward_hooks for part in ensemble.modules())
-    assert "points=('stage1', 'stage2')" in repr(ensemble)
+    assert "points=('stage1', 'stage2')" in repr(ensemble.network)

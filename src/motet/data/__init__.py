@@ -1,5 +1,6 @@
 """Data sets by name, from folders of images and from tables; batches; augmentation on the device."""
 
+from motet.data._arrays import as_dataset
 from motet.data._catalogue import DATASETS, DatasetEntry, Kind, fingerprint, kind_of, load
 from motet.data._dataset import Dataset, Split
 from motet.data._options import DataOptions
@@ -28,6 +29,7 @@ __all__ = [
     "Kind",
     "Split",
     "Task",
+    "as_dataset",
     "batches",
     "cifar10",
     "cifar100",

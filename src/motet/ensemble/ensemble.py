@@ -136,6 +136,8 @@ class Ensemble(MemberOutputs):
                 rows += len(inputs)
                 outputs += [running(inputs)] if len(inputs) else []
                 known += [] if y is None else [as_tensor(y, "targets")]
+        if isinstance(targets, Tensor):
+            known = [targets]
         check_asked(rows, sum(map(len, known)) if known else None)
         return self._prediction(torch.cat(outputs), self._targets(known))
 
@@ -274,7 +276,7 @@ class Ensemble(MemberOutputs):
         """Return the targets of all batches, with the type of labels that the likelihood reads."""
         if not known:
             return None
-        y = torch.cat(known)
+        y = known[0] if len(known) == 1 else torch.cat(known)
         return y.long() if self.likelihood.target_kind == "class" and y.dtype in SMALL_INTEGERS else y
 
     def _prediction(self, outputs_BMC: Tensor, targets: Tensor | None = None) -> Prediction:

@@ -27,7 +27,15 @@ from motet.types import Batch
 
 
 class MemberOutputs(CopiedModule):
-    """A network of M members, and how its rows become their outputs. See `motet.Ensemble`."""
+    """A network of M members, and how its rows become their outputs.
+
+    Args:
+        network, members, description, likelihood, objective, grouping, layout: see `motet.Ensemble`.
+        combination, members_in_training, input_axes, input_is_floating, shard: see `motet.Ensemble`.
+
+    Raises:
+        InputError: if the objective does not fit the network, the likelihood or the grouping.
+    """
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ def as_inputs(given: object, network: nn.Module, *, is_floating: bool | None) ->
 
 
 def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Tensor:
-    """Return the user's targets as the likelihood reads them: int64 labels, or numbers in the type of the outputs.
+    """Return the user's targets as the likelihood reads them: int64 labels, and no float64 for a network in float32.
 
     Args:
         given: see `as_tensor`. What is not a tensor is moved to the network's device.
@@ -95,11 +95,7 @@ def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Ten
         y = y.to(like.device)
     if y.dtype == torch.float64:
         return y if like is None or like.dtype == torch.float64 else y.float()
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        return y
-    if likelihood.target_kind == "class":
-        return y.long()
-    return y.to(like.dtype if like is not None and like.dtype == torch.float64 else torch.float32)
+    return y.long() if likelihood.target_kind == "class" and y.dtype in SMALL_INTEGERS else y
 
 
 def batches(given: Any, targets: object, batch_size: int | None) -> Iterator[tuple[Any, Any]]:

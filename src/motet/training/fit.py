@@ -8,10 +8,9 @@ from typing import Any, final
 
 from motet._internal.files import remove_leftovers
 from motet._internal.folder_lock import only_process_in
-from motet.data import Dataset
+from motet.data import Dataset, as_dataset
 from motet.ensemble import Ensemble
 from motet.errors import RunInterrupted
-from motet.training.arrays import as_dataset
 from motet.training.checkpoint import CHECKPOINT
 from motet.training.devices import make_fabric, resolve_device, resolve_precision
 from motet.training.for_data import settings_for

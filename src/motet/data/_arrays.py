@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motet.data import Dataset
+from motet.data._dataset import Dataset
 from motet.data._holdout import hold_out
 from motet.ensemble import Ensemble
 from motet.errors import InputError
