@@ -81,7 +81,9 @@ class Ensemble(MemberOutputs):
         """
         if self.is_folded:
             raise folded_error("loss")
-        x, y = self._inputs(x), as_targets(y, self.likelihood, self.network)
+        # An augmentation gets the inputs as they are stored, and prepares them for the network itself.
+        x = self._inputs(x) if augment is None else as_tensor(x, "inputs")
+        y = as_targets(y, self.likelihood, self.network)
         check_examples(x, y)
         batch, y = deal_augmented(
             self.grouping, x, y,
