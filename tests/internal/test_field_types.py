@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
-from motet import Experiment, InputError, MIMO, Training
+from motet import MIMO, Experiment, InputError, Training
 from motet._internal.field_types import check_field_types
 from motet.data import Augmentation, DataOptions
 from motet.models import MLP
@@ -25,7 +26,7 @@ class Settings:
     many: tuple[float, ...] = ()
     pair: tuple[int, str] = (1, "a")
     other: Any = None
-    unknown: "NotThere" = None  # noqa: F821
+    unknown: "NotThere" = None
     inner: Training = field(default_factory=Training)
 
 
@@ -144,7 +145,6 @@ BASE: dict[str, Any] = {"data": "digits", "model": MLP(), "method": MIMO()}
         (Experiment, BASE | {"first": 3}),
         (Experiment, BASE | {"data_options": {}}),
         (Experiment, BASE | {"objective": "sum"}),
-        (Experiment, BASE | {"method": MIMO(input_repetition=True)}),
     ],
 )
 def test_fields_of_settings(make: Any, wrong: dict[str, Any], unchecked: None) -> None:
@@ -152,7 +152,14 @@ def test_fields_of_settings(make: Any, wrong: dict[str, Any], unchecked: None) -
         make(**wrong)
 
 
-def test_good_settings_are_the_same_run() -> None:
+def test_a_methods_fields(unchecked: None) -> None:
+    with pytest.raises(InputError, match="input_repetition must be a number"):
+        Experiment(**BASE | {"method": MIMO(input_repetition=True)})
+    with pytest.raises(InputError, match="input_repetition must be a number"):
+        MIMO(input_repetition=True).wrap(torch.nn.Linear(2, 2), example=torch.zeros(1, 2))
+
+
+def test_good_settings_are_the_same_run(unchecked: None) -> None:
     assert Training(epochs=np.int64(3), learning_rate=1, milestones=[1, 2]) == Training(
         epochs=3, learning_rate=1.0, milestones=(1.0, 2.0)
     )

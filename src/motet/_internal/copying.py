@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class _WithoutGraphs(TorchFunctionMode):
@@ -47,11 +48,17 @@ class CopiedModule(nn.Module):
         return twin
 
 
-def stand_in_for(module: T) -> T:
-    """Return a copy that shares the parameters of `module`, but has its own buffers and everything else.
+def stand_in_for(module: Module) -> Module:
+    """Return a copy to run instead of `module`, so that a trial changes nothing: no cache, no counter, no statistics.
 
     Args:
         module: the module.
+
+    Returns:
+        A copy with the same parameters, but with its own buffers and other attributes; the module itself if it has
+        attributes that cannot be copied.
     """
-    assert isinstance(module, nn.Module)
-    return copy_of(module, {id(each): each for each in module.parameters()})
+    try:
+        return copy_of(module, {id(each): each for each in module.parameters()})
+    except Exception:  # __deepcopy__ of the user's classes may raise anything
+        return module

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
@@ -176,13 +177,40 @@ class Method(ABC):
             InputError: if the model or the example does not fit; with the candidates if layers are ambiguous.
         """
         check_model(model, example, init)
+        # Also where gradients are switched off around this call: parameters made here must be trainable.
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._wrap(
+                model,
+                example=example.clone() if example.is_inference() else example,
+                likelihood=likelihood or Categorical(),
+                objective=objective or self.default_objective,
+                first=first,
+                last=last,
+                init=init,
+                combination=combination,
+                grid=grid,
+            )
+
+    def _wrap(
+        self,
+        model: Model,
+        *,
+        example: Tensor,
+        likelihood: Likelihood,
+        objective: Objective | ExitObjective,
+        first: LayerNames,
+        last: LayerNames,
+        init: Init | None,
+        combination: Combination | None,
+        grid: Grid | None,
+    ) -> Ensemble:
+        """Return the ensemble. Arguments: see `wrap`."""
         self._check_members()
         check_field_types(self, convert=False)
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
-        objective = objective or self.default_objective
         shard = None if grid is None or grid.size == 1 else self._shard(grid, objective)
-        layout, likelihood, only = Layout(), likelihood or Categorical(), None if shard is None else shard.only
+        layout, only = Layout(), None if shard is None else shard.only
         context = ConversionContext(
             example=example, layout=layout, first=first, last=last, init=init, likelihood=likelihood, only=only
         )

@@ -32,7 +32,7 @@ def rehearse(ensemble: Ensemble, example: Tensor, *, members_differ: bool = True
     # A single row would be broadcast even where the members' rows do not fit.
     example = torch.cat([example, another_row(example)])
     with torch.inference_mode(False), _as_input_error(ensemble):
-        stand_in = _stand_in(ensemble)
+        stand_in = stand_in_for(ensemble)
         with torch.no_grad(), evaluating(stand_in):
             # The random numbers of these passes are drawn from the run's own: to leave them out would change all runs.
             shared = stand_in(example)
@@ -49,14 +49,6 @@ def rehearse(ensemble: Ensemble, example: Tensor, *, members_differ: bool = True
         if stand_in is not ensemble:  # training would change it
             with torch.enable_grad():
                 check_training(stand_in, example, batch, shared if members_differ else None)
-
-
-def _stand_in(ensemble: Ensemble) -> Ensemble:
-    """Return a copy with the same parameters; the ensemble itself if it has attributes that cannot be copied."""
-    try:
-        return stand_in_for(ensemble)
-    except Exception:
-        return ensemble
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
@@ -152,10 +153,13 @@ def _inside(layer: str, name: str) -> bool:
 
 def _last_cut_before(network: nn.Module, example: Tensor, layers: list[Ordinary]) -> str | None:
     """Return the last cut point that has run before the first of `layers` runs, or None if there is none."""
+    names = [name for name, module in network.named_modules() if any(module is layer for layer in layers)]
     cuts = {point.name for point in cut_points(network, example)}
+    network = stand_in_for(network)
     done: list[str] = []
     before: list[list[str]] = []
-    handles = [layer.register_forward_pre_hook(lambda _, args: before.append(list(done))) for layer in layers]
+    found = map(network.get_submodule, names)
+    handles = [layer.register_forward_pre_hook(lambda _, args: before.append(list(done))) for layer in found]
     for name in cuts:
         finished = network.get_submodule(name)
         handles.append(finished.register_forward_hook(lambda _, args, output, name=name: done.append(name)))

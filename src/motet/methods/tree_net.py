@@ -6,6 +6,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.layers import Branches, Tile, WrappedLayer
@@ -156,6 +157,7 @@ def _behind(model: nn.Module, example: Tensor, point: str) -> list[str]:
 
 def _runs(model: nn.Module, example: Tensor, point: str) -> dict[str, list[bool]]:
     """Return, for every module, whether each of its runs in a forward pass began after the point was reached."""
+    model = stand_in_for(model)
     reached: list[bool] = []
     runs: dict[str, list[bool]] = {}
     handles = [model.get_submodule(point).register_forward_hook(lambda _, args, output: reached.append(True))]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError, nearest
 from motet.surgery.probe import frozen, is_mixing, run_model
@@ -43,6 +44,7 @@ def points(model: nn.Module, example: Tensor) -> list[Point]:
     Raises:
         InputError: if the model fails on the example, or does not return one floating-point row per example.
     """
+    model = stand_in_for(model)
     watch = _Watch()
     modules = {name: module for name, module in model.named_modules() if name}
     handles: list[RemovableHandle] = []
@@ -130,6 +132,7 @@ def after_point(model: nn.Module, example: Tensor, name: str) -> set[str]:
         example: an input batch.
         name: the name of a cut point.
     """
+    model = stand_in_for(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     everything = dict(model.named_parameters())
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from motet._internal.copying import copy_of
+from motet._internal.copying import copy_of, stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.surgery.cut_points import Point
@@ -59,6 +59,7 @@ class MixingCall:
 def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
     """Return every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
     calls: list[MixingCall] = []
+    model = stand_in_for(model)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         handles = [
             module.register_forward_hook(partial(_note, calls, name))

@@ -22,7 +22,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.loading import describe_error
 from motet._internal.wording import with_article
 from motet.errors import InputError
 
@@ -69,6 +71,7 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
             got="lazy layers that have not run yet",
             fix="Run it once first: net(x[:1])",
         )
+    model = stand_in_for(model)
     mixing = {name: module for name, module in model.named_modules() if is_mixing(module)}
     readers: list[str] = []
     calls: Counter[str] = Counter()
@@ -117,7 +120,7 @@ def run_model(model: nn.Module, example: Tensor) -> Tensor:
     except Exception as error:
         raise InputError(
             "the model must accept the example batch",
-            got=f"an example of shape {tuple(example.shape)}, on which it failed: {type(error).__name__}: {error}",
+            got=f"an example of shape {tuple(example.shape)}, on which it failed: {describe_error(error)}",
             fix="Pass an example of the shape that the model is used with, as one batch: example=x[:1]",
         ) from error
     if not isinstance(output, Tensor):

@@ -182,9 +182,9 @@ def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], exam
         layer = twin.get_submodule(name)
         if isinstance(layer, _CONVOLUTIONS):
             layer.register_forward_hook(lambda _, args, output: sizes.append(output.numel()))
-    row = example[:1].detach().clone()
-    twin(row)
-    return max(sizes), row.numel()
+    rows = torch.cat([example[:1], example[:1]]).detach().clone()  # some batch norms need two rows
+    twin(rows)
+    return max(sizes) // 2, rows.numel() // 2
 
 
 def _stacked(

@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet.errors import InputError
 from motet.surgery.probe import hooks, tensors
@@ -51,6 +52,7 @@ def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tili
     Raises:
         InputError: if members' rows get mixed even then.
     """
+    model = stand_in_for(model)
     layers = {name: model.get_submodule(name) for name in names}
     with torch.no_grad(), evaluating(model):
         plain, again = _Pass(len(example)), _Pass(len(example))
