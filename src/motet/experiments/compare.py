@@ -17,7 +17,7 @@ from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import Builder
-from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out
+from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out, with_likelihood
 from motet.experiments.entry import Entry
 from motet.experiments.folder import COMPARISON, RUN, abandon, claim_folder, free_folder
 from motet.experiments.likelihood import likelihood_name
@@ -92,6 +92,7 @@ def compare(
     resolve_precision(plan.training, place)
     dataset = with_notes(plan.training, load(plan.data, data_dir, options=plan.data_options, say=say))
     say_notes(dataset, say)
+    plan = with_likelihood(plan, dataset.spec, say=say)
     training, _ = settings_for(plan.training, dataset)
     known = dataset.fingerprint
     claim(data=lambda: known)
