@@ -125,7 +125,11 @@ def likelihood_name(
     *,
     accepts: Callable[[Likelihood], bool] = lambda _: True,
 ) -> str:
-    """Return the name of `likelihood_for` in records: a name of motet's, or a reference to the user's class."""
+    """Return the name of `likelihood_for` in records: a name of motet's, or a reference to the user's class.
+
+    Args:
+        likelihood, spec, accepts: see `likelihood_for`.
+    """
     return _shown(likelihood_for(likelihood, spec, accepts=accepts))
 
 
