@@ -41,12 +41,14 @@ class ExitPlan:
         output: the name of the model's output layer; None without exits.
         layer: the output layer.
         written: names of the points whose features the model later changes in place.
+        layers: the number of mixing layers before the output layer.
     """
 
     features: tuple[Features, ...] = ()
     output: str | None = None
     layer: Ordinary | None = None
     written: frozenset[str] = frozenset()
+    layers: int = 1
 
     @property
     def depths(self) -> int:
@@ -83,9 +85,11 @@ class ExitPlan:
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
         weights = DepthWeights(members, self.depths, learned=learned, device=like.device, dtype=dtype)
         points = [features.point.name for features in self.features]
+        shares = [features.point.mixing / self.layers for features in self.features]
         return Exits(
             network, points, heads, weights,
             likelihood=context.likelihood, output=shared, skip_below=skip_below, written=self.written,
+            shares=shares,
         )  # fmt: skip
 
 
@@ -131,7 +135,13 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
             for point in check_points(model, example, exits, argument="exits")
         ]
     written = modules_modified_in_place(model, context.example, [features.point.name for features in chosen])
-    return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
+    return ExitPlan(
+        features=tuple(chosen),
+        output=output,
+        layer=layer,
+        written=frozenset(written),
+        layers=between.stop - 1,
+    )
 
 
 def own_exits(model: nn.Module) -> tuple[str, ...] | None:

@@ -31,10 +31,10 @@ class NCL(Method):
     is Liu and Yao's lambda, and `from_lambda` makes the method from it. This is `ModularNetwork` with that lambda,
     under the likelihood `Gaussian` of unit variance.
 
-    **Differences from the reference**, here the papers: with ``reduction="sum"`` the gradients are those above; ``"mean"`` divides them by
-    M. The gradient of every network's own e_i is that of one loss for all networks, ``sum_i (f_i - y)^2 / 2 + (lambda /
-    2) sum_i p_i``, which is the loss that is reported. Lambda above 1 is refused, because that loss then has no lower
-    bound. The papers train single examples in turn, motet trains batches.
+    **Differences from the reference**, here the papers: with ``reduction="sum"`` the gradients are those above;
+    ``"mean"`` divides them by M. The gradients of all e_i, each with respect to its own f_i, are those of one loss,
+    ``sum_i (f_i - y)^2 / 2 + (lambda / 2) sum_i p_i``, which is the loss that is reported. Lambda above 1 is refused,
+    because that loss then has no lower bound. The papers train on single examples in turn, motet on batches.
 
     Attributes:
         members: M.
