@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from motet import Dataset
+from motet import Dataset, Likelihood
 
 
 def _split(rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -13,6 +13,11 @@ def _split(rows: int, seed: int) -> tuple[Tensor, Tensor]:
     labels = torch.arange(rows) % 3
     centres = torch.tensor([[0.0, 2.0, 0.0, 1.0], [2.0, 0.0, 0.0, -1.0], [0.0, 0.0, 2.0, 0.0]])
     return centres[labels] + torch.randn(rows, 4, generator=generator), labels
+
+
+def random_targets(likelihood: Likelihood, rows: int, outputs: int) -> Tensor:
+    """Labels, or real numbers for a likelihood of a regression."""
+    return torch.randint(outputs, (rows,)) if likelihood.target_kind == "class" else torch.randn(rows, outputs)
 
 
 def make_blobs() -> Dataset:

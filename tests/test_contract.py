@@ -17,6 +17,7 @@ from motet.methods import (
     METHODS,
     MIMMO,
     MIMO,
+    NCL,
     BatchEnsemble,
     DataMUX,
     DeepEnsemble,
@@ -43,6 +44,8 @@ EVERY_METHOD = [
     DeepEnsemble(members=1),
     ModularNetwork(members=3),
     ModularNetwork(members=1),
+    NCL(members=3),
+    NCL(members=1),
     Multihead(members=3),
     Multihead(members=1),
     MIMO(members=3),
@@ -103,7 +106,7 @@ def subject_of(method: Method, place: str) -> Subject:
     # Members that each see their own rows notice how the rows were dealt; rho = 1 or one member leaves no choice.
     kinds = MIMO | MIMMO | MixMo | DataMUX
     deals = isinstance(method, kinds) and method.members > 1 and method.input_repetition < 1
-    builds = method.members if isinstance(method, DeepEnsemble | ModularNetwork | TreeNet) else 1
+    builds = method.members if isinstance(method, DeepEnsemble | ModularNetwork | NCL | TreeNet) else 1
     return Subject(method=method, case=MODELS[place], deals=deals, builds=builds)
 
 
@@ -137,7 +140,7 @@ def test_law(law: Law, subject: Subject, request: pytest.FixtureRequest) -> None
 
 def test_every_method_is_in_the_list() -> None:
     assert {type(method) for method in EVERY_METHOD} == set(METHODS.values())
-    assert {type(method) for method in ACROSS_MODELS} == set(METHODS.values()) - {ModularNetwork}, "a deep ensemble"
+    assert {type(method) for method in ACROSS_MODELS} == set(METHODS.values()) - {ModularNetwork, NCL}, "deep ensembles"
     assert list(METHODS) == [method.name for method in METHODS.values()]
 
 

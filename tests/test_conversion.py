@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_data import random_targets
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -216,7 +217,7 @@ def test_what_does_not_work_is_refused_with_the_reason(name: str, model: str, gi
 def test_it_wraps_trains_and_predicts(name: str, model: str, given: str) -> None:
     case = CASES[model]
     ensemble = wrapped(name, case.make() if given == "module" else case.make, case)
-    x, y = torch.randn(ROWS, *case.shape), torch.randint(CLASSES, (ROWS,))
+    x, y = torch.randn(ROWS, *case.shape), random_targets(ensemble.likelihood, ROWS, CLASSES)
     optimizer = torch.optim.SGD(ensemble.parameter_groups(weight_decay=1e-4, learning_rate=0.01), lr=0.01)
     before = {key: value.clone() for key, value in ensemble.state_dict().items()}
     for _ in range(2):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_data import random_targets
 from torch import Tensor, nn
 
 import motet
@@ -53,7 +54,7 @@ def wrapped(method: Method, model: str) -> tuple[Ensemble, Ensemble, Tensor, Ten
     """The ensemble in double precision on the CPU, its copy on the accelerator, and a batch on the CPU."""
     torch.manual_seed(0)
     make, shape = MODELS[model]
-    x, y = torch.randn(8, *shape), torch.randint(5, (8,))
+    x, y = torch.randn(8, *shape), random_targets(method.default_likelihood, 8, 5)
     here = method.wrap(make, example=x[:2]).double()
     with torch.no_grad():  # statistics of batch norms away from their initial values
         here.train()(x.double())

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_data import random_targets
 from torch import Tensor, nn
 
 from motet import Ensemble, InputError, Method
@@ -24,6 +25,7 @@ from motet.methods import (
     DUN,
     METHODS,
     MIMO,
+    NCL,
     DeepEnsemble,
     EarlyExit,
     MCDropout,
@@ -62,8 +64,9 @@ def model(place: str) -> nn.Module:
     return MODELS[place].model(torch.float32)
 
 
-def data(place: str) -> tuple[Tensor, Tensor]:
-    return MODELS[place].inputs(ROWS, torch.float32), MODELS[place].labels(ROWS)
+def data(place: str, likelihood: Likelihood | None = None) -> tuple[Tensor, Tensor]:
+    case = MODELS[place]
+    return case.inputs(ROWS, torch.float32), random_targets(likelihood or Categorical(), ROWS, case.classes)
 
 
 def on_cpu(method: Method, place: str) -> Ensemble:
@@ -77,7 +80,7 @@ def check_tensors(ensemble: nn.Module) -> None:
 def check_runs(ensemble: Ensemble, place: str) -> None:
     """Train for one step, predict, fold, and take members out."""
     check_tensors(ensemble)
-    x, y = (tensor.to(META) for tensor in data(place))
+    x, y = (tensor.to(META) for tensor in data(place, ensemble.likelihood))
     optimizer = torch.optim.SGD(ensemble.train().parameter_groups(learning_rate=0.1), lr=0.1, momentum=0.9)
     with on_meta("training"):
         loss = ensemble.loss(x, y)
@@ -132,17 +135,17 @@ def test_a_model_on_the_meta_device_can_be_wrapped(method: Method) -> None:
 @every_method
 def test_a_model_can_be_made_and_wrapped_under_the_meta_device(method: Method) -> None:
     with META:
-        x, y = data("mlp")
+        x, y = data("mlp", method.default_likelihood)
         ensemble = method.wrap(lambda: model("mlp"), example=x[:1])
         ensemble.loss(x, y).backward()
-        assert ensemble.predict(x).probs.is_meta
+        assert ensemble.predict(x).mean.is_meta
     check_tensors(ensemble)
 
 
 @every_method
 def test_weights_can_be_loaded_into_an_ensemble_made_on_the_meta_device(method: Method) -> None:
     if isinstance(
-        method, DeepEnsemble | ModularNetwork
+        method, DeepEnsemble | ModularNetwork | NCL
     ):  # members are not stacked on the meta device, where outputs have no values
         method = replace(method, execution="loop")
     here = on_cpu(method, "conv2d").train()
@@ -320,7 +323,7 @@ def test_objectives(method: Method, objective: Any) -> None:
 # Wrapping is left out, because torch draws initial weights on its default device.
 @every_method
 def test_methods_under_another_default_device(method: Method) -> None:
-    x, y = data("conv2d")
+    x, y = data("conv2d", method.default_likelihood)
     here = on_cpu(method, "conv2d")
     other = copy.deepcopy(here)
     expected = results(here, x, y)

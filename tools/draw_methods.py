@@ -119,6 +119,22 @@ def modular_network(p: Picture) -> None:
     p.text(82, MIDDLE - 4.5, "\N{GREEK SMALL LETTER LAMDA} joint loss", size=8.5, ha="left")
 
 
+def ncl(p: Picture) -> None:
+    p.input(MIDDLE, "x")
+    for y, color, number in zip(LANES, MEMBERS, "123", strict=True):
+        p.arrow((5, MIDDLE), (9, y), color)
+        p.box(9, y, 27, "a whole network", color=color)
+        p.arrow((36, y), (40, y), color)
+        p.text(41, y, f"mean {number}", color, ha="left")
+        p.arrow((50, y), (59, MIDDLE), color)
+        if y != MIDDLE:
+            p.text(55, y, "own squared error", color, size=8.5, ha="left")
+    p.text(60, MIDDLE, "mean", ha="left")
+    p.arrow((67, MIDDLE), (81, MIDDLE))
+    p.text(82, MIDDLE, "p(y | x)", ha="left")
+    p.text(72, MIDDLE - 4.5, "less \N{GREEK SMALL LETTER GAMMA} times the squared distance", size=8.5)
+
+
 def _trunk(p: Picture, y: float = MIDDLE) -> None:
     p.input(y, "x")
     p.arrow((5, y), (11, y))

@@ -40,6 +40,7 @@ from .method import Method as Method
 from .methods import DUN as DUN
 from .methods import MIMMO as MIMMO
 from .methods import MIMO as MIMO
+from .methods import NCL as NCL
 from .methods import BatchEnsemble as BatchEnsemble
 from .methods import DataMUX as DataMUX
 from .methods import DeepEnsemble as DeepEnsemble

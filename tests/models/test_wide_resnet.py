@@ -186,3 +186,15 @@ def test_wrn_28_10_with_numbers_in_it_has_them_too() -> None:
     ensemble = MIMO(members=3).wrap(model, example=torch.randn(1, 3, 4, 4))
     assert trainable(ensemble) == 36_492_878
     assert ensemble.predict(torch.randn(2, 3, 4, 4)).probs.isfinite().all()
+
+
+def test_strided_convolutions_read_one_pixel_before_those_of_tensorflow() -> None:
+    """The difference that the docstring states: "SAME" pads an even size on the right and at the bottom only."""
+    conv = wide_resnet(depth=10, width=1, num_classes=2).group2[0].conv1
+    x = torch.randn(1, 16, 8, 8)
+    padded = F.pad(x, (0, 1, 0, 1))
+    same = F.conv2d(padded, conv.weight, stride=2)
+    assert same.shape == conv(x).shape == (1, 32, 4, 4)
+    assert not torch.allclose(same, conv(x))
+    one_further = padded[..., 1:, 1:]
+    torch.testing.assert_close(conv(one_further)[..., 1:, 1:], same[..., 1:, 1:])

@@ -105,22 +105,50 @@ def lenet() -> nn.Sequential:
     )  # fmt: skip
 
 
+class Residual1d(nn.Module):
+    """Three layers in one block, so that the only points are behind one layer and behind all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.c(self.b(self.a(x).relu()).relu())
+
+
+class OneBlock(nn.Module):
+    """After the first layer, paths do not meet before the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.a, self.b, self.c = (nn.Linear(4, 4) for _ in range(4))
+        self.out = nn.Linear(8, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.out(torch.cat([self.a(h).relu(), self.c(self.b(h).relu())], dim=1))
+
+
 MODELS: list[tuple[str, nn.Module, tuple[int, ...], tuple[str, ...]]] = [
-    ("four layers after a stem", ImageNetLike(), (3, 64, 64), ("layer1", "layer2", "layer3")),
-    ("six, of which the last three before the final", ImageNetLike(6), (3, 128, 128), ("layer3", "layer4", "layer5")),
-    ("wrn", motet.models.wide_resnet(depth=10, width=1, num_classes=K), (3, 32, 32), ("group1", "group2")),
-    ("small cnn", motet.models.small_cnn(num_classes=K), (3, 16, 16), ("1", "4")),
-    ("dense layers behind convolutions", lenet(), (1, 28, 28), ("1", "4")),
-    ("vit", ViT(6), (3, 16, 16), ("blocks.0", "blocks.2", "blocks.4")),
-    ("mlp", motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8,) * 7), (4,), ("4", "8", "12")),
+    ("four layers after a stem", ImageNetLike(), (3, 64, 64), ("layer2", "layer3")),
+    ("six", ImageNetLike(6), (3, 128, 128), ("layer3", "layer5")),
+    ("wrn", motet.models.wide_resnet(depth=10, width=1, num_classes=K), (3, 32, 32), ("group2",)),
+    ("small cnn, behind the pool", motet.models.small_cnn(num_classes=K), (3, 16, 16), ("5",)),
+    ("dense layers behind convolutions, before flattening", lenet(), (1, 28, 28), ("5", "8")),
+    ("vit", ViT(6), (3, 16, 16), ("blocks.2", "blocks.4")),
+    ("mlp", motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8,) * 7), (4,), ("8", "12")),
+    ("two hidden layers", motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8, 8)), (4,), ("2",)),
     ("one hidden layer", motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8,)), (4,), ("2",)),
-    ("channels last", ChannelsLast(), (3, 8, 8), ("stage1",)),
+    ("channels last", ChannelsLast(), (3, 8, 8), ("stage1", "merge")),
     ("one resolution", chain(*(conv(2, 2) for _ in range(7)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, K)),
-     (2, 6, 6), ("1", "3", "5")),
+     (2, 6, 6), ("3", "5")),
     ("unpadded", chain(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(),
-                       nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, K)), (2, 32, 32), ("1", "3", "5")),
+                       nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, K)), (2, 32, 32), ("3",)),
     ("sequences", chain(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 6, 3, stride=2, padding=1), nn.ReLU(),
                         nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, K)), (2, 8), ("1",)),
+    ("no point behind half of the layers", OneBlock(), (4,), ("first",)),
+    ("points behind one layer and behind all",
+     chain(nn.Linear(4, 8), nn.ReLU(), Residual1d(), nn.ReLU(), nn.Linear(8, K)), (4,), ("3",)),
 ]  # fmt: skip
 
 
@@ -133,6 +161,18 @@ def test_default_exits(model: nn.Module, shape: tuple[int, ...], expected: tuple
         assert ensemble.network.points == expected
     assert ensemble(x).shape == (2, 2, K)
     ensemble.loss(x, torch.zeros(2, dtype=torch.long)).backward()
+
+
+def test_a_model_may_name_its_own_exits() -> None:
+    net = motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8,) * 7)
+    net.default_exits = ("2", "6")
+    assert EarlyExit().wrap(net, example=torch.zeros(1, 4)).network.points == ("2", "6")
+    assert DUN(exits=("4",)).wrap(net, example=torch.zeros(1, 4)).network.points == ("4",)
+    net.default_exits = ("3x",)
+    with pytest.raises(InputError, match="exits must name submodules of the model"):
+        MIMMO().wrap(net, example=torch.zeros(1, 4))
+    net.default_exits = 3  # something of the user's with this name
+    assert EarlyExit().wrap(net, example=torch.zeros(1, 4)).network.points == ("8", "12")
 
 
 def axis(model: nn.Module, example: Tensor, name: str) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from small_data import random_targets
 from torch import Tensor, nn
 
 from motet.ensemble import Ensemble
@@ -92,9 +93,10 @@ def outcome(name: str, model: Callable[[], nn.Module] | nn.Module, case: Case) -
         AssertionError: if it neither works nor refuses.
     """
     torch.manual_seed(0)
-    x, y = torch.randn(4, 3, case.size, case.size), torch.randint(CLASSES, (4,))
+    method, x = method_named(name, case), torch.randn(4, 3, case.size, case.size)
+    y = random_targets(method.default_likelihood, 4, CLASSES)
     try:
-        ensemble = method_named(name, case).wrap(model, example=x[:1])
+        ensemble = method.wrap(model, example=x[:1])
     except InputError as refusal:
         return str(refusal)
     optimizer = torch.optim.SGD(ensemble.parameter_groups(weight_decay=1e-4, learning_rate=1e-3), lr=1e-3)
@@ -113,7 +115,7 @@ def outcome(name: str, model: Callable[[], nn.Module] | nn.Module, case: Case) -
     prediction = ensemble.predict(x[:3])
     assert prediction.outputs_BMC.shape == (3, ensemble.members, CLASSES), f"{name} on {case}: a wrong shape"
     assert prediction.outputs_BMC.isfinite().all(), f"{name} on {case}: outputs that are not finite"
-    assert prediction.probs.shape == (3, CLASSES)
+    assert prediction.mean.shape == (3, CLASSES)
     if ensemble.members > 1:
         apart = (prediction.outputs_BMC[:, 0] - prediction.outputs_BMC[:, 1]).abs().max()
         assert apart > 0, f"{name} on {case}: members that do not differ"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # imported with torch, which --help does not need
         ShiftComparison,
         SideBySide,
     )
+    from motet.evaluation.exits import ExitScores
     from motet.evaluation.records import CleanScores, PartScores
 
 HEADS = {
@@ -58,6 +59,26 @@ def target_lines(uses: "Mapping[str, CleanScores]", data: "DataDescription") -> 
     rows = [[f"{HEADS[metric]} of each target", *names]]
     rows += [[use, *(f"{value:.4g}" for value in scores[metric])] for use, scores in found.items()]
     return ["", *aligned(rows)]
+
+
+def exit_lines(uses: "Mapping[str, Sequence[ExitScores] | None]") -> list[str]:
+    """Return a table of the scores of each exit by itself, with a line for each; no lines without exits.
+
+    Args:
+        uses: the exits by the name of the run; the name may be empty.
+    """
+    rows: list[list[str]] = []
+    for use, exits in uses.items():
+        for number, each in enumerate(exits or (), start=1):
+            if not rows:
+                names = list(each.scores)
+                rows.append(
+                    ["exit by itself", "behind", "layers", "weight", *((HEADS | _ALSO).get(n, n) for n in names)]
+                )
+            name = f"{use} exit {number}" if use else f"exit {number}"
+            scores = [_score(each.scores.get(score)) for score in names]
+            rows.append([name, each.place or "the end", f"{each.depth:.0%}", f"{each.weight:.3f}", *scores])
+    return ["", *aligned(rows)] if rows else []
 
 
 def unit_lines(data: "DataDescription") -> list[str]:

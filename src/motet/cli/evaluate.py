@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from motet.cli._arguments import OMITTABLE, option, parse, parse_lost, parse_members, parse_severities
-from motet.cli._evaluation_tables import risk_lines, robustness_lines, score_lines, target_lines, unit_lines
+from motet.cli._evaluation_tables import exit_lines, risk_lines, robustness_lines, score_lines, target_lines, unit_lines
 from motet.cli._show import say, show
 
 
@@ -80,6 +80,7 @@ def _clean(arguments: Arguments) -> int:
         curves = {use: scores.risk_coverage for use, scores in scored.items()}
         risks = [(use, risks_at_shown([curve.risk])) for use, curve in curves.items() if curve is not None]
         _show_lines([found.method, *score_lines(scored), *unit_lines(found.data), *target_lines(scored, found.data)])
+        _show_lines(exit_lines({use: each.exits for use, each in scored.items()}))
         _show_lines([throughput_in_words(found)] if arguments.distinct else [])
         _show_lines(["", *risk_lines(risks)] if risks else [])
     say(f"evaluation: {run.folder / 'evaluation.json'}")
@@ -107,6 +108,7 @@ def _comparison(arguments: Arguments) -> int:
         scored = {use: scores for use, scores in uses.items() if scores is not None}
         data = next(iter(found.values())).data
         _show_lines([*score_lines(scored), *unit_lines(data), *target_lines(scored, data)])
+        _show_lines(exit_lines({use: each.exits for use, each in scored.items()}))
     say(f"evaluation: evaluation.json of each run in {arguments.run}")
     return 0
 

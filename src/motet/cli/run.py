@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import tyro
 
 from motet.cli._arguments import OMITTABLE, option, parse
+from motet.cli._evaluation_tables import exit_lines
 from motet.cli._show import say, show, show_lines
 from motet.errors import InputError
 
@@ -97,6 +98,8 @@ def main(argv: Sequence[str]) -> int:
         show(str(experiment.method))
         numbers = {**run.scores.test, **to_plain(run.scores.cost)}
         show_lines((key, _number(value)) for key, value in numbers.items())
+        for line in exit_lines({"": run.scores.test_exits}):
+            show(line)
     if run.scores.communication is not None and grid.size > 1:
         say(_communication(run.scores.communication))
     say(f"run: {out}")

@@ -4,6 +4,7 @@ from motet.evaluation.aggregate import risks_at_shown, selective_comparison, sid
 from motet.evaluation.cache import EvaluationCache
 from motet.evaluation.clean import score_clean, score_part
 from motet.evaluation.comparison_records import Measure, SideBySide
+from motet.evaluation.exits import ExitScores, score_exits
 from motet.evaluation.out_of_distribution import evaluate_ood, load_ood
 from motet.evaluation.predict import predict_split, predict_split_distinct
 from motet.evaluation.records import Evaluation, read_evaluation
@@ -22,6 +23,7 @@ from motet.evaluation.throughput import score_distinct, throughput_in_words
 __all__ = [
     "Evaluation",
     "EvaluationCache",
+    "ExitScores",
     "Measure",
     "SideBySide",
     "evaluate_clean",
@@ -38,6 +40,7 @@ __all__ = [
     "risks_at_shown",
     "score_clean",
     "score_distinct",
+    "score_exits",
     "score_part",
     "selective_comparison",
     "shifted_files",

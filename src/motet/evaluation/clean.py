@@ -1,11 +1,13 @@
 """Scores on the unshifted test split, in ensemble use: all members, or some of them, on each example."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from motet.data import Dataset
 from motet.ensemble import Ensemble
+from motet.evaluation.exits import score_exits
 from motet.evaluation.predict import predict_split
 from motet.evaluation.records import CleanScores, PartScores, RiskCurve
 from motet.inference.subset import chosen_members, surviving_members
@@ -30,7 +32,8 @@ def score_clean(ensemble: Ensemble, dataset: Dataset) -> CleanScores:
         dataset: a data set on the same device; its test split is scored.
     """
     example = dataset.prepare(dataset.test.inputs[:1])
-    return clean_scores(predict_split(ensemble, dataset, dataset.test), flops=flops(ensemble.fold(), example))
+    scores = clean_scores(predict_split(ensemble, dataset, dataset.test), flops=flops(ensemble.fold(), example))
+    return replace(scores, exits=score_exits(ensemble, dataset, dataset.test))
 
 
 def score_part(

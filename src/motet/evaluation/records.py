@@ -9,6 +9,7 @@ from pydantic import Field
 from motet._internal.typed_records import Count, Number, Share, absent, from_plain, read_plain, record, write_record
 from motet.data import DataDescription
 from motet.errors import InputError
+from motet.evaluation.exits import ExitScores
 from motet.evaluation.shift_records import Coverages, Risks, Scores, ShiftSection, Size
 
 
@@ -28,7 +29,8 @@ class CleanScores:
     """Scores on the unshifted test split, and the floating-point operations for one example.
 
     `seed` decides which examples are predicted together in throughput use; it is absent in ensemble use. `targets` are
-    the scores of each target by the name of the metric, if there are several targets.
+    the scores of each target by the name of the metric, if there are several targets. `exits` are the scores of each
+    exit by itself, in ensemble use of a method with exits.
     """
 
     scores: Scores
@@ -36,6 +38,7 @@ class CleanScores:
     flops: Count
     seed: int | None = absent()
     targets: dict[str, tuple[Number, ...]] | None = absent()
+    exits: tuple[ExitScores, ...] | None = absent()
 
 
 @final

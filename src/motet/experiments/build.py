@@ -115,7 +115,7 @@ def build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None = None)
 
 def _build(experiment: Experiment, dataset: Dataset, *, grid: Grid | None) -> Ensemble:
     spec = dataset.spec
-    likelihood = likelihood_for(experiment.likelihood, spec)
+    likelihood = likelihood_for(experiment.likelihood, spec, accepts=experiment.accepts)
     needed = outputs_for(likelihood, spec)
     # On the CPU, where models are made; the data may already be on another device.
     example = dataset.prepare(dataset.train.inputs[:2]).cpu()

@@ -1,10 +1,14 @@
 """Find the methods of a comparison that support its model and data."""
 
-from motet.data import Dataset
+from collections.abc import Callable
+from dataclasses import replace
+
+from motet.data import Dataset, DataSpec
 from motet.errors import InputError, nearest
 from motet.experiments.build import Builder, single_network_of
 from motet.experiments.entry import Entry
 from motet.experiments.experiment import Experiment
+from motet.experiments.likelihood import known_by_name, likelihood_for, likelihood_name
 from motet.experiments.plan import Plan
 from motet.experiments.records import Comparison, LeftOut
 
@@ -25,7 +29,7 @@ def buildable_entries(plan: Plan, builder: Builder) -> tuple[list[Entry], list[L
     left_out: list[LeftOut] = []
     for entry in plan.entries:
         try:
-            builder.try_out(plan.experiment(entry, seed=plan.seeds[0]))
+            builder.try_out(_experiment(plan, entry, builder.dataset.spec))
         except InputError as error:
             if entry.required:
                 raise
@@ -39,6 +43,40 @@ def buildable_entries(plan: Plan, builder: Builder) -> tuple[list[Entry], list[L
             fix="Change the model, or use other methods",
         )
     return entries, left_out
+
+
+def with_likelihood(plan: Plan, spec: DataSpec, *, say: Callable[[str], None]) -> Plan:
+    """Return the plan with the likelihood that all named methods accept, if that is not the data's default.
+
+    All rows of a comparison have one likelihood, because only then can their scores be compared. So if
+    `motet.ModularNetwork` is named for the real targets of a table, all rows have unit variance.
+
+    Args:
+        plan: the plan.
+        spec: the data's specification.
+        say: is called with a line if the likelihood is not the default.
+    """
+    if plan.likelihood is not None:
+        return plan
+    named = [plan.experiment(entry, seed=plan.seeds[0]) for entry in plan.entries if entry.required]
+    default = likelihood_for(None, spec)
+    chosen = likelihood_for(None, spec, accepts=lambda each: all(experiment.accepts(each) for experiment in named))
+    if chosen == default:
+        return plan
+    cause = next(experiment.method.label for experiment in named if not experiment.accepts(default))
+    say(
+        f"likelihood: {likelihood_name(chosen, spec)} for all methods instead of {likelihood_name(default, spec)}, "
+        f"which {cause} cannot have"
+    )
+    return replace(plan, likelihood=known_by_name(chosen))
+
+
+def _experiment(plan: Plan, entry: Entry, spec: DataSpec) -> Experiment:
+    """Return the experiment of the row's first run, with the comparison's likelihood where its own default differs."""
+    experiment = plan.experiment(entry, seed=plan.seeds[0])
+    of_all = likelihood_for(plan.likelihood, spec)
+    own = likelihood_for(experiment.likelihood, spec, accepts=experiment.accepts)
+    return experiment if own == of_all else replace(experiment, likelihood=known_by_name(of_all))
 
 
 def check_left_out(plan: Plan, comparison: Comparison) -> None:

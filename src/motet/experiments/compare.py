@@ -20,7 +20,7 @@ from motet.data.batches import steps_per_epoch
 from motet.ensemble import Ensemble
 from motet.errors import TrainingDivergedError
 from motet.experiments.build import Builder
-from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out
+from motet.experiments.buildable import baseline_experiment, buildable_entries, check_left_out, with_likelihood
 from motet.experiments.continued import check_finished_runs, other_versions
 from motet.experiments.entry import Entry
 from motet.experiments.folder import COMPARISON, RUN, abandon, claim_folder, free_folder
@@ -115,10 +115,12 @@ def _compare_in(
     say: Say,
 ) -> Comparison:
     """Run the comparison in a folder that this process holds. Args: see `compare`."""
+    settings, source = plan.settings(), source_of(plan)
     place = resolve_device(device)
     resolve_precision(plan.training, place)
     dataset = with_notes(plan.training, load(plan.data, data_dir, options=plan.data_options, say=say))
     say_notes(dataset, say)
+    plan = with_likelihood(plan, dataset.spec, say=say)
     training, _ = settings_for(plan.training, dataset)
     claim(data=lambda: dataset.fingerprint)
     assert training.batch_size is not None
@@ -128,7 +130,7 @@ def _compare_in(
     entries, left_out = buildable_entries(plan, builder)
     for refused in left_out:
         say(f"{refused.label} is left out: {refused.reason}")
-    started = StartedComparison(settings=plan.settings(), source=source_of(plan), data=describe(dataset))
+    started = StartedComparison(settings=settings, source=source, data=describe(dataset))
     write_record(folder / RECORD, started)
     # Latency is measured with the number of threads of the widest model's runs; each run sets its own number again.
     widest = max(entries, key=lambda entry: entry.width)

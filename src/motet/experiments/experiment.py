@@ -52,8 +52,8 @@ class Experiment:
         last: name or names of the model's output layers, if they cannot be found.
         data_options: how the user's own data is read.
         likelihood: the distribution whose parameters the outputs are: categorical, bernoulli, gaussian, heteroscedastic
-            or poisson, or a `Likelihood` of a class outside motet; if None is passed, the data's default, see
-            `motet.experiments.likelihood_name`.
+            or poisson, or a `Likelihood` of a class outside motet; if None is passed, the data's default that the
+            objective accepts, see `motet.experiments.likelihood_for`.
 
     Raises:
         InputError: on construction, for a value of another type, or out of range.
@@ -104,6 +104,21 @@ class Experiment:
         """Return the experiment with another method, and with that method's objective if this one has its method's."""
         own = self.objective == self.method.default_objective
         return replace(self, method=method, objective=None if own else self.objective)
+
+    def accepts(self, likelihood: Likelihood) -> bool:
+        """Whether the objective is defined for this likelihood, and the method needs no other one for such targets."""
+        assert self.objective is not None
+        own = self.method.default_likelihood
+        if own.target_kind == likelihood.target_kind and own != likelihood:
+            return False
+        try:
+            if isinstance(self.objective, ExitObjective):
+                self.objective.check(likelihood)
+            else:
+                self.objective.check(likelihood, self.method.grouping)
+        except InputError:
+            return False
+        return True
 
     def to_record(self) -> dict[str, object]:
         """Return the experiment as plain data for JSON. It contains the likelihood only if it is not the default.

@@ -1,5 +1,6 @@
 """Choose the likelihood of an experiment: the requested one, if the data can have it, or the default."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from motet._internal.loading import load_class
@@ -69,20 +70,36 @@ def _checked_name(name: object) -> LikelihoodName:
     )
 
 
-def likelihood_for(likelihood: LikelihoodName | Likelihood | None, spec: DataSpec) -> Likelihood:
+def likelihood_for(
+    likelihood: LikelihoodName | Likelihood | None,
+    spec: DataSpec,
+    *,
+    accepts: Callable[[Likelihood], bool] = lambda _: True,
+) -> Likelihood:
     """Return the requested likelihood, checked against the data; the data's default if None.
 
     Defaults: categorical for classes, bernoulli for several binary labels, poisson for counts; heteroscedastic for the
     real targets of tables, because with unit variance methods hardly differ; gaussian for other regressions (as in the
     paper for MIMO's toy example).
 
+    Args:
+        likelihood: the request; None for the default.
+        spec: the data's specification.
+        accepts: whether a likelihood can be used, see `motet.Experiment.accepts`. The default is the first likelihood
+            for such targets that is accepted, so gaussian for a modular network on a table; it is heteroscedastic, and
+            leads to an error later, if none is.
+
     Raises:
         InputError: for an unknown name, a likelihood that does not fit this kind of targets, and binary labels with
             more or fewer than two classes.
     """
     if likelihood is None:
-        fitting = _fitting(spec)[0]
-        return LIKELIHOODS["gaussian" if fitting == "heteroscedastic" and not spec.feature_names else fitting]
+        names = _fitting(spec)
+        if names[0] == "heteroscedastic" and not spec.feature_names:
+            names.remove("heteroscedastic")
+        first = LIKELIHOODS[names[0]]
+        alike = [LIKELIHOODS[name] for name in names if LIKELIHOODS[name].target_kind == first.target_kind]
+        return next(filter(accepts, alike), first)
     asked = known_by_name(likelihood)
     found = LIKELIHOODS[asked] if isinstance(asked, str) else asked
     assert found.target_kind is not None
@@ -102,9 +119,18 @@ def likelihood_for(likelihood: LikelihoodName | Likelihood | None, spec: DataSpe
     return found
 
 
-def likelihood_name(likelihood: LikelihoodName | Likelihood | None, spec: DataSpec) -> str:
-    """Return the name of `likelihood_for` in records: a name of motet's, or a reference to the user's class."""
-    return _shown(likelihood_for(likelihood, spec))
+def likelihood_name(
+    likelihood: LikelihoodName | Likelihood | None,
+    spec: DataSpec,
+    *,
+    accepts: Callable[[Likelihood], bool] = lambda _: True,
+) -> str:
+    """Return the name of `likelihood_for` in records: a name of motet's, or a reference to the user's class.
+
+    Args:
+        likelihood, spec, accepts: see `likelihood_for`.
+    """
+    return _shown(likelihood_for(likelihood, spec, accepts=accepts))
 
 
 def outputs_for(likelihood: Likelihood, spec: DataSpec) -> int:

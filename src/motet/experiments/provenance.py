@@ -74,7 +74,7 @@ def describe_run(
         precision=resolve_precision(experiment.training, place),
         ranks=Ranks(members=grid.member_ranks, data=grid.data_ranks) if grid.size > 1 else None,
         data=describe(dataset),
-        likelihood=likelihood_name(experiment.likelihood, dataset.spec),
+        likelihood=likelihood_name(experiment.likelihood, dataset.spec, accepts=experiment.accepts),
         source=source,
         training=to_record(training) if training != experiment.training else None,
     )

@@ -23,6 +23,7 @@ from motet.distributed import Grid
 from motet.ensemble import Ensemble
 from motet.evaluation import predict_split
 from motet.evaluation.clean import scores_of_several
+from motet.evaluation.exits import score_exits
 from motet.experiments.build import Builder, build
 from motet.experiments.continued import begin_or_continue
 from motet.experiments.experiment import Experiment
@@ -294,6 +295,7 @@ def _score(ensemble: Ensemble, dataset: Dataset, folder: Path, history: Sequence
         test=score(test),
         test_members=_tuples(member_scores(test)),
         test_targets=scores_of_several(test),
+        test_exits=score_exits(ensemble, dataset, dataset.test),
         validation=score(validation),
         cost=Cost(parameters=learned, flops=operations, train_seconds=sum(row.seconds for row in history)),
         epochs=len(history),

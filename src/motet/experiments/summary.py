@@ -7,7 +7,14 @@ import torch
 from motet.errors import InputError
 from motet.evaluation.aggregate import mean_over_seeds
 from motet.experiments.entry import Entry
-from motet.experiments.records import ComparisonCost, ComparisonRow, CoverageLevel, Measure, ReliabilityBin
+from motet.experiments.records import (
+    ComparisonCost,
+    ComparisonExit,
+    ComparisonRow,
+    CoverageLevel,
+    Measure,
+    ReliabilityBin,
+)
 from motet.experiments.run import Run
 from motet.metrics import Latency, coverage, disagreement_matrix, reliability, risk_coverage_of
 from motet.metrics.scores import as_classes, checked
@@ -59,6 +66,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Latency, *, model: str
         histories=tuple(tuple(run.history) for run in runs),
         runs=tuple(run.folder.name for run in runs),
         targets=_targets(runs),
+        exits=_exits(runs),
     )
 
 
@@ -71,6 +79,26 @@ def _targets(runs: Sequence[Run]) -> dict[str, tuple[Measure, ...]] | None:
         name: tuple(map(mean_over_seeds, zip(*(each[name] for each in found if each is not None), strict=True)))
         for name in found[0] or ()
     }
+
+
+def _exits(runs: Sequence[Run]) -> tuple[ComparisonExit, ...] | None:
+    """Return the scores of each exit, means over seeds; None for a method without exits, or if a run lacks them."""
+    found = [run.scores.test_exits or () for run in runs]
+    if len({tuple(each.place for each in exits) for exits in found}) != 1:
+        return None
+    same_exit = list(zip(*found, strict=True))
+    return (
+        tuple(
+            ComparisonExit(
+                place=exits[0].place,
+                depth=exits[0].depth,
+                weight=mean_over_seeds([each.weight for each in exits]),
+                scores={name: mean_over_seeds([each.scores[name] for each in exits]) for name in exits[0].scores},
+            )
+            for exits in same_exit
+        )
+        or None
+    )
 
 
 def covered(predictions: Sequence[Prediction]) -> tuple[CoverageLevel, ...]:

@@ -90,6 +90,11 @@ class Method(ABC):
         """The training loss if `wrap` is passed none; the sum of the members' own losses by default."""
         return Independent(reduction="sum")
 
+    @property
+    def default_likelihood(self) -> Likelihood:
+        """The likelihood if `wrap` is passed none; `Categorical` by default."""
+        return Categorical()
+
     size = renamed_property("size", "members")
     size_in_training = renamed_property("size_in_training", "members_in_training")
 
@@ -150,15 +155,14 @@ class Method(ABC):
     ) -> Ensemble:
         """Turn a model into an ensemble of this method.
 
-        The model and the example may both be on the meta device, for a large model whose weights are loaded later:
-        ``ensemble.to_empty(device=...)``, then ``ensemble.load_state_dict(...)``.
+        Model and example may be on the meta device; weights are loaded later, after ``ensemble.to_empty(device=...)``.
 
         Args:
             model: any module that maps ``(B, ...)`` to ``(B, C)``, which is copied and never changed; or a function
                 that makes a new module at each call, which is used without copying. Pass a function for methods whose
                 members have separate networks: each network then gets the model's own initialisation.
             example: an input batch of one row or more, used to find out how the model works: ``x[:1]``.
-            likelihood: the distribution whose natural parameters the outputs are; `Categorical` if None.
+            likelihood: the distribution whose natural parameters the outputs are; `default_likelihood` if None.
             objective: the training loss; the method's own if None.
             first: name or names of the layers that read the input, if they cannot be found.
             last: name or names of the layers that make the output, if they cannot be found.
@@ -182,7 +186,7 @@ class Method(ABC):
             return self._wrap(
                 model,
                 example=example.clone() if example.is_inference() else example,
-                likelihood=likelihood or Categorical(),
+                likelihood=likelihood or self.default_likelihood,
                 objective=objective or self.default_objective,
                 first=first,
                 last=last,

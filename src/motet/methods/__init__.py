@@ -7,6 +7,7 @@ from motet.method import Model as Model
 from motet.methods.single import Single as Single
 from motet.methods.deep_ensemble import DeepEnsemble as DeepEnsemble
 from motet.methods.modular_network import ModularNetwork as ModularNetwork
+from motet.methods.ncl import NCL as NCL
 from motet.methods.mc_dropout import MCDropout as MCDropout
 from motet.methods.tree_net import TreeNet as TreeNet
 from motet.methods.multihead import Multihead as Multihead

@@ -31,8 +31,9 @@ class DUN(Method):
     code, chooses a depth by chance.
 
     Attributes:
-        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none,
-            which gives the single network.
+        exits: names of the points with an exit; None for points behind 1/2 and 3/4 of the layers, or for those that
+            the model names itself, see `motet.methods.exits.plan_exits`; ``()`` for none, which gives the
+            single network.
         objective: ``"vi"``: a learned categorical posterior q and the evidence lower bound (`DepthELBO`). ``"mll"``:
             the exact marginal likelihood, with a running estimate of the posterior (`DepthMarginalLikelihood`).
         alpha: the weight of the KL divergence under ``"vi"``; 1 gives the evidence lower bound itself.

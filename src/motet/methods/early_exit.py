@@ -30,7 +30,8 @@ class EarlyExit(Method):
     meaning in the original paper.
 
     Attributes:
-        exits: names of the points with an exit; None to find them (`motet.surgery.default_exits`), ``()`` for none.
+        exits: names of the points with an exit; None for points behind 1/2 and 3/4 of the layers, or for those that
+            the model names itself, see `motet.methods.exits.plan_exits`; ``()`` for none.
         alpha: weight of each exit's loss; the model's own output has weight 1.
         beta: weight of the mean cross-entropy between pairs of exits, added to the loss (`ExitSum`).
         gamma: exit i of D has ``int(sqrt(1 + gamma)^(D - i) F)`` hidden units, where F is the number of features that

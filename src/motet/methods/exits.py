@@ -41,12 +41,14 @@ class ExitPlan:
         output: the name of the model's output layer; None without exits.
         layer: the output layer.
         written: names of the points whose features the model later changes in place.
+        layers: the number of mixing layers before the output layer.
     """
 
     features: tuple[Features, ...] = ()
     output: str | None = None
     layer: Ordinary | None = None
     written: frozenset[str] = frozenset()
+    layers: int = 1
 
     @property
     def depths(self) -> int:
@@ -83,9 +85,11 @@ class ExitPlan:
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
         weights = DepthWeights(members, self.depths, learned=learned, device=like.device, dtype=dtype)
         points = [features.point.name for features in self.features]
+        shares = [features.point.mixing / self.layers for features in self.features]
         return Exits(
             network, points, heads, weights,
             likelihood=context.likelihood, output=shared, skip_below=skip_below, written=self.written,
+            shares=shares,
         )  # fmt: skip
 
 
@@ -97,13 +101,14 @@ def exempt_with_exits(exits: Points) -> Mapping[str, str]:
 
 
 def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exits: Points) -> ExitPlan:
-    """Plan the exits of `model`: at the points that the user named, or at those that `default_exits` finds.
+    """Plan the exits of `model`: at the points that the user named, or the model, or that `default_exits` finds.
 
     Args:
         model: from `motet.method.instance_of`.
         context: what `Method.convert` is passed.
         probed: what `motet.surgery.probe` found in the model.
-        exits: names of points; None to find them, ``()`` for none.
+        exits: names of points; None for those of the model's attribute `default_exits`, a tuple of names, and without
+            it for those that `motet.surgery.default_exits` finds; ``()`` for none.
 
     Returns:
         The plan; its `ExitPlan.exits` makes the network.
@@ -121,6 +126,7 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
     example = torch.cat([context.example, context.example])
     calls = mixing_calls(model, example)
     between = _behind_input(model, probed, calls, layer)
+    exits = own_exits(model) if exits is None else exits
     if exits is None:
         chosen = _found(model, example, calls, between)
     else:
@@ -129,7 +135,20 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
             for point in check_points(model, example, exits, argument="exits")
         ]
     written = modules_modified_in_place(model, context.example, [features.point.name for features in chosen])
-    return ExitPlan(features=tuple(chosen), output=output, layer=layer, written=frozenset(written))
+    return ExitPlan(
+        features=tuple(chosen),
+        output=output,
+        layer=layer,
+        written=frozenset(written),
+        layers=between.stop - 1,
+    )
+
+
+def own_exits(model: nn.Module) -> tuple[str, ...] | None:
+    """Return the points that the model itself names, in its attribute `default_exits`; None if it names none."""
+    names = getattr(model, "default_exits", None)
+    is_named = isinstance(names, tuple) and names and all(isinstance(name, str) for name in names)
+    return names if is_named else None
 
 
 def _output_layer(model: nn.Module, context: ConversionContext, probed: Probe) -> Ordinary:

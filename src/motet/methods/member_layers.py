@@ -20,9 +20,7 @@ from motet.surgery import (
 )
 
 InputLayer = Callable[[Ordinary, Tensor], nn.Module]
-"""A function that makes a layer for M inputs from the model's layer and the members' kernels ``(M, *kernel)``, whose
-sum is the layer's kernel.
-"""
+"""A function that makes a layer for M inputs from the model's layer and the members' kernels ``(M, *kernel)``."""
 
 
 def member_heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
@@ -42,7 +40,7 @@ def member_heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
 
 
 def with_member_inputs_and_heads(
-    method: Method, model: Model, context: ConversionContext, input_layer: InputLayer
+    method: Method, model: Model, context: ConversionContext, input_layer: InputLayer, *, separate: bool = False
 ) -> nn.Module:
     """Return the model with M heads in place of its output layer, and new layers in place of those that read the input.
 
@@ -51,6 +49,9 @@ def with_member_inputs_and_heads(
         model: the model, which is not changed.
         context: what `Method.convert` is passed.
         input_layer: makes a layer for M inputs.
+        separate: whether its kernels start as M ordinary layers, each with its own draws on the scale of the model's
+            layer, as MixMo has them; by default as one layer over M inputs, whose kernels add up to the model's
+            (`motet.surgery.split_kernel`). With ``init="keep"`` they always add up to it.
 
     Returns:
         The converted network.
@@ -59,16 +60,23 @@ def with_member_inputs_and_heads(
         InputError: if input and output layers are ambiguous, the same, or cannot be replaced.
     """
     network = instance_of(model)
-    return replace_inputs_and_heads(method, network, probe(network, context.example), context, input_layer)
+    probed = probe(network, context.example)
+    return replace_inputs_and_heads(method, network, probed, context, input_layer, separate=separate)
 
 
 def replace_inputs_and_heads(
-    method: Method, network: nn.Module, probed: Probe, context: ConversionContext, input_layer: InputLayer
+    method: Method,
+    network: nn.Module,
+    probed: Probe,
+    context: ConversionContext,
+    input_layer: InputLayer,
+    *,
+    separate: bool = False,
 ) -> nn.Module:
     """Like `with_member_inputs_and_heads`, for a network that has already been probed. Changes the network in place.
 
     Args:
-        method, context, input_layer: see `with_member_inputs_and_heads`.
+        method, context, input_layer, separate: see `with_member_inputs_and_heads`.
         network: the network to change, from `motet.method.instance_of`.
         probed: the result of `motet.surgery.probe` for this network.
 
@@ -86,8 +94,11 @@ def replace_inputs_and_heads(
             got="a model whose input layer is also its output layer",
             fix="Use a model with at least two layers",
         )
+    fresh = separate and context.init == "fresh"
     for layer in readers:
-        network = replace_module(network, layer, input_layer(layer, split_kernel(layer.weight, method.members)))
+        weight, members = layer.weight, method.members
+        kernels = member_stack(weight, members, "fresh") if fresh else split_kernel(weight, members)
+        network = replace_module(network, layer, input_layer(layer, kernels))
     for layer in makers:
         network = replace_module(network, layer, member_heads(layer, method.members, context.init))
     return network

@@ -27,10 +27,13 @@ class MixMo(Method):
     After the input layers ``e_m`` the features are ``h = M sum_m mask_m e_m(x_m)``, where the masks add up to 1. At
     test each mask is 1/M, so that ``h = sum_m e_m(x)``. With one shared input the M input kernels can then be summed
     into one, as in `MIMO`, which is linear mixing with equal ratios and equal weights (``alpha=0, mixing="linear"``).
+    Each ``e_m`` starts as an ordinary layer, with the scale that the model's own input layer has. MIMO's kernels are
+    parts of one layer over M inputs, and so ``1 / sqrt(M)`` as large.
 
     **Differences from the reference** (https://github.com/alexrame/mixmo-pytorch): the CutMix of each member's own
     input, which the authors add in their best results (MSDA), is not included. It is a data augmentation that could be
-    combined with any method. `test_scale` is an addition.
+    combined with any method. Where the input layer has a bias, there is one for all members, added after mixing.
+    `test_scale` is an addition. If a trained model is continued (``init="keep"``), the kernels add up to its own.
 
     Attributes:
         members: M; 2 in the paper.
@@ -115,7 +118,7 @@ class MixMo(Method):
                 )
             return MultiInput(layer, kernels, layout=context.layout, scale=self.test_scale)
 
-        return with_member_inputs_and_heads(self, model, context, multi_input)
+        return with_member_inputs_and_heads(self, model, context, multi_input, separate=True)
 
     def _mixed(self, *, cut: bool) -> Mixed:
         return Mixed(

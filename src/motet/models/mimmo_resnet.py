@@ -62,6 +62,7 @@ class MIMMOResNet(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.stages = len(planes)
+        self.default_exits = tuple(f"stage{stage}" for stage in range(1, self.stages))  # see `motet.methods.EarlyExit`
         for stage, (plane, count) in enumerate(zip(planes, blocks, strict=True), start=1):
             parts = []
             for block in range(count):
@@ -94,8 +95,8 @@ def mimmo_resnet(
     The paper calls it a "WideResNet with (1, 2, 3, 1) layers, (16, 32, 64, 128) channels, expansion 4, base width 32,
     multiplier 2". The last two numbers mean twice as many channels inside each block: with that, and with
     post-activation blocks and a projection in the first block of every stage, it has the paper's 1.7563 million
-    parameters for 100 classes. Torch's default initialisation. Its stages are called ``stage1``, ``stage2``, ...; the
-    paper's exits are after the first three.
+    parameters for 100 classes. Torch's default initialisation. Its stages are called ``stage1``, ``stage2``, ...; its
+    default exits are the paper's, after all stages but the last. The first of them predicts much worse than the rest.
 
     Args:
         num_classes: number of classes, or of targets in regression.

@@ -48,6 +48,10 @@ def resnet50(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> n
     are initialised with He normal and the head with N(0, 0.01^2) and zero bias, as in the paper's code
     [uncertainty-baselines, resnet50_mimo.py], and every norm's scale with one.
 
+    **Difference from the reference:** strided 3x3 convolutions and the max-pool pad one pixel on each side, as usual in
+    torch. TensorFlow's padding ``"SAME"`` pads images of even size only on the right and at the bottom (see
+    `wide_resnet`).
+
     Args:
         num_classes: number of classes, or of targets in regression.
         in_channels: channels of the input, ``(B, in_channels, H, W)``, usually with at least 32x32 pixels.

@@ -82,6 +82,11 @@ class WideResNet(nn.Module):
 def wide_resnet(*, depth: int, width: int, num_classes: int, in_channels: int = 3) -> nn.Module:
     """WRN-depth-width: a 3x3 stem of 16 filters and three groups of ``(depth - 4) / 6`` blocks.
 
+    **Difference from the reference:** the two strided 3x3 convolutions pad one pixel on each side, as usual in torch.
+    TensorFlow's padding ``"SAME"``, in the reference, pads images of even size only on the right and at the bottom, so
+    its filters read one pixel further to the right and further down. Weights of one do not fit the other exactly. Sizes
+    and numbers of parameters are the same. (MixMo's authors also pad right and bottom, in torch.)
+
     Args:
         depth: 6 n + 4 layers, at least 10; 28 in the papers.
         width: multiplies the groups' 16, 32 and 64 filters; 10 in the papers.

@@ -15,6 +15,7 @@ from motet.plots.figure import xml_text
 from motet.plots.style import DARK, LIGHT, series_name
 from motet.report import figures, shift
 from motet.report.columns import COMPARED, MEMBERS
+from motet.report.exits import exit_table
 from motet.report.facts import facts, training_facts
 from motet.report.finding import main_finding
 from motet.report.gains import gains
@@ -56,6 +57,7 @@ def render(comparison: Source, robustness: SideBySide | None = None) -> str:
             ],
             table=build_table(read, COMPARED),
             targets=target_table(read),
+            exits=exit_table(read),
             members=build_table(read, MEMBERS, several),
             several=several,
             scaled=any(row.width != 1 for row in read.rows),

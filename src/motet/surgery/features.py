@@ -1,7 +1,6 @@
-"""Features at points inside a model: their axis, the ends of stages, and what is changed in place."""
+"""Features at points inside a model: their axis, where exits go by default, and what is changed in place."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, final
@@ -17,10 +16,6 @@ from motet.surgery.cut_points import Point
 from motet.surgery.probe import is_mixing, run_model
 
 FeatureAxis = Literal[1, -1]
-# Strided layers divide the number of positions by 2 (sequences) or 4 (images); a class token or an unpadded 3x3
-# convolution changes it by less than this.
-_NEW_STAGE = 1.5
-_MOST_EXITS = 3
 _FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 
 
@@ -38,11 +33,6 @@ class Features:
     point: Point
     axis: FeatureAxis
     width: int
-
-    @property
-    def positions(self) -> int:
-        """The number of pixels, or of steps of a sequence; 1 for vectors."""
-        return math.prod(self.point.output[1:]) // self.width
 
 
 @final
@@ -110,42 +100,29 @@ def _axis(point: Point, calls: list[MixingCall]) -> FeatureAxis | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def default_exits(found: list[Features], layers: int) -> list[Features]:
-    """Return the points, at most three, at which a model gets exits by default.
+def default_exits(found: list[Features], layers: int, *, shares: Sequence[float] = (1 / 2, 3 / 4)) -> list[Features]:
+    """Return the points at which a model gets exits by default: one behind 1/2 and one behind 3/4 of its layers.
 
-    A *stage* is a part of the model with about the same number of positions and at least one mixing layer. The exits
-    are the last points of the stages, without the final stage; if these are more than three, the last three. A model
-    with one stage (a perceptron, a vision transformer) has exits at the points nearest to 1/4, 2/4 and 3/4 of its
-    mixing layers.
+    Exits behind fewer layers predict much worse than the model, and so does an average with equal weights over them
+    (`benchmarks/default_exits.py`). Layers are the mixing layers before the output layer. Of the points between two
+    shares, the one that is nested least is taken, so the end of a stage rather than a point in one of its blocks; of
+    several such points the first; and of those between the same two layers the last, so behind a pooling layer, but not
+    behind one that flattens. Points behind all layers are used only if no other point is behind half of them, and
+    points behind fewer layers only if there is none.
 
     Args:
         found: the features at the model's cut points before its output layer, in order.
         layers: the number of mixing layers, including the output layer.
+        shares: the shares of the layers that an exit must be behind, in order.
     """
-    stages = _stages(found)
-    if len(stages) > 1:
-        return [stage[-1] for stage in stages[:-1]][-_MOST_EXITS:]
-    last = {features.point.mixing: features for stage in stages for features in stage}
-    quarters = range(1, _MOST_EXITS + 1)
-    nearest = {min(last, key=lambda count: abs(count - quarter * layers / 4)) for quarter in quarters if last}
-    return [last[count] for count in sorted(nearest)]
-
-
-def _stages(found: list[Features]) -> list[list[Features]]:
-    """Return the points of each stage."""
-    stretches: list[list[Features]] = []
-    for features in found:
-        ratio = features.positions / stretches[-1][0].positions if stretches else math.inf
-        if 1 / _NEW_STAGE < ratio < _NEW_STAGE:
-            stretches[-1].append(features)
-        else:
-            stretches.append([features])
-    # A part that only pools, flattens or selects is not a stage.
-    stages: list[list[Features]] = []
-    for stretch in stretches:
-        if not stages or stretch[-1].point.mixing > stages[-1][-1].point.mixing:
-            stages.append(stretch)
-    return stages
+    widths: dict[int, int] = {}
+    found = [each for each in found if widths.setdefault(each.point.mixing, each.width) == each.width]
+    behind = [(each.point.mixing / (layers - 1), -each.point.name.count("."), each) for each in found]
+    chosen = []
+    for share, end in zip(shares, (*shares[1:], 1), strict=True):
+        between = [(nested, -at, index) for index, (at, nested, _) in enumerate(behind) if share <= at < end]
+        chosen += [found[max(between)[2]]] if between else []
+    return chosen or found[-1:]
 
 
 def unknown_axis(point: Point) -> InputError:

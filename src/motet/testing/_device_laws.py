@@ -72,7 +72,7 @@ def runs_on_the_meta_device(subject: Subject) -> None:
     On an accelerator, reading a value waits for all earlier operations, and a tensor on another device is an error. The
     meta device shows both without an accelerator. The law does not apply to a model that does not run there itself.
     """
-    x, y = (tensor.to("meta") for tensor in (subject.case.inputs(6, torch.float32), subject.case.labels(6)))
+    x, y = (tensor.to("meta") for tensor in subject.data(6, torch.float32))
     if not _runs(subject.case.model(torch.float32).to("meta").train(), x):
         return
     ensemble = subject.wrap(torch.float32).to("meta").train()
@@ -85,7 +85,7 @@ def runs_on_the_meta_device(subject: Subject) -> None:
     require(not without, f"no gradient on the meta device for {', '.join(without)}")
     runs: list[tuple[str, Callable[[], Tensor]]] = [
         ("the forward pass in evaluation", lambda: ensemble.eval()(x)),
-        ("the prediction", lambda: ensemble.predict(x, targets=y).probs),
+        ("the prediction", lambda: ensemble.predict(x, targets=y).mean),
         ("the fold", lambda: ensemble.fold().predict(x).outputs_BMC),
     ]
     for what, run in runs:

@@ -8,6 +8,7 @@ from torch import nn
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.prediction import Prediction
 from motet.testing._law import (
     Subject,
     close,
@@ -69,7 +70,22 @@ def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
     x, y = subject.data()
     modes, before, random = [part.training for part in ensemble.modules()], state(ensemble), torch.get_rng_state()
     prediction = ensemble.predict(x, targets=y)
-    ones = torch.ones(len(x), dtype=torch.float64)
+    if subject.method.default_likelihood.target_kind == "class":
+        _check_probabilities(prediction, subject)
+    else:
+        close(prediction.mean, prediction.outputs_BMC.mean(dim=1), "the members' mean", rtol=1e-7, atol=1e-7)
+    require(not prediction.outputs_BMC.requires_grad, "a prediction that is connected to the graph")
+    require(prediction.targets is y, "targets that are not those given")
+    for batch_size in (1, 4, 100):
+        in_parts = ensemble.predict(x, batch_size=batch_size)
+        close(in_parts.outputs_BMC, prediction.outputs_BMC, f"predicting {batch_size} at a time")
+    require_same([part.training for part in ensemble.modules()], modes, "training modes after predicting")
+    require_state(ensemble, before, "predicting")
+    require(torch.equal(torch.get_rng_state(), random), "predicting drew random numbers")
+
+
+def _check_probabilities(prediction: Prediction, subject: Subject) -> None:
+    ones = torch.ones(len(prediction.outputs_BMC), dtype=torch.float64)
     close(prediction.probs.sum(dim=-1), ones, "the sum of the probabilities", rtol=1e-7, atol=1e-7)
     own = prediction.member_probs.sum(dim=-1)
     every = ones.unsqueeze(1).expand(-1, subject.method.members)
@@ -80,14 +96,6 @@ def predict_is_a_distribution_and_leaves_no_trace(subject: Subject) -> None:
         combined = prediction.outputs_BMC.mean(dim=1).softmax(dim=-1)
     close(prediction.probs, combined, f"the {subject.method.combination} of the members", rtol=1e-7, atol=1e-7)
     require((prediction.probs >= 0).all(), "negative probabilities")
-    require(not prediction.outputs_BMC.requires_grad, "a prediction that is connected to the graph")
-    require(prediction.targets is y, "targets that are not those given")
-    for batch_size in (1, 4, 100):
-        in_parts = ensemble.predict(x, batch_size=batch_size)
-        close(in_parts.outputs_BMC, prediction.outputs_BMC, f"predicting {batch_size} at a time")
-    require_same([part.training for part in ensemble.modules()], modes, "training modes after predicting")
-    require_state(ensemble, before, "predicting")
-    require(torch.equal(torch.get_rng_state(), random), "predicting drew random numbers")
 
 
 @law()
@@ -185,7 +193,9 @@ def one_member_is_the_single_network(subject: Subject) -> None:
     close(ensemble(x)[:, 0], model(x), "outputs", rtol=1e-12, atol=1e-12)
     close(ensemble.fold()(x)[:, 0], model(x), "outputs of the fold", rtol=1e-12, atol=1e-12)
     # Batch repetition repeats every example equally often, so the mean over rows does not change.
-    expected = nn.functional.cross_entropy(model(x), y)
+    likelihood = subject.method.default_likelihood
+    of_classes = likelihood.target_kind == "class"
+    expected = nn.functional.cross_entropy(model(x), y) if of_classes else likelihood.nll(model(x), y).mean()
     close(ensemble.loss(x, y), expected, "the loss", rtol=1e-12, atol=1e-12)
     require(count(ensemble) == count(model), f"{count(ensemble)} parameters instead of {count(model)}")
 
@@ -199,14 +209,14 @@ def rows_of_the_members_own_agree_with_shared_rows(subject: Subject) -> None:
     x, y = subject.data()
     tiled = Batch(
         inputs=x.unsqueeze(1).expand(-1, subject.method.members, *subject.case.shape),
-        targets_BM=y.unsqueeze(1).expand(-1, subject.method.members),
+        targets_BM=y.unsqueeze(1).expand(-1, subject.method.members, *y.shape[1:]),
         distinct=True,
     )
     close(ensemble.forward_batch(tiled), ensemble(x), "outputs of members with separate inputs")
     require(not ensemble.layout.distinct, "a layout that stays distinct")
 
 
-@law("mlp", needs_other_outputs=True)
+@law("mlp", needs_other_outputs=True, needs_classes=True)
 def one_class_is_certain(subject: Subject) -> None:
     """With one class the loss and the entropy are 0."""
     ensemble = subject.method.wrap(subject.case.make(1), example=subject.case.inputs(1, torch.float32))
@@ -222,7 +232,7 @@ def one_class_is_certain(subject: Subject) -> None:
 def autocast_gives_single_precision_outputs(subject: Subject) -> None:
     """Under autocast losses and outputs are in single precision, close to those without autocast."""
     ensemble = subject.wrap(torch.float32)
-    x, y = subject.case.inputs(6, torch.float32), subject.case.labels(6)
+    x, y = subject.data(6, torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = ensemble.loss(x, y)
         torch.manual_seed(1)

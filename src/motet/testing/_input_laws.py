@@ -124,7 +124,7 @@ def models_that_return_something_else_are_refused(subject: Subject) -> None:
             subject.method.wrap(_Returning(change, subject.case.classes), example=torch.randn(2, 4))
 
 
-@law("mlp")
+@law("mlp", needs_classes=True)
 def bad_targets_are_named(subject: Subject) -> None:
     """Labels and numbers that the likelihood cannot observe are refused before the loss is computed."""
     ensemble = subject.wrap()
@@ -191,7 +191,7 @@ def batches_that_do_not_fit_are_refused(subject: Subject) -> None:
     members = subject.method.members
     own = Batch(
         inputs=x.unsqueeze(1).expand(-1, members + 1, *subject.case.shape),
-        targets_BM=y.unsqueeze(1).expand(-1, members + 1),
+        targets_BM=y.unsqueeze(1).expand(-1, members + 1, *y.shape[1:]),
         distinct=True,
     )
     with refused(InputError, rf"\(batch, {members}, ...\)", f"inputs for {members + 1} members"):

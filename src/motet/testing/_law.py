@@ -48,9 +48,13 @@ class Subject:
         """Return an ensemble of a new model."""
         return self.method.wrap(self.case.model(dtype), example=self.case.inputs(1, dtype))
 
-    def data(self, rows: int = 6) -> tuple[Tensor, Tensor]:
-        """Return inputs in double precision, and labels."""
-        return self.case.inputs(rows), self.case.labels(rows)
+    def data(self, rows: int = 6, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+        """Return inputs, and labels; real targets for a method whose default likelihood is not one of classes."""
+        likelihood = self.method.default_likelihood
+        inputs = self.case.inputs(rows, dtype)
+        if likelihood.target_kind == "class":
+            return inputs, self.case.labels(rows)
+        return inputs, likelihood.sample(torch.randn(rows, self.case.classes, dtype=dtype))
 
 
 @final
@@ -64,6 +68,7 @@ class Law:
         models: names of the models that it is checked on; empty for all.
         needs_one_member: whether it applies only to methods with one member.
         needs_other_outputs: whether it needs models with other numbers of outputs than the user's own has.
+        needs_classes: whether it applies only to methods whose default likelihood is one of classes.
     """
 
     name: str
@@ -71,10 +76,13 @@ class Law:
     models: tuple[str, ...] = ()
     needs_one_member: bool = False
     needs_other_outputs: bool = False
+    needs_classes: bool = False
 
     def applies(self, subject: Subject) -> bool:
         """Whether the law applies to this method and model."""
         if self.needs_one_member and subject.method.members != 1:
+            return False
+        if self.needs_classes and subject.method.default_likelihood.target_kind != "class":
             return False
         return subject.case.other_outputs or not self.needs_other_outputs
 
@@ -84,7 +92,7 @@ LAWS: list[Law] = []
 
 
 def law(
-    *models: str, needs_one_member: bool = False, needs_other_outputs: bool = False
+    *models: str, needs_one_member: bool = False, needs_other_outputs: bool = False, needs_classes: bool = False
 ) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
     """Decorator that adds a check to `LAWS` under the function's name.
 
@@ -92,10 +100,11 @@ def law(
         models: see `Law`.
         needs_one_member: see `Law`.
         needs_other_outputs: see `Law`.
+        needs_classes: see `Law`.
     """
 
     def add(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
-        LAWS.append(Law(check.__name__, check, models, needs_one_member, needs_other_outputs))
+        LAWS.append(Law(check.__name__, check, models, needs_one_member, needs_other_outputs, needs_classes))
         return check
 
     return add

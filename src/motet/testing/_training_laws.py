@@ -24,7 +24,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
     require(all(bool(grad.isfinite().all()) for grad in grads), "gradients that are not finite")
 
 
-@law()
+@law(needs_classes=True)
 def loss_equals_a_slow_loop(subject: Subject) -> None:
     """`Independent`'s loss equals the weighted NLL of every row and member, computed in pure Python."""
     reductions: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
@@ -184,7 +184,7 @@ def one_example_is_enough(subject: Subject) -> None:
     ensemble.loss(x, y).backward()
     for shape, expected in (
         (ensemble(x).shape, (1, subject.method.members, subject.case.classes)),
-        (ensemble.predict(x).probs.shape, (1, subject.case.classes)),
+        (ensemble.predict(x).mean.shape, (1, subject.case.classes)),
     ):
         require(shape == expected, f"shape {tuple(shape)} instead of {expected}")
 
@@ -198,11 +198,11 @@ def nan_inputs_show_in_the_loss_and_in_their_own_rows(subject: Subject) -> None:
         return
     x[1] = math.nan
     require(ensemble.loss(x, y).isnan(), "a loss that is a number")
-    rows: Tensor = ensemble.predict(x).probs.isnan().any(dim=1)
+    rows: Tensor = ensemble.predict(x).mean.isnan().any(dim=1)
     require(rows.tolist() == [index == 1 for index in range(len(x))], f"NaN in the rows {rows.nonzero().flatten()}")
 
 
-@law("mlp")
+@law("mlp", needs_classes=True)
 def labels_of_any_integer_type_will_do(subject: Subject) -> None:
     """The loss is the same for labels in any integer type."""
     for dtype in (torch.uint8, torch.int16, torch.int32):

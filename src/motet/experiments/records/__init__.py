@@ -9,6 +9,7 @@ from motet.evaluation.comparison_records import Measure
 from motet.experiments.records.comparison import (
     Comparison,
     ComparisonCost,
+    ComparisonExit,
     ComparisonRow,
     CoverageLevel,
     LeftOut,
@@ -33,6 +34,7 @@ from motet.experiments.records.run import (
 __all__ = [
     "Comparison",
     "ComparisonCost",
+    "ComparisonExit",
     "ComparisonRow",
     "Continuation",
     "Cost",

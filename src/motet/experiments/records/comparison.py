@@ -61,6 +61,17 @@ class CoverageLevel:
 
 @final
 @record
+class ComparisonExit:
+    """An exit of a method with exits, see `motet.evaluation.ExitScores`; weight and scores are means over seeds."""
+
+    place: str
+    depth: Share
+    weight: Measure
+    scores: dict[str, Measure]
+
+
+@final
+@record
 class ComparisonRow:
     """A method in a comparison.
 
@@ -79,6 +90,7 @@ class ComparisonRow:
         risk_coverage: for each seed the error rate at each of `motet.metrics.COVERAGES`; None unless there are classes.
         coverage: the coverage of its predictive intervals; None unless targets have an order.
         targets: for several targets, scores of each, means over seeds; see `motet.metrics.target_scores`.
+        exits: scores of each exit by itself, for methods with exits.
         disagreement_matrix: for each pair of members the fraction of test rows on which they predict different classes,
             mean over seeds; None unless there are classes.
         histories: for each seed one row per epoch.
@@ -111,6 +123,7 @@ class ComparisonRow:
                 raise ValueError("a row whose histories have the same columns in each epoch")
 
     targets: dict[str, tuple[Measure, ...]] | None = absent()
+    exits: tuple[ComparisonExit, ...] | None = absent()
 
 
 @final

@@ -12,6 +12,7 @@ from motet._internal.renamed_settings import with_new_names
 from motet._internal.typed_records import Amount, Count, Number, absent, read_record, record, to_plain
 from motet.data import DataDescription
 from motet.distributed import Communication
+from motet.evaluation.exits import ExitScores
 from motet.evaluation.shift_records import Scores as ScoresByName
 from motet.experiments.records.older import upgrade_run, upgrade_scores
 
@@ -166,6 +167,7 @@ class Scores:
         test_members: scores of each single member on the test split, by name; see `motet.metrics.member_scores`.
         test_targets: for several targets, scores of each on the test split, by name; see
             `motet.metrics.target_scores`.
+        test_exits: scores of each exit by itself on the test split, for methods with exits.
         cost: the cost.
         epochs: the number of epochs trained.
         communication: the traffic, if there were several processes.
@@ -178,6 +180,7 @@ class Scores:
     epochs: Count
     communication: Communication | None = absent()
     test_targets: dict[str, tuple[Number, ...]] | None = absent()
+    test_exits: tuple[ExitScores, ...] | None = absent()
 
     def __post_init__(self) -> None:
         if self.test.keys() != self.validation.keys():

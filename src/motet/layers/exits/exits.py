@@ -34,6 +34,8 @@ class Exits(MemberLayer):
         skip_below: in evaluation, a depth to which every member gives less weight is left out, and layers that only
             such depths need do not run. The other weights are rescaled to add up to 1.
         written: the `points` whose output the network later changes in place; their heads get a copy.
+        shares: for each point the fraction of the layers before it, which summaries and evaluations show; if not given,
+            the points are taken to be at equal distances.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Exits(MemberLayer):
         output: str | None = None,
         skip_below: float = 0.0,
         written: Collection[str] = (),
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,7 +60,15 @@ class Exits(MemberLayer):
         self.output = output
         self.skip_below = skip_below
         self.written = frozenset(written)
+        depths = len(self.points) + 1
+        self.shares = tuple(depth / depths for depth in range(1, depths)) if shares is None else tuple(shares)
         self._kept: tuple[Tensor, int, tuple[int, ...]] | None = None
+
+    @property
+    def summary_note(self) -> str:
+        """The places of the exits."""
+        places = [f"{name} ({share:.0%} of the layers)" for name, share in zip(self.points, self.shares, strict=True)]
+        return f"exits behind {', '.join(places)} and at the end" if places else ""
 
     def forward(
         self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
