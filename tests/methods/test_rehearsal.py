@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from motet import DeepEnsemble, InputError, MCDropout, Method, Single
+from motet import Categorical, DeepEnsemble, InputError, MCDropout, Method, Single
 from motet.methods import METHODS
 
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
-EVERY = [kind() for name, kind in METHODS.items() if name != "ncl"]
+EVERY = [kind() for kind in METHODS.values() if kind().default_likelihood == Categorical()]
 every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.name)
 SEVERAL = [method for method in EVERY if method.members > 1 and method.differ_by_weights]
 

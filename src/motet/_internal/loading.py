@@ -159,10 +159,14 @@ def _is_by_file(module: str, file: Path) -> bool:
 
 
 def _load(place: str, what: str) -> ModuleType:
-    return _load_file(place, what) if place.endswith(".py") else _load_module(place, what)
+    module = _load_file(place, what) if place.endswith(".py") else _load_module(place, what)
+    _loaded.add(getattr(module, "__file__", None))
+    return module
 
 
 _FILE_MODULE = "_motet_file_"
+_loaded: set[str | None] = set()
+"""Files of the user's modules that were loaded here."""
 _neighbours: set[str] = set()
 """Folders of loaded files, from which these files' own imports are resolved."""
 
@@ -214,6 +218,20 @@ def describe_error(error: BaseException) -> str:
     own = [frame for frame in frames if not re.search(_NOT_THE_USERS, Path(frame.filename).as_posix())]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{where}"
+
+
+def raised_by_user(error: BaseException) -> str | None:
+    """Return `describe_error` if the error was raised in or through a file of the user's that was loaded here, or one in
+    the same folder; None for other errors.
+    """
+    loaded = {Path(file).resolve() for file in _loaded if file is not None}
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if not re.search(_NOT_THE_USERS, path.as_posix()) and (
+            path.resolve() in loaded or str(path.resolve().parent) in _neighbours
+        ):
+            return describe_error(error)
+    return None
 
 
 def is_raised_in(error: BaseException, kind: type) -> bool:

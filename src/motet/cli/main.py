@@ -53,8 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         # torch's class for this, and its message on the CPU; importing torch to compare classes would take a second.
         if not isinstance(error, MemoryError) and "out of memory" not in str(error) and "t allocate" not in str(error):
-            raise
-        message = "not enough memory. Use a smaller model, fewer members, a smaller batch, or another device."
+            message = _of_users_code(error)
+        else:
+            message = "not enough memory. Use a smaller model, fewer members, a smaller batch, or another device."
+    except Exception as error:
+        message = _of_users_code(error)
     if _should_print(message):
         print(f"motet: {message}", file=sys.stderr, flush=True)  # noqa: T201
     return code
@@ -117,6 +120,16 @@ def _usage() -> str:
         f"out as an ensemble.\n\ncommands:\n{lines}\n\nmotet COMMAND --help shows a command's options. "
         "Start with: motet compare digits"
     )
+
+
+def _of_users_code(error: Exception) -> str:
+    """Return the message for an error in the user's own code. Others are faults of motet, and are raised again."""
+    from motet._internal.loading import raised_by_user
+
+    found = raised_by_user(error)
+    if found is None:
+        raise error
+    return f"your own code failed: {found}. Correct it there, then run the same command again."
 
 
 def _explain(error: OSError) -> str:
