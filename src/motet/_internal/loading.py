@@ -221,8 +221,8 @@ def describe_error(error: BaseException) -> str:
 
 
 def raised_by_user(error: BaseException) -> str | None:
-    """Return `describe_error` if the error was raised in or through a file of the user's that was loaded here, or one in
-    the same folder; None for other errors.
+    """Return `describe_error` if the error was raised in or through a file of the user's that was loaded here, or
+    one in the same folder; None for other errors.
     """
     loaded = {Path(file).resolve() for file in _loaded if file is not None}
     for frame in traceback.extract_tb(error.__traceback__):
