@@ -14,7 +14,7 @@ import motet
 from motet import models
 from motet.data import Dataset, Split
 
-SUBSETS = {"digits": None, "fashion-mnist": 6000, "cifar10": 3000}
+SUBSETS = {"digits": None, "fashion-mnist": 3000}
 """How many training rows of each data set are used; half as many for validation. None for all."""
 
 
@@ -64,8 +64,6 @@ def model_named(name: str, shape: tuple[int, ...]) -> nn.Module:
         "mlp 128-128": partial(models.mlp, input_shape=shape, num_classes=10),
         "mlp 64 x 6": partial(models.mlp, input_shape=shape, num_classes=10, hidden=(64,) * 6),
         "wrn-10-1": partial(models.wide_resnet, **settings, depth=10, width=1),
-        "wrn-16-1": partial(models.wide_resnet, **settings, depth=16, width=1),
-        "densenet-22, k 8": partial(models.densenet_bc, **settings, depth=22, growth=8),
         "vit": partial(SmallViT, channels, size, 2),
     }
     return makers[name]()

@@ -3,7 +3,7 @@
 Each rule chooses points of a model; runs with the same points are done once. The scores are those of the ensemble (the
 mean over exits for EarlyExit, weighted by the learned posterior for DUN and MIMMO), and the accuracy of each exit.
 
-    MOTET_DATA=FOLDER python default_exits.py        FOLDER contains fashion-mnist and cifar-10-batches-py
+    MOTET_DATA=FOLDER python default_exits.py        FOLDER contains fashion-mnist
 """
 
 import itertools
@@ -25,7 +25,7 @@ from motet.data import Dataset
 from motet.method import Method
 from motet.surgery import Features, cut_points, default_exits, features_at, mixing_calls
 
-EPOCHS = {"digits": 15, "fashion-mnist": 8, "cifar10": 8}
+EPOCHS = {"digits": 15, "fashion-mnist": 6}
 SEEDS = (0, 1, 2)
 PLAN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("digits", "small_cnn", ("early-exit", "dun", "mimmo")),
@@ -35,14 +35,13 @@ PLAN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("digits", "wrn-10-1", ("early-exit", "dun", "mimmo")),
     ("fashion-mnist", "small_cnn", ("early-exit", "dun")),
     ("digits", "vit", ("early-exit",)),
-    ("digits", "densenet-22, k 8", ("early-exit",)),
-    ("cifar10", "wrn-16-1", ("early-exit",)),
 )
 METHODS: dict[str, Callable[[tuple[str, ...]], Method]] = {
     "early-exit": lambda exits: motet.EarlyExit(exits=exits),
     "dun": lambda exits: motet.DUN(exits=exits),
     "mimmo": lambda exits: motet.MIMMO(exits=exits),
 }
+UNFINISHED = RESULTS / "default_exits-unfinished.json"
 Rule = Callable[[list[Features], int], list[Features]]
 
 
@@ -91,23 +90,24 @@ def main() -> int:
         "plan": PLAN, "rows": SUBSETS, "epochs": EPOCHS, "batch": 32, "learning_rate": 0.02, "seeds": SEEDS,
         "scores": "means over seeds, on validation rows", "share": "of the mixing layers before the output layer",
     }  # fmt: skip
-    unfinished = RESULTS / "default_exits-unfinished.json"
-    result: dict[str, Any] = read_json(unfinished) if unfinished.exists() else {}
+    rows: dict[str, Any] = read_json(UNFINISHED) if UNFINISHED.exists() else {}
+    result: dict[str, Any] = {}
     for name, model, methods in PLAN:
-        if f"{name}: {model}" in result:
-            continue
         data = data_named(name)
         places, shares = places_of(model, data)
         found: dict[str, Any] = {"shares": shares, "rules": {rule: list(exits) for rule, exits in places.items()}}
         for method in ("single", *methods):
             sets = sorted({()} if method == "single" else set(places.values()) - {()})
-            found[method] = [scored(data, model, method, exits) for exits in sets]
-            for row in found[method]:
-                print(name, model, method, row, flush=True)
+            for exits in sets:
+                key = f"{name}: {model}: {method}: {', '.join(exits)}"
+                if key not in rows:
+                    rows[key] = scored(data, model, method, exits)
+                    write_json(UNFINISHED, rows)  # a later start goes on from here
+                print(key, rows[key], flush=True)
+            found[method] = [rows[f"{name}: {model}: {method}: {', '.join(exits)}"] for exits in sets]
         result[f"{name}: {model}"] = found
-        write_json(unfinished, result)  # a later start goes on from here
     failed = record("default_exits", settings, result, bounds={})
-    unfinished.unlink()
+    UNFINISHED.unlink()
     return failed
 
 

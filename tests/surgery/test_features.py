@@ -134,6 +134,7 @@ MODELS: list[tuple[str, nn.Module, tuple[int, ...], tuple[str, ...]]] = [
     ("six", ImageNetLike(6), (3, 128, 128), ("layer3", "layer5")),
     ("wrn", motet.models.wide_resnet(depth=10, width=1, num_classes=K), (3, 32, 32), ("group2",)),
     ("small cnn, behind the pool", motet.models.small_cnn(num_classes=K), (3, 16, 16), ("5",)),
+    ("small cnn, before a pool that leaves one position", motet.models.small_cnn(num_classes=K), (3, 4, 4), ("4",)),
     ("dense layers behind convolutions, before flattening", lenet(), (1, 28, 28), ("5", "8")),
     ("vit", ViT(6), (3, 16, 16), ("blocks.2", "blocks.4")),
     ("mlp", motet.models.mlp(input_shape=(4,), num_classes=K, hidden=(8,) * 7), (4,), ("8", "12")),

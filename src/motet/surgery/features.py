@@ -1,5 +1,6 @@
 """Features at points inside a model: their axis, where exits go by default, and what is changed in place."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,11 @@ class Features:
     point: Point
     axis: FeatureAxis
     width: int
+
+    @property
+    def positions(self) -> int:
+        """The number of pixels, or of steps of a sequence; 1 for vectors."""
+        return math.prod(self.point.output[1:]) // self.width
 
 
 @final
@@ -107,22 +113,30 @@ def default_exits(found: list[Features], layers: int, *, shares: Sequence[float]
     (`benchmarks/default_exits.py`). Layers are the mixing layers before the output layer. Of the points between two
     shares, the one that is nested least is taken, so the end of a stage rather than a point in one of its blocks; of
     several such points the first; and of those between the same two layers the last, so behind a pooling layer, but not
-    behind one that flattens. Points behind all layers are used only if no other point is behind half of them, and
-    points behind fewer layers only if there is none.
+    behind one that flattens or that leaves one position, because a batch norm needs more of one example. Points behind
+    all layers are used only if no other point is behind half of them, and points behind fewer layers only if there is
+    none.
 
     Args:
         found: the features at the model's cut points before its output layer, in order.
         layers: the number of mixing layers, including the output layer.
         shares: the shares of the layers that an exit must be behind, in order.
     """
-    widths: dict[int, int] = {}
-    found = [each for each in found if widths.setdefault(each.point.mixing, each.width) == each.width]
+    first: dict[int, Features] = {}
+    for each in found:
+        first.setdefault(each.point.mixing, each)
+    found = [each for each in found if _is_alike(each, first[each.point.mixing])]
     behind = [(each.point.mixing / (layers - 1), -each.point.name.count("."), each) for each in found]
     chosen = []
     for share, end in zip(shares, (*shares[1:], 1), strict=True):
         between = [(nested, -at, index) for index, (at, nested, _) in enumerate(behind) if share <= at < end]
         chosen += [found[max(between)[2]]] if between else []
     return chosen or found[-1:]
+
+
+def _is_alike(features: Features, first: Features) -> bool:
+    """Whether the features still have the first ones' width, and more than one position if those have."""
+    return features.width == first.width and (features.positions > 1 or first.positions == 1)
 
 
 def unknown_axis(point: Point) -> InputError:
