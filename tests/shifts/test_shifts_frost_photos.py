@@ -11,6 +11,7 @@ from torch import Tensor
 from motet import InputError
 from motet.shifts import corrupt, frost_from
 from motet.shifts._ice import COUNT, ice
+from motet.shifts.frost import _scaled
 
 
 def test_photographs_are_laid_over_images(tmp_path: Path, images: Tensor) -> None:
@@ -27,6 +28,29 @@ def test_each_photograph_is_used_and_small_ones_are_enlarged(tmp_path: Path) -> 
     black = torch.zeros(40, 1, 32, 32, dtype=torch.uint8)
     out = corrupt(black, frost_from(str(tmp_path)), severity=2)
     assert {int(level) for level in out.unique()} == {15, 45}
+
+
+def test_only_the_five_that_the_original_draws_if_they_are_there(tmp_path: Path) -> None:
+    black = torch.zeros(60, 1, 32, 32, dtype=torch.uint8)
+    names = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg", "mine.png")
+    for number, name in enumerate(names):
+        Image.new("L", (40, 40), 30 * (number + 1)).save(tmp_path / name)
+    levels = {int(level) for level in corrupt(black, frost_from(tmp_path), severity=2).unique()}
+    assert levels == {9, 18, 27, 36, 45}
+    (tmp_path / "frost3.png").unlink()
+    levels = {int(level) for level in corrupt(black, frost_from(tmp_path), severity=2).unique()}
+    assert levels == {9, 18, 36, 45, 54, 63}
+
+
+@pytest.mark.parametrize(("size", "factor", "wanted"), [
+    (7, 0.5, [6, 43, 102, 128]),
+    (5, 0.4, [8, 44]),
+    (3, 2.0, [0, 3, 8, 22, 45, 56]),
+])  # fmt: skip
+def test_photographs_are_resized_as_by_opencv(size: int, factor: float, wanted: list[int]) -> None:
+    line = torch.tensor([0, 11, 56, 29, 90, 113, 128][:size], dtype=torch.uint8)
+    made = _scaled(line.expand(3, size, size).contiguous(), factor, (1, 1))
+    assert made[0, 0].tolist() == wanted  # cv2.resize(line, (0, 0), fx=factor, fy=factor)
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
