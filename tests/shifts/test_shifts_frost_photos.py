@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from motet import InputError
-from motet.shifts import corrupt, frost_from
+from motet.shifts import Draws, corrupt, frost_from
 from motet.shifts._ice import COUNT, ice
-from motet.shifts.frost import _scaled
+from motet.shifts.frost import _scaled, frost
 
 
 def test_photographs_are_laid_over_images(tmp_path: Path, images: Tensor) -> None:
@@ -61,10 +61,14 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
         frost_from(tmp_path)
 
 
-def test_grown_ice_is_like_frost() -> None:
-    means = [float(ice(number).float().mean()) for number in range(COUNT)]
-    assert all(100 < mean < 160 for mean in means)
-    picture = ice(0).numpy().astype(float)
-    assert picture.std() > 35  # crystals, not a film
-    assert (picture[2] >= picture[0]).mean() > 0.95  # blue
-    assert not np.array_equal(picture, ice(1).numpy())
+def test_grown_ice_is_like_the_originals_photographs() -> None:
+    black = torch.zeros(4000, 3, 32, 32, dtype=torch.uint8)
+    draws = Draws(seed=0, index_B=torch.arange(len(black)), stream="windows")
+    windows = frost(black, draws, share=0.0, weight=1.0, scale=0.2 / 32).float()
+    assert abs(float(windows.mean()) - 164) < 3
+    assert abs(float(windows.flatten(1).std(dim=1).mean()) - 28.6) < 2
+    assert abs(float(windows.mean(dim=(1, 2, 3)).std()) - 39) < 4  # bright and dark pictures
+    red, green, blue = windows.mean(dim=(0, 2, 3)).tolist()
+    assert red + 15 < green < blue - 5
+    assert not np.array_equal(ice(1), ice(2))
+    assert COUNT == 5
