@@ -159,15 +159,28 @@ def snow(  # noqa: PLR0917
     return truncated(x + layer + np.rot90(layer, k=2))
 
 
+def resized(picture: Array, factor: float, corner: tuple[int, int], size: tuple[int, int]) -> Array:
+    """A window of the picture as OpenCV's INTER_LINEAR resizes it: a pixel depends on four, however much it shrinks."""
+    out = np.zeros((*size, picture.shape[2]))
+    last = np.array(picture.shape[:2]) - 1
+    for y, x in np.ndindex(*size):
+        at = np.clip((np.array([corner[0] + y, corner[1] + x]) + 0.5) / factor - 0.5, 0, last)
+        (y0, x0), (y1, x1) = at.astype(int), np.minimum(at.astype(int) + 1, last)
+        down, right = at - at.astype(int)
+        upper = picture[y0, x0] * (1 - right) + picture[y0, x1] * right
+        lower = picture[y1, x0] * (1 - right) + picture[y1, x1] * right
+        out[y, x] = np.floor(upper * (1 - down) + lower * down + 0.5)
+    return out
+
+
 def frost(image: Array, draws: Draws, share: float, weight: float, scale: float) -> Array:
     height, width, channels = image.shape
-    picture = Image.fromarray(ice(int(draws.integers(5))).permute(1, 2, 0).contiguous().numpy())
-    factor = max(scale * max(height, width), height / picture.height, width / picture.width)
-    size = max(round(picture.width * factor), width), max(round(picture.height * factor), height)
-    layer = np.asarray(picture.resize(size, Image.Resampling.BILINEAR)).astype(float)
+    picture = ice(int(draws.integers(5))).permute(1, 2, 0).contiguous().numpy()
+    factor = max(scale * max(height, width), height / picture.shape[0], width / picture.shape[1])
+    high, wide = max(round(picture.shape[0] * factor), height), max(round(picture.shape[1] * factor), width)
     place = draws.uniform(2)[0].double().numpy()
-    top, left = int(place[0] * (size[1] - height)), int(place[1] * (size[0] - width))
-    layer = layer[top : top + height, left : left + width]
+    corner = int(place[0] * (high - height)), int(place[1] * (wide - width))
+    layer = resized(picture, factor, corner, (height, width))
     return truncated((share * image + weight * (luma(layer) if channels == 1 else layer)) / 255)
 
 

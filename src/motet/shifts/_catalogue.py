@@ -117,7 +117,10 @@ def corruptions(names: str) -> tuple[Corruption, ...]:
 
 
 def frost_from(folder: str | Path) -> Corruption:
-    """Return the corruption "frost" with your own photographs (the original's are frost1.png to frost5.jpg).
+    """Return the corruption "frost" with your own photographs, all equally likely.
+
+    If the folder holds frost1.png, frost2.png, frost3.png, frost4.jpg and frost5.jpg, the photographs of the original,
+    only these five are drawn: the original never draws its sixth, frost6.jpg.
 
     Raises:
         InputError: if the folder contains no image file, or one that cannot be read.

@@ -1,7 +1,8 @@
 """Generated pictures of frost on a window: branching ferns of ice over a cloudy film.
 
-The original overlays photographs, which motet may not distribute. The generated pictures are similar in what matters
-here: bluish white needles of all lengths on a darker film, brightness from dark to white, with a mean of about half.
+The original overlays photographs, which motet may not distribute. The generated pictures have the photographs'
+distribution of brightness and their colours, and nearly the contrast within a window of 32x32, so that the corruption
+is as strong. Their shapes are different.
 """
 
 import math
@@ -16,7 +17,17 @@ from torch import Tensor
 
 SIDE = 960  # about the size of the original's photographs
 COUNT = 5
-_DARK, _LIGHT = np.array([24.0, 44.0, 84.0]), np.array([236.0, 246.0, 255.0])
+FERNS = 45
+
+# Of each picture: how much of the light its red, green and blue lose for each grey level below white, and the grey
+# levels at _SHARES of its pixels, from the darkest. As in the original, one is turquoise, two are nearly white, and two
+# are dark with white crystals.
+_SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+_TURQUOISE = ((1.4, 0.86, 0.74), (79, 88, 95, 109, 120, 133, 154, 168, 196))
+_WHITE = ((1.13, 1.03, 0.84), (114, 142, 165, 194, 209, 222, 235, 244, 252))
+_GREY = ((1.12, 0.99, 0.89), (46, 71, 96, 126, 143, 160, 190, 230, 246))
+_DARK = ((1.07, 1.0, 0.93), (21, 37, 51, 82, 111, 142, 194, 229, 246))
+_LOOKS = (_TURQUOISE, _WHITE, _WHITE, _GREY, _DARK)
 
 
 @lru_cache(maxsize=COUNT)
@@ -28,19 +39,21 @@ def ice(number: int) -> UInt8[Tensor, "3 side side"]:
     random = np.random.Generator(np.random.PCG64(number))
     needles = Image.new("L", (SIDE, SIDE))
     draw = ImageDraw.Draw(needles)
-    for _ in range(18 + 4 * number):
+    for _ in range(FERNS):
         # Frost begins at scratches and at the frame, and grows away from them.
         x, y = random.uniform(0, SIDE, 2)
-        if random.random() < 0.5:
+        if random.random() < 0.2:
             x = 0.0 if x < SIDE / 2 else float(SIDE)
         towards = math.atan2(SIDE / 2 - y, SIDE / 2 - x) + random.normal(0, 0.7)
-        _fern(draw, random, (x, y), towards, random.uniform(0.25, 0.7) * SIDE)
+        _fern(draw, random, (x, y), towards, random.uniform(0.1, 0.5) * SIDE)
     sharp = np.asarray(needles, dtype=np.float64) / 255
     glow = np.asarray(needles.filter(ImageFilter.GaussianBlur(6)), dtype=np.float64) / 255
     film = _cloud(random)
-    amount = np.clip(0.06 + 0.34 * film + 0.45 * glow + 0.7 * sharp * (0.3 + film), 0, 1)
-    rgb = _DARK + (_LIGHT - _DARK) * amount[..., None]
-    return torch.from_numpy(np.rint(rgb).astype(np.uint8)).permute(2, 0, 1).contiguous()
+    amount = 0.4 * film + 0.6 * glow + 0.7 * sharp * (0.3 + film)
+    weights, greys = _LOOKS[number]
+    grey = np.interp(amount, np.quantile(amount, _SHARES), greys)
+    rgb = 255 - (255 - grey[..., None]) * np.array(weights)
+    return torch.from_numpy(np.rint(rgb.clip(0, 255)).astype(np.uint8)).permute(2, 0, 1).contiguous()
 
 
 def _fern(

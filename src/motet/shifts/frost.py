@@ -25,6 +25,8 @@ IMAGENET = tuple(
     (image, frost, 1 / 224) for image, frost in ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 )
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+# The original lists frost6.jpg too, but draws a number below five: its sixth photograph is never used.
+_ORIGINAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 
 Images = UInt8[Tensor, "batch channel height width"]
 
@@ -45,10 +47,14 @@ def frost(images: Images, draws: Draws, share: float, weight: float, scale: floa
 def frost_of_photos(folder: Path) -> Callable[..., Images]:
     """Return `frost` with the photographs in `folder` instead of generated ice, all equally likely.
 
+    If the folder holds the original's frost1.png to frost5.jpg, only these five are drawn, as in the original.
+
     Raises:
         InputError: if the folder contains no .png, .jpg or .jpeg file, or one that cannot be read.
     """
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
+    files = [folder / name for name in _ORIGINAL]
+    if not all(file.is_file() for file in files):
+        files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
     if not files:
         raise InputError(
             "the folder of frost photographs must hold at least one .png, .jpg or .jpeg file",
@@ -98,13 +104,21 @@ def _grown(number: int, factor: float, least: tuple[int, int]) -> Tensor:
 
 
 def _scaled(picture: UInt8[Tensor, "3 h w"], factor: float, least: tuple[int, int]) -> UInt8[Tensor, "3 new_h new_w"]:
-    """Return the picture at `factor` of its size, or as large as needed to cover `least`."""
+    """Return the picture at `factor` of its size, or as large as needed to cover `least`.
+
+    As in OpenCV's ``resize`` with INTER_LINEAR, a pixel is interpolated between its four neighbours. Shrinking takes no
+    means over the pixels in between, so that fine needles stay sharp.
+    """
     height, width = picture.shape[1:]
     factor = max(factor, least[0] / height, least[1] / width)
-    size = (max(round(width * factor), least[1]), max(round(height * factor), least[0]))
-    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
-    array = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-    return torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous()
+    x = picture.to(torch.float64)
+    for axis, size, at_least in ((1, height, least[0]), (2, width, least[1])):
+        made = max(round(size * factor), at_least)
+        at = ((torch.arange(made, dtype=torch.float64) + 0.5) / factor - 0.5).clamp_(0, size - 1)
+        low = at.long()
+        right = (at - low).view(-1, 1) if axis == 1 else at - low
+        x = x.index_select(axis, low) * (1 - right) + x.index_select(axis, (low + 1).clamp_max(size - 1)) * right
+    return (x + 0.5).to(torch.uint8)
 
 
 def _read(file: Path) -> UInt8[Tensor, "3 h w"]:
