@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -50,6 +51,84 @@ def test_three_rounds_are_made_when_time_is_up(rounds: int, made: int) -> None:
     latency_ratios(networks, torch.zeros(1, 1), baseline="a", rounds=rounds, min_seconds=1e-12, seconds=1e-12)
     warm_up = 3
     assert len(calls) == warm_up + made
+
+
+class Clock:
+    """A clock that only the networks move: each forward pass of theirs takes as long as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("motet.metrics.latency.perf_counter", lambda: self.now)
+
+
+class Timed(nn.Module):
+    """Its forward pass number n takes ``seconds(n)`` on the clock. Passes are counted from the first measured one."""
+
+    def __init__(self, clock: Clock, seconds: Callable[[int], float]) -> None:
+        super().__init__()
+        self.clock, self.seconds, self.passes = clock, seconds, -WARM_UP
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.clock.now += self.seconds(self.passes)
+        self.passes += 1
+        return x
+
+
+WARM_UP = 3  # two passes, and one that is longer than min_seconds
+
+
+def timed(clock: Clock, seconds: Callable[[int], float], *, limit: float = 1e9, **settings: int) -> tuple[Latency, int]:
+    """The latency of a network next to one of 1 s, and the number of its passes that were measured."""
+    networks = {"one": Timed(clock, lambda _: 1.0), "other": Timed(clock, seconds)}
+    found = latency_ratios(networks, torch.zeros(1, 1), baseline="one", seconds=limit, **settings)
+    assert networks["one"].passes == networks["other"].passes
+    return found["other"], networks["other"].passes
+
+
+def test_narrow_quartiles_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, passes = timed(Clock(monkeypatch), lambda n: 2.0 if n % 2 else 2.1)
+    assert not found.wide
+    assert (found.low, found.ratio, found.high) == pytest.approx((2.0, 2.05, 2.1))
+    assert found.rounds == passes == 50
+
+
+def test_wide_quartiles_are_measured_three_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, passes = timed(Clock(monkeypatch), lambda n: 2.0 if n % 2 else 3.0)
+    assert found.wide
+    assert (found.low, found.ratio, found.high) == (2.0, 2.5, 3.0)
+    assert found.rounds == passes == 150
+
+
+def test_measuring_again_ends_when_the_quartiles_are_narrow_and_all_rounds_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Twenty slow rounds are more than a quarter of 50, and less than a quarter of 100.
+    found, passes = timed(Clock(monkeypatch), lambda n: 3.0 if n < 20 else 2.0)
+    assert (found.low, found.ratio, found.high) == (2.0, 2.0, 2.0)
+    assert found.rounds == passes == 100
+
+
+def test_the_time_limit_is_that_of_one_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The warm-up takes 6 s, and each round 2 s or 4 s; 3 times 24 s last until 72 s.
+    clock = Clock(monkeypatch)
+    found, passes = timed(clock, lambda n: 3.0 if n % 2 else 1.0, limit=24.0)
+    assert found.wide
+    assert 72.0 < clock.now <= 72.0 + 4.0
+    assert found.rounds == passes == 22
+    clock.now = 0.0
+    narrow, passes = timed(clock, lambda n: 1.0, limit=24.0)
+    assert 24.0 < clock.now <= 24.0 + 2.0
+    assert narrow.rounds == passes == 10
+
+
+def test_rounds_limits_all_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, passes = timed(Clock(monkeypatch), lambda n: 2.0 if n % 2 else 3.0, rounds=60)
+    assert found.rounds == passes == 60
+
+
+@pytest.mark.parametrize(("high", "wide"), [(1.1, False), (1.2, True)])
+def test_quartiles_are_wide_if_more_than_a_tenth_apart(high: float, wide: bool) -> None:
+    assert Latency(ratio=1.05, seconds=1.0, low=1.0, high=high, rounds=5).wide is wide
 
 
 def test_bad_settings() -> None:

@@ -134,3 +134,11 @@ def test_curves_show_the_mean_over_the_epochs_that_all_seeds_have(axes) -> None:
 def test_curves_are_logarithmic_where_the_range_warrants_it(axes, values, scale) -> None:
     plot_curves(axes, ["a"], [[history(values)]])
     assert axes.get_yscale() == scale
+
+
+def test_quality_cost_has_a_bar_for_each_range_of_the_cost_and_room_for_it(axes) -> None:
+    plot_quality_cost(axes, ["a", "b"], [1.0, 2.0], [0.2, 0.1], cost_ranges=[None, (1.5, 3.0)])
+    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    assert drawn.count([[1.5, 0.1], [3.0, 0.1]]) == 1
+    assert len(drawn) == 3  # and two points
+    assert axes.get_xlim()[1] > 3.0

@@ -117,3 +117,13 @@ def test_methods_that_cannot_be_told_from_the_best_are_named(make_row, single) -
     assert finding(rows).caveat.endswith("A and B are within the standard errors of Deep.")
     assert finding(rows[:3]).caveat.endswith("A is within the standard errors of Deep.")
     assert "within" not in finding([single, make_row("deep", "Deep", 0.05), make_row("a", "A", 0.09)]).caveat
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.98, 1.02, "at the same latency"), (0.5, 2.2, "at about 1.00 times the latency (0.50\u20132.20)")],
+)
+def test_a_latency_that_varied_is_said_to_be_rough(record, low, high, said) -> None:
+    for row in record["rows"][1:]:
+        row["cost"] |= {"latency_ratio": 1.0, "latency_ratio_low": low, "latency_ratio_high": high}
+    assert said in main_finding(read_comparison(record)).headline

@@ -59,6 +59,34 @@ def test_costs_have_units_and_tell_the_exact_number(record) -> None:
     )
 
 
+def test_a_latency_stands_with_its_quartiles_where_they_were_recorded(record) -> None:
+    for row in record["rows"][:2]:
+        ratio = row["cost"]["latency_ratio"]
+        spread = 0.0 if row["method"] == "single" else 0.068
+        row["cost"] |= {"latency_ratio_low": ratio - spread, "latency_ratio_high": ratio + spread, "latency_rounds": 50}
+    latency = cells(record, "latency_ratio")
+    assert [(cell.text, cell.error) for cell in latency] == [
+        ("1.00\u00d7", ""),
+        ("2.93\u00d7", "(2.86\u20133.00)"),
+        ("1.04\u00d7", ""),
+        ("1.07\u00d7", ""),
+    ]
+    assert latency[1].title == "measured: 3.52 ms, the median of 50 rounds"
+    assert all(not cell.error.startswith("(") for cell in cells(record, "train_seconds"))
+
+
+@pytest.mark.parametrize(("high", "best"), [(0.95, True), (1.0, False), (2.2, False)])
+def test_a_latency_is_the_best_if_no_other_is_between_its_quartiles(record, high, best) -> None:
+    record["rows"][3]["cost"] |= {"latency_ratio": 0.5, "latency_ratio_low": 0.4, "latency_ratio_high": high}
+    assert [cell.best for cell in cells(record, "latency_ratio")] == [False, False, False, best]
+
+
+@pytest.mark.parametrize("gone", ["latency_ratio_low", "latency_ratio_high"])
+def test_a_latency_with_one_quartile_stands_without(record, gone) -> None:
+    record["rows"][1]["cost"] |= {"latency_ratio_low": 2.8, "latency_ratio_high": 3.1, gone: None}
+    assert cells(record, "latency_ratio")[1].error == ""
+
+
 def test_long_training_is_shown_in_hours(record) -> None:
     record["rows"][1]["cost"]["train_seconds"] = {"mean": 36000.0, "standard_error": None}
     texts = [cell.text for cell in cells(record, "train_seconds")]

@@ -142,6 +142,11 @@ def _compare_in(
         folded: dict[str, Ensemble] = {}
         runs = _train(plan, entries, folder, run, folded=folded, say=say)
         latencies = measure_latencies(plan, runs, folded, builder, place)
+        if unsteady := [entry.label for entry in entries if latencies[entry.key].wide]:
+            say(
+                f"the quartiles of the latency are more than 10% apart, although it was measured again "
+                f"({', '.join(unsteady)}): other programs used this machine, and the numbers are rough"
+            )
         rows = [
             summarise(entry, runs[entry.key], latencies[entry.key], model=str(entry.model(plan.model)))
             for entry in entries

@@ -58,6 +58,7 @@ def summarise(entry: Entry, runs: Sequence[Run], latency: Latency, *, model: str
             latency_ratio_high=latency.high,
             latency_seconds=latency.seconds,
             train_seconds=mean_over_seeds([run.scores.cost.train_seconds for run in runs]),
+            latency_rounds=latency.rounds,
         ),
         reliability=_all_bins(classes) if classes else None,
         risk_coverage=_risks([each for each, _ in classes]) if classes else None,

@@ -4,7 +4,7 @@ from motet.likelihoods import gaussian_crps
 from motet.metrics.by_target import target_scores
 from motet.metrics.calibration import Reliability, ece, reliability
 from motet.metrics.classification import accuracy, brier, member_accuracy, member_nll, nll
-from motet.metrics.cost import Latency, flops, latency_ratios, parameters
+from motet.metrics.cost import flops, parameters
 from motet.metrics.diversity import (
     disagreement,
     disagreement_matrix,
@@ -12,6 +12,7 @@ from motet.metrics.diversity import (
     kl_matrix,
     pairwise_kl,
 )
+from motet.metrics.latency import Latency, latency_ratios
 from motet.metrics.numbers import coverage, coverage_error, crps, deviance, interval_width, pit
 from motet.metrics.ood import auroc, fpr_at_tpr, ood_scores, uncertainties
 from motet.metrics.ptflops import ptflops

@@ -6,7 +6,7 @@ from typing import final
 
 from torch import nn
 
-from motet.errors import InputError, nearest
+from motet.errors import InputError
 from motet.models._base import ModelSettings, image_channels, scaled_width
 from motet.models.custom import CustomModel
 from motet.models.densenet import densenet_bc
@@ -14,6 +14,7 @@ from motet.models.mimmo_resnet import mimmo_resnet
 from motet.models.mlp import mlp
 from motet.models.small_cnn import small_cnn
 from motet.models.timm_model import resnet50, timm_model
+from motet.models.timm_names import suggestion
 from motet.models.vgg_cnn import vgg_cnn
 from motet.models.wide_resnet import wide_resnet
 
@@ -199,6 +200,6 @@ def model_named(name: str) -> ModelSettings:
         raise InputError(
             "the model must be one of motet's, timm:NAME or module:function",
             got=repr(name),
-            fix=nearest(name, names),
+            fix=suggestion(name, names),
         )
     return known[folded]

@@ -22,7 +22,7 @@ def timm_model(name: str, *, num_classes: int, in_channels: int = 3, image_size:
     Raises:
         InputError: if timm cannot be imported, has no such model, or cannot build it for these images.
     """
-    timm = _timm()
+    timm = import_timm()
     if not timm.is_model(name):
         close = ", ".join(get_close_matches(name, timm.list_models(), n=4, cutoff=0.4))
         known = f"Similar: {close}" if close else "timm.list_models() has their names"
@@ -68,7 +68,7 @@ def resnet50(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> n
             got=f"width={width}, which gives {64 * width:g} filters instead of 64",
             fix="Pass width=0.5, 1.0 or 2.0, for example",
         )
-    network: nn.Module = _timm().create_model(
+    network: nn.Module = import_timm().create_model(
         "resnet50", num_classes=num_classes, in_chans=in_channels, channels=filters, zero_init_last=False
     )
     for module in network.modules():
@@ -80,7 +80,12 @@ def resnet50(*, num_classes: int, in_channels: int = 3, width: float = 1.0) -> n
     return network
 
 
-def _timm() -> ModuleType:
+def import_timm() -> ModuleType:
+    """Return the package timm.
+
+    Raises:
+        InputError: if it cannot be imported.
+    """
     try:
         import timm
     except ModuleNotFoundError as error:

@@ -21,6 +21,7 @@ def plot_quality_cost(
     score: Sequence[float | int | None],
     errors: Sequence[float | int | None] | None = None,
     *,
+    cost_ranges: Sequence[tuple[float, float] | None] | None = None,
     reference: int | None = None,
     cost_label: str = "Latency (\u00d7 one network)",
     score_label: str = "Negative log-likelihood",
@@ -33,6 +34,7 @@ def plot_quality_cost(
         cost: the cost of each method. Methods without a cost (None or NaN) are left out.
         score: the score of each method. Methods without a score (None or NaN) are left out.
         errors: the standard error of each score, drawn as a vertical bar. Unknown errors are None or NaN.
+        cost_ranges: the quartiles of each cost, drawn as a horizontal bar. Unknown ones are None.
         reference: the index of the reference method, which is marked with a dotted cross.
         cost_label: the label of the horizontal axis.
         score_label: the label of the vertical axis.
@@ -47,7 +49,9 @@ def plot_quality_cost(
         ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=LIGHT["muted"])
         return
     bars = np.nan_to_num(spread, nan=0.0)
-    _scale(ax, x[shown], np.concatenate([(y - bars)[shown], (y + bars)[shown]]))
+    ranges = {row: cost_ranges[row] for row in shown} if cost_ranges is not None else {}
+    ends_of_ranges = [end for found in ranges.values() for end in found or ()]
+    _scale(ax, np.concatenate([x[shown], ends_of_ranges]), np.concatenate([(y - bars)[shown], (y + bars)[shown]]))
     obstacles: list[BboxBase] = []
     if reference is not None and reference in shown:
         ax.axvline(x[reference], color=LIGHT["muted"], linewidth=0.8, linestyle=(0, (1, 2.5)), zorder=1)
@@ -61,6 +65,10 @@ def plot_quality_cost(
             ax.plot([x[row]] * 2, [low, high], color=color(row), linewidth=1.2, zorder=2, solid_capstyle="butt")
             ends = ax.transData.transform([(x[row], low), (x[row], high)])
             obstacles.append(Bbox.from_extents(ends[0, 0] - 2, ends[0, 1], ends[1, 0] + 2, ends[1, 1]))
+        if found := ranges.get(row):
+            ax.plot(found, [y[row]] * 2, color=color(row), linewidth=1.2, zorder=2, solid_capstyle="butt")
+            ends = ax.transData.transform([(end, y[row]) for end in found])
+            obstacles.append(Bbox.from_extents(ends[0, 0], ends[0, 1] - 2, ends[1, 0], ends[1, 1] + 2))
         ax.plot(
             x[row],
             y[row],

@@ -108,8 +108,8 @@ COMPARED = (
         key="latency_ratio",
         head=f"Latency{NO_BREAK}{TIMES}",
         kind="ratio",
-        explanation="Measured time of one prediction with all members, relative to the single network. Lower is "
-        "faster.",
+        explanation="Measured time of one prediction with all members, relative to the single network: the median over "
+        "rounds of timings, and in brackets the quartiles, if they were recorded. Lower is faster.",
     ),
     Column(
         key="train_seconds",

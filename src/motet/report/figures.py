@@ -49,6 +49,7 @@ def quality_cost(comparison: Comparison) -> list[str]:
                 [row.measure("latency_ratio").mean for row in rows],
                 [row.measure(by.key).mean for row in rows],
                 [row.measure(by.key).standard_error for row in rows],
+                cost_ranges=[row.latency_quartiles for row in rows],
                 reference=None if single is None else single.index,
                 cost_label=f"Latency of one prediction ({TIMES} the single network)",
                 score_label=by.title,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from motet.experiments.records import Measure
-from motet.report.numbers import fixed, significant
+from motet.metrics.latency import wide
+from motet.report.numbers import fixed, significant, spread
 from motet.report.record import Comparison, Ranking, Row
 
 _EFFICIENT = 1.5  # methods up to this latency, relative to one network, count as efficient
@@ -133,11 +134,19 @@ def _cost(row: Row, single: Row, before: str = "") -> str:
     """Return a phrase with the latency and the parameters of `row`, relative to the single network."""
     size, unit = row.measure("parameters"), single.measure("parameters")
     parts = [
-        _times(row.measure("latency_ratio").mean, "latency"),
+        _latency(row),
         _times(size.mean / unit.mean if unit.mean > 0 else math.nan, "number of parameters"),
     ]
     known = [part for part in parts if part]
     return before + " and ".join(known) if known else ""
+
+
+def _latency(row: Row) -> str:
+    """Return a phrase with the latency, and with its quartiles if they are far apart."""
+    ratio, quartiles = row.measure("latency_ratio").mean, row.latency_quartiles
+    if quartiles is None or not wide(ratio, *quartiles):
+        return _times(ratio, "latency")
+    return f"about {fixed(ratio, 2)} times the latency {spread(*quartiles)}"
 
 
 def _times(ratio: float, what: str) -> str:

@@ -39,6 +39,15 @@ def fixed(value: float, places: int) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def spread(low: float, high: float) -> str:
+    """Return the quartiles of a number, compactly.
+
+    >>> spread(1.312, 1.438)
+    '(1.31–1.44)'
+    """
+    return f"({fixed(low, 2)}{MISSING}{fixed(high, 2)})"
+
+
 def significant(value: float, digits: int = 3) -> str:
     """Return `value` with `digits` significant digits, never in scientific notation.
 

@@ -92,6 +92,12 @@ class Row:
         return self.record.width
 
     @property
+    def latency_quartiles(self) -> tuple[float, float] | None:
+        """The quartiles of the latency's ratio; None if they were not recorded, and for the single network's 1."""
+        low, high = self.measure("latency_ratio_low"), self.measure("latency_ratio_high")
+        return (low.mean, high.mean) if low.known and high.known and low.mean != high.mean else None
+
+    @property
     def reliability(self) -> Sequence[ReliabilityBin]:
         """The bins of the reliability diagram; empty if there are none."""
         return self.record.reliability or ()
@@ -158,6 +164,11 @@ class Comparison:
         """Whether errors are in standard deviations, because targets have different units."""
         return self.record.data is not None and self.record.data.in_standard_deviations
 
+    @property
+    def has_latency_quartiles(self) -> bool:
+        """Whether any method's latency has recorded quartiles."""
+        return any(row.latency_quartiles for row in self.rows)
+
     def known(self, key: str) -> bool:
         """Return whether any method has a number for `key`."""
         return any(row.measure(key).known for row in self.rows)
@@ -179,7 +190,7 @@ def measure(value: Measure | float | int | None) -> Measure:
 
 def _measures(row: records.ComparisonRow) -> dict[str, Measure]:
     cost = row.cost
-    counts = {"parameters": cost.parameters, "flops": cost.flops}
+    counts = {"parameters": cost.parameters, "flops": cost.flops, "latency_rounds": cost.latency_rounds}
     times = {
         name: getattr(cost, name)
         for name in ("latency_ratio", "latency_ratio_low", "latency_ratio_high", "latency_seconds")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from motet.experiments.records import Measure
 from motet.report.columns import Column, columns_for
-from motet.report.numbers import MISSING, THIN, TIMES, counted, decimals, duration_unit, fixed
+from motet.report.numbers import MISSING, THIN, TIMES, counted, decimals, duration_unit, fixed, spread
 from motet.report.record import Comparison, Row
 
 
@@ -55,18 +55,32 @@ def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
     if column.better != "neither" and len(known) > 1:
         target = min(known) if column.better == "lower" else max(known)
         best = next(text for (text, _), m in zip(texts, measures, strict=True) if m.known and m.mean == target)
+    if column.key == "latency_ratio" and _not_apart(rows):
+        best = ""
     # All cells with the best text are marked, because the table does not show smaller differences.
     marked = [m.known and text == best for (text, _), m in zip(texts, measures, strict=True)]
     return [
         Cell(
             text=text,
-            error=error,
+            error=error or _quartiles(column, row),
             sort=repr(measure.mean) if measure.known else "",
             best=mark and not all(marked),
             title=_title(column, row),
         )
         for (text, error), measure, mark, row in zip(texts, measures, marked, rows, strict=True)
     ]
+
+
+def _not_apart(rows: Sequence[Row]) -> bool:
+    """Return whether another method's latency is between the quartiles of the lowest one."""
+    known = sorted((row for row in rows if row.measure("latency_ratio").known), key=_ratio)
+    if len(known) < 2 or known[0].latency_quartiles is None:
+        return False
+    return _ratio(known[1]) <= known[0].latency_quartiles[1]
+
+
+def _ratio(row: Row) -> float:
+    return row.measure("latency_ratio").mean
 
 
 def _title(column: Column, row: Row) -> str:
@@ -76,10 +90,19 @@ def _title(column: Column, row: Row) -> str:
     if column.key == "latency_ratio" and row.measure("latency_seconds").known:
         seconds = row.measure("latency_seconds").mean
         size, unit = duration_unit(seconds)
-        return f"measured: {seconds / size:.3g} {unit}"
+        rounds = row.measure("latency_rounds")
+        over = f", the median of {rounds.mean:.0f} rounds" if rounds.mean > 1 else ""
+        return f"measured: {seconds / size:.3g} {unit}{over}"
     if column.kind == "count":
         return f"{measure.mean:,.0f}"
     return _ERROR if measure.has_error else ""
+
+
+def _quartiles(column: Column, row: Row) -> str:
+    """Return the quartiles of a measured latency in brackets; nothing for the single network, which is 1."""
+    if column.key != "latency_ratio" or row.latency_quartiles is None:
+        return ""
+    return spread(*row.latency_quartiles)
 
 
 _Write = Callable[[Measure], tuple[str, str]]

@@ -27,6 +27,7 @@ class ComparisonCost:
         latency_ratio_low, latency_ratio_high: quartiles of that ratio.
         latency_seconds: time of a forward pass of `Comparison.latency_batch` examples.
         train_seconds: time of training one seed.
+        latency_rounds: the number of rounds of which that ratio is the median.
     """
 
     parameters: Count | None
@@ -36,6 +37,7 @@ class ComparisonCost:
     latency_ratio_high: Amount
     latency_seconds: Amount
     train_seconds: Measure
+    latency_rounds: Count | None = absent()
 
 
 @final
