@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
+from motet._internal.field_types import check_field_types
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
@@ -82,6 +83,7 @@ class BatchEnsemble(Method):
     training_batches: Literal["tiled", "split"] = "tiled"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         if self.rank < 1:
             raise InputError("rank must be at least 1", got=f"rank={self.rank}", fix="Pass rank=1, as in the paper")

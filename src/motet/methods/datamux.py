@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
 from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms
@@ -72,6 +73,7 @@ class DataMUX(Method):
     input_repetition: float = 0.25
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         if self.transform not in get_args(Transform):
             raise InputError(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from motet._internal.copying import copy_of
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError, nearest
 from motet.layers import MAX_ENTRIES_AT_ONCE, SeparateNetworks
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
@@ -58,6 +59,7 @@ class DeepEnsemble(Method):
     execution: Execution = "auto"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         if self.execution not in get_args(Execution):
             raise InputError(

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, plan_exits
@@ -58,6 +59,7 @@ class DUN(Method):
     skip_below: float = 0.01
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_exits(self.exits)
         if self.objective not in ("vi", "mll"):
             raise InputError(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.layers import Ordinary, ParameterRoles, mean_over_positions
 from motet.method import ConversionContext, Method, Model, instance_of
@@ -52,6 +53,7 @@ class EarlyExit(Method):
     gamma: float = 0.3
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_exits(self.exits)
         _ = self.default_objective  # checks the weights of the loss
         if not 0 <= self.gamma < math.inf:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.field_types import check_field_types
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
@@ -67,6 +68,7 @@ class MCDropout(Method):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         if not 0 <= self.rate < 1:
             raise InputError(

@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
@@ -64,6 +65,7 @@ class MIMMO(Method):
     learn_depth: bool = True
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         check_exits(self.exits)
         _ = self.grouping, self.default_objective  # check their settings

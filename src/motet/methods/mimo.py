@@ -5,6 +5,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.grouping import Grouping, Permuted
 from motet.layers import MultiInput
 from motet.method import ConversionContext, Method, Model, check_members
@@ -49,6 +50,7 @@ class MIMO(Method):
     input_repetition: float = 0.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         _ = self.grouping  # checks the two repetitions
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, final, get_args
 
 from torch import Tensor, nn
 
+from motet._internal.field_types import check_field_types
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.grouping import Grouping
@@ -73,6 +74,7 @@ class MixMo(Method):
     combination: Combination = "geometric"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         for name, kind in (("mixing", Mixing), ("combination", Combination)):
             if getattr(self, name) not in get_args(kind):

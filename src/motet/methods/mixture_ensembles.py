@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from motet._internal.copying import copy_of
+from motet._internal.field_types import check_field_types
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.layers import Bank, Filling, ParameterBlob, SeparateNetworks, TemplateBank, TemplateLayer, TemplateMembers
@@ -107,6 +108,7 @@ class MixtureEnsembles(Method):
     coefficient_lr_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
         for setting, smallest in (("params", 1), ("templates_per_layer", 1)):
             value = getattr(self, setting)

@@ -5,6 +5,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.likelihoods import Combination
 from motet.method import ConversionContext, Method, Model
 from motet.methods.deep_ensemble import DeepEnsemble, Execution
@@ -52,6 +53,7 @@ class ModularNetwork(Method):
     execution: Execution = "auto"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         self._networks  # checks the settings that a deep ensemble shares  # noqa: B018
         object.__setattr__(self, "lam", self.default_objective.lam)
         object.__setattr__(self, "start", self.default_objective.start)

@@ -5,6 +5,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.member_layers import member_heads
 from motet.surgery import output_layers, probe, replace_module
@@ -41,6 +42,7 @@ class Multihead(Method):
     members: int = 3
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
 
     def convert(self, model: Model, context: ConversionContext) -> nn.Module:

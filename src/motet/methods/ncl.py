@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.likelihoods import Combination, Gaussian, Likelihood
 from motet.method import ConversionContext, Method, Model
@@ -64,6 +65,7 @@ class NCL(Method):
     execution: Execution = "auto"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         ModularNetwork(members=self.members, lam=0.0, reduction=self.reduction, execution=self.execution)
         try:
             object.__setattr__(self, "gamma", math.nan if isinstance(self.gamma, str) else float(self.gamma))

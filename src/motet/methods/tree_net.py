@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.layers import Branches, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
@@ -55,6 +56,7 @@ class TreeNet(Method):
     branch: str | None = None
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         check_members(self.members)
 
     def convert(self, model: Model, context: ConversionContext) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.likelihoods import Categorical, Likelihood
 from motet.objectives.base import ExitObjective
@@ -37,6 +38,7 @@ class DepthELBO(ExitObjective):
     warm_start_epochs: float = 0.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         _check_number("alpha", self.alpha)
         _check_number("warm_start_epochs", self.warm_start_epochs)
 
@@ -80,6 +82,7 @@ class DepthMarginalLikelihood(ExitObjective):
     warm_start_epochs: float = 0.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         _check_number("warm_start_epochs", self.warm_start_epochs)
 
     def __call__(
@@ -141,6 +144,7 @@ class ExitSum(ExitObjective):
     beta: float = 0.0
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         _check_number("alpha", self.alpha)
         _check_number("beta", self.beta, least=-math.inf)
 

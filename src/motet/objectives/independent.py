@@ -6,6 +6,7 @@ from typing import Literal, final
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.likelihoods import Likelihood
 from motet.objectives.base import Objective
@@ -25,6 +26,7 @@ class Independent(Objective):
     reduction: Literal["sum", "mean"] = "sum"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         if self.reduction not in ("sum", "mean"):
             raise InputError(
                 "reduction over members must be 'sum' or 'mean'",

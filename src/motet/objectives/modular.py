@@ -13,6 +13,7 @@ from typing import Literal, final, get_args
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.grouping import Grouping
 from motet.likelihoods import Combination, Likelihood, NaturalExponentialFamily
@@ -61,6 +62,7 @@ class Modular(Objective):
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         object.__setattr__(self, "lam", _lambda("lam", self.lam))
         object.__setattr__(self, "start", _lambda("start", self.start))
         _one_of("schedule", self.schedule, get_args(Schedule))
@@ -141,6 +143,7 @@ class Joint(Objective):
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         _one_of("reduction", self.reduction, get_args(Reduction))
 
     @property
@@ -186,6 +189,7 @@ class ModularExits(ExitObjective):
     lam: float = 0.5
 
     def __post_init__(self) -> None:
+        check_field_types(self, convert=False)
         object.__setattr__(self, "lam", _lambda("lam", self.lam))
 
     def check(self, likelihood: Likelihood) -> None:
