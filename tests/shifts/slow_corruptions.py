@@ -310,6 +310,19 @@ def equalised(x: Array) -> Array:
     return table[x]
 
 
+def chamfer(edges: Array) -> Array:
+    """OpenCV's distance to the nearest edge pixel, in units of 1/10000: one pass down, one up, over 16 neighbours."""
+    steps = [(0, 1, 10000), (1, 0, 10000), (1, 1, 14000), (1, -1, 14000)]
+    steps += [(1, 2, 21969), (1, -2, 21969), (2, 1, 21969), (2, -1, 21969)]
+    height, width = edges.shape
+    out = np.pad(np.where(edges, 0, 2**40), 2, constant_values=2**40)
+    for sign in (-1, 1):
+        for y, x in list(np.ndindex(height, width))[::-sign]:
+            near = (out[y + 2 + sign * dy, x + 2 + sign * dx] + length for dy, dx, length in steps)
+            out[y + 2, x + 2] = min(out[y + 2, x + 2], *near)
+    return out[2:-2, 2:-2]
+
+
 def spatter(  # noqa: PLR0917
     image: Array, draws: Draws, mean: float, std: float, blur: float, threshold: float, intensity: float, mud: float
 ) -> Array:
@@ -322,11 +335,10 @@ def spatter(  # noqa: PLR0917
         m = nd.gaussian_filter((liquid > threshold).astype(float), intensity, mode="nearest")
         m[m < 0.8] = 0
         return truncated(x * (1 - m[..., None]) + m[..., None] * tint)
-    liquid = truncated(liquid).astype(int)
-    edges = canny(liquid, 50, 150)
-    distance = nd.distance_transform_edt(~edges) if edges.any() else np.full(edges.shape, 20.0)
+    liquid = np.floor(255 * liquid + 2.0**-10).astype(int) % 256
+    distance = np.minimum(chamfer(canny(liquid, 50, 150)), 20 * 10000)
     mean3 = np.full((3, 3), 1 / 9)
-    near = truncated(nd.correlate(np.minimum(distance, 20), mean3, mode="mirror") / 255)
+    near = nd.correlate(distance, np.ones((3, 3), dtype=int), mode="mirror") // (9 * 10000)
     near = equalised(near)
     kernel = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     near = np.clip(nd.correlate(near.astype(float), kernel, mode="mirror"), 0, 255)

@@ -11,6 +11,9 @@ from torch.nn import functional as F  # noqa: N812
 from motet.shifts._resample import pad_mirrored
 
 _TANGENT = 13573 / 32768  # in units of 22.5 degrees, as rounded by OpenCV
+# OpenCV's lengths of a step to a neighbour, diagonally and as a knight in chess: 1, 1.4 and 2.1969. Builds of OpenCV
+# round them differently; the wheels on the package index act as if they were exact.
+ONE, _DIAGONAL, _KNIGHT = 10_000, 14_000, 21_969
 
 
 def canny(x_BHW: Float[Tensor, "batch height width"], low: float, high: float) -> Bool[Tensor, "batch height width"]:
@@ -68,30 +71,42 @@ def _widened(edge_BHW: Bool[Tensor, "batch height width"], axis: int) -> Bool[Te
 
 
 def distance(edge_BHW: Bool[Tensor, "batch height width"], most: int) -> Float[Tensor, "batch height width"]:
-    """Return each pixel's Euclidean distance to the nearest edge pixel, at most `most`.
+    """Return each pixel's distance to the nearest edge pixel in units of 1 / `ONE`, at most `most` pixels.
 
-    (OpenCV's, with a mask of 5 pixels, is an approximation within 2 %.)
+    This is OpenCV's ``distanceTransform`` with a mask of 5 pixels: the length of the shortest path of steps to a
+    neighbour (1), diagonally (1.4) and as a knight in chess (2.1969). It is within 2 % of the Euclidean distance.
     """
     height, width = edge_BHW.shape[1:]
-    # Along columns first, from the last edge above and the first below; then along rows: the squared distance is the
-    # minimum of dx^2 + down^2 over the columns.
+    # Along columns first, from the last edge above and the first below; then along rows: the distance is the minimum
+    # over the columns, because a path to a nearer edge of a column is never longer.
     row = torch.arange(height, device=edge_BHW.device, dtype=torch.float32).view(-1, 1)
     above = row - torch.where(edge_BHW, row, -float(most)).cummax(dim=1).values
     mirrored_row = torch.where(edge_BHW, height - 1 - row, -float(most)).flip(1)
     below = (row - mirrored_row.cummax(dim=1).values).flip(1)
-    down = torch.minimum(above, below).clamp_(max=most).square_()
-    least = down.clone()
+    down = torch.minimum(above, below).clamp_(max=most).to(torch.int64)
+    lengths = torch.tensor([[_path(across, along) for along in range(most + 1)] for across in range(most)])
+    lengths = lengths.to(down.device, torch.float32)
+    least = lengths[0][down]
     for step in range(1, min(most, width)):
-        least[:, :, step:] = torch.minimum(least[:, :, step:], down[:, :, :-step] + step * step)
-        least[:, :, :-step] = torch.minimum(least[:, :, :-step], down[:, :, step:] + step * step)
-    return least.clamp_(max=most * most).sqrt_()
+        reached = lengths[step][down]
+        least[:, :, step:] = torch.minimum(least[:, :, step:], reached[:, :, :-step])
+        least[:, :, :-step] = torch.minimum(least[:, :, :-step], reached[:, :, step:])
+    return least.clamp_(max=most * ONE)
 
 
-def box(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
-    """Return the mean over 3x3 pixels; the image is mirrored at its border."""
+def _path(across: int, along: int) -> int:
+    """Return the length of the shortest path to a pixel that is so many columns and rows away."""
+    short, long = sorted((across, along))
+    if long >= 2 * short:
+        return short * _KNIGHT + (long - 2 * short) * ONE
+    return (long - short) * _KNIGHT + (2 * short - long) * _DIAGONAL
+
+
+def sum_of_nine(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
+    """Return the sum over 3x3 pixels; the image is mirrored at its border."""
     p = pad_mirrored(x_BHW, 1)
     across = p[:, :, :-2] + p[:, :, 1:-1] + p[:, :, 2:]
-    return (across[:, :-2] + across[:, 1:-1] + across[:, 2:]) / 9
+    return across[:, :-2] + across[:, 1:-1] + across[:, 2:]
 
 
 def equalised(x_BHW: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:

@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights with which OpenCV and Pillow convert colours to grey
-_SLACK = 2.0**-10
+SLACK = 2.0**-10
 
 
 def unit(images_BCHW: UInt8[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -19,12 +19,12 @@ def levels(values: Float[Tensor, "*axes"]) -> UInt8[Tensor, "*axes"]:
     A thousandth of a level is added first, so that a value that is an integer up to float32's rounding keeps that
     integer on every device, instead of becoming the one below.
     """
-    return (values + _SLACK).clamp_(0, 255).to(torch.uint8)
+    return (values + SLACK).clamp_(0, 255).to(torch.uint8)
 
 
 def pixels(unit_BCHW: Float[Tensor, "*axes"]) -> UInt8[Tensor, "*axes"]:
     """Return numbers from 0 to 1 as bytes; see `levels`."""
-    return (unit_BCHW * 255).add_(_SLACK).clamp_(0, 255).to(torch.uint8)
+    return (unit_BCHW * 255).add_(SLACK).clamp_(0, 255).to(torch.uint8)
 
 
 def grey(x_BCHW: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:

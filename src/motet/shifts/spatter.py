@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from motet.shifts._edges import box, canny, distance, equalised
-from motet.shifts._pixels import colour, levels, pixels, unit
+from motet.shifts._edges import ONE, canny, distance, equalised, sum_of_nine
+from motet.shifts._pixels import SLACK, colour, pixels, unit
 from motet.shifts._resample import gaussian, pad_mirrored
 from motet.shifts.draws import Draws
 
@@ -62,9 +62,11 @@ def spatter(  # noqa: PLR0917  (a severity's constants come by position)
 
 def _light(liquid: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
     """Return the light on drops, from an embossed map of the distance to their edges."""
-    depth = levels(liquid * 255).to(torch.float32)
-    near = box(distance(canny(depth, 50.0, 150.0), 20))
-    near = equalised(levels(near).to(torch.float32))
+    # The original's bytes begin again at 0 above 255. The mean of the distances is truncated in integers, because it is
+    # often a whole number or a hair less.
+    depth = (liquid * 255 + SLACK).to(torch.int32).remainder_(256).to(torch.float32)
+    near = sum_of_nine(distance(canny(depth, 50.0, 150.0), 20)).to(torch.int32)
+    near = equalised(near.div(9 * ONE, rounding_mode="floor").to(torch.float32))
     p = pad_mirrored(near, 1)
     up, middle, below = p[:, :-2], p[:, 1:-1], p[:, 2:]
     embossed = (
@@ -72,4 +74,4 @@ def _light(liquid: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch 
         - middle[..., :-2] + middle[..., 1:-1] + middle[..., 2:]
         + below[..., 1:-1] + 2 * below[..., 2:]
     )  # fmt: skip
-    return depth * box(embossed.clamp_(0, 255)).round_()
+    return depth * (sum_of_nine(embossed.clamp_(0, 255)) / 9).round_()
