@@ -96,3 +96,20 @@ def test_a_regression_has_the_errors_of_its_exits(tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert main(["evaluate", str(run.folder)]) == 0
     assert "RMSE" in capsys.readouterr().out.partition("exit by itself")[2].splitlines()[0]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_motet_run_prints_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "import motet\n"
+        "def exits():\n"
+        "    model, training = motet.models.SmallCNN(), motet.Training(epochs=1, batch_size=64)\n"
+        "    return motet.Experiment(data='digits', model=model, method=motet.EarlyExit(), training=training)\n"
+    )
+    assert main(["run", "mine.py:exits", "--out", "out"]) == 0
+    table = capsys.readouterr().out.partition("exit by itself")[2].splitlines()
+    assert [line.split()[0:2] for line in table[1:3]] == [["exit", "1"], ["exit", "2"]]
+    assert "67%" in table[1]
