@@ -98,6 +98,7 @@ def test_a_regression_has_the_errors_of_its_exits(tmp_path: Path, capsys: pytest
     assert "RMSE" in capsys.readouterr().out.partition("exit by itself")[2].splitlines()[0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_motet_run_prints_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
