@@ -2,8 +2,9 @@
 
     python tools/collect_joint_training.py runs/joint-training [MORE FOLDERS] [--out FILE]
 
-Runs that are not finished are left out. The figures about losing modules and specialists
-take the runs of the fewest epochs, which there are of every lambda.
+Runs that are not finished are left out, and named on standard error and in the record's field "missing", which is empty
+for a complete study. The figures about losing modules and specialists take the runs of the fewest epochs, which there
+are of every lambda.
 """
 
 import argparse
@@ -14,17 +15,19 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tests, which import this file from another folder
+
+from joint_training_runs import epochs, fewest_epochs, find_runs, lam, modules, seed
+
 from motet._internal.files import write_json
 from motet._internal.typed_records import to_plain
 from motet.analyses import best_of_random, drop_numbers, evaluate
-from motet.experiments.run import Run, load_run
-from motet.methods import ModularNetwork
+from motet.experiments.run import Run
 from motet.models import MLP
 from motet.prediction import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "results" / "joint-training" / "study.json"
-MODULES = 256  # of the figures about losing modules and about specialists
 DROPPED = (0.0, 0.95, 0.99, 1.0)
 SIZES = (1, 20)
 
@@ -34,49 +37,32 @@ def main() -> int:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments = parser.parse_args()
-    paths = [path for folder in arguments.folders for path in sorted(folder.iterdir()) if path.is_dir()]
-    runs = sorted((run for run in map(load_run, paths) if run is not None), key=order)
+    runs, missing = find_runs(arguments.folders)
+    lacking = f"missing: {'; '.join(missing)}"
     if not runs:
-        print(f"no finished run in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
+        where = ", ".join(map(str, arguments.folders))
+        print(f"no finished run in {where}; nothing was written{'; ' + lacking if missing else ''}", file=sys.stderr)
         return 1
     about = {key: to_plain(getattr(runs[0].record, key)) for key in ("versions", "hardware", "data", "settings")}
     about["commits"] = sorted({run.record.commit or "" for run in runs})
     about["created"] = max(run.record.created for run in runs)
     about["settings"] = {key: about["settings"][key] for key in ("data", "training")}
-    shortest = min(epochs(run) for run in runs if modules(run) == MODULES)
-    many = [run for run in runs if modules(run) == MODULES and epochs(run) == shortest]
+    many = fewest_epochs(runs)
     record = {
         "study": "joint-training",
+        "missing": missing,
         **about,
         "rows": [row(run) for run in runs],
-        "dropped": [dropped([run for run in many if lam(run) == value]) for value in DROPPED],
+        "dropped": [
+            dropped(of_lambda) for value in DROPPED if (of_lambda := [run for run in many if lam(run) == value])
+        ],
         "specialists": [specialists(run, size) for run in many for size in SIZES],
     }
     write_json(arguments.out, record)
     print(f"{len(runs)} runs in {arguments.out}")
+    if missing:
+        print(f"the study is not complete; {lacking}", file=sys.stderr)
     return 0
-
-
-def order(run: Run) -> tuple[int, int, float, int]:
-    return -modules(run), epochs(run), lam(run), seed(run)
-
-
-def epochs(run: Run) -> int:
-    return run.experiment.training.epochs
-
-
-def modules(run: Run) -> int:
-    return run.experiment.method.members
-
-
-def lam(run: Run) -> float:
-    method = run.experiment.method
-    assert isinstance(method, ModularNetwork)
-    return method.lam
-
-
-def seed(run: Run) -> int:
-    return run.experiment.seed
 
 
 def row(run: Run) -> dict[str, Any]:

@@ -42,7 +42,14 @@ def main() -> None:
     arguments = parser.parse_args()
     record: dict[str, Any] = read_json(arguments.record)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if missing := record.get("missing"):
+        print(f"the study is not complete; missing: {'; '.join(missing)}", file=sys.stderr)
+    many = any(row["members"] == MODULES for row in record["rows"])
+    has_points = {"error": True, "losses": many, "dropped": record["dropped"], "specialists": record["specialists"]}
     for name, drawn in {"error": error, "losses": losses, "dropped": dropped, "specialists": specialists}.items():
+        if not has_points[name]:
+            print(f"{name}.svg is not drawn: no run with {MODULES} modules is finished", file=sys.stderr)
+            continue
         with style():
             figure = drawn(record)
             figure.savefig(arguments.out / f"{name}.svg", facecolor="#ffffff", metadata={"Date": None})
@@ -88,7 +95,7 @@ def losses(record: dict[str, Any]) -> Figure:
         points = of_rows(rows, key, places)
         draw(ax, points, index)
         everything += points
-        ends.append((name, points[-1].y, index))
+        ends += [(name, points[-1].y, index)] if points else []
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
@@ -137,7 +144,7 @@ def specialists(record: dict[str, Any]) -> Figure:
         points = by_place((places[row["lam"]], row[f"{key}_f1"]) for row in rows if row["size"] == size)
         draw(ax, points, index)
         everything += points
-        ends.append((name, points[-1].y, index))
+        ends += [(name, points[-1].y, index)] if points else []
     ax.set_ylabel("F1 of one class against the rest")
     ax.set_title(f"{MODULES} modules, {rows[0]['epochs']} epochs")
     name_lines(ax, ends)

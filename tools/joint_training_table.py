@@ -32,7 +32,8 @@ def joint_training_table() -> str:
         tried = {lam: errors[members, epochs, lam] for lam in lambdas if (members, epochs, lam) in errors}
         best = min(mean(values) for values in tried.values())
         cells = [_cell(tried[lam], best=best if len(tried) > 1 else None) if lam in tried else "" for lam in lambdas]
-        seeds = max(len(values) for values in tried.values())
+        counts = [len(values) for values in tried.values()]
+        seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         lines.append(f"| {name} | {parameters:,} | {epochs} | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -40,6 +41,7 @@ def joint_training_table() -> str:
 def joint_training_protocol() -> str:
     """How the study was run."""
     record = read_json(STUDY)
+    missing = record.get("missing")
     training, data, hardware = record["settings"]["training"], record["data"], record["hardware"]
     return (
         "Test error in %, at the epoch with the ensemble's lowest validation error. The paper trains for 200 epochs, "
@@ -49,12 +51,15 @@ def joint_training_protocol() -> str:
         "where there are several seeds. "
         f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, "
         f"CPU threads used: {hardware['threads']}. The record is `{STUDY.relative_to(ROOT)}`."
+        + (f" **The study is not complete.** Missing: {'; '.join(missing)}." if missing else "")
     )
 
 
 def dropped_table() -> str:
     """The test error when modules are lost."""
     curves = read_json(STUDY)["dropped"]
+    if not curves:
+        return "No run with 256 modules is finished."
     shown = [lost for lost in (0.0, 63.0, 123.0, 195.0, 231.0, 255.0) if lost in curves[0]["dropped"]]
     lines = [
         "| modules lost, of 256 | " + " | ".join(f"{lost:g}" for lost in shown) + " |",

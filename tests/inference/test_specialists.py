@@ -142,12 +142,6 @@ def test_the_authors_numbers() -> None:
     dropped = drop_numbers(whole, draws=2)
     assert [256 - lost for lost in dropped.lost] == [*range(1, 254, 12), 256]
     assert drop_numbers(prediction(0), draws=2).lost == (5.0, 4.0, 3.0, 2.0, 1.0, 0.0)
-    at_random = drop_at_random(whole, draws=20)
-    assert len(at_random.lost) == 20
-    lowest = 1 - (1 - 0.999 ** (1 / 20)) ** (1 / 256)
-    assert at_random.lost[0] == pytest.approx(256 * (1 - lowest))
-    assert at_random.lost[-1] == pytest.approx(0)
-    assert at_random.scores_TKD[0, -1].unique().numel() == 1  # nobody is lost
 
 
 def test_one_member_survives_every_draw() -> None:

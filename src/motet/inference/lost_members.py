@@ -20,7 +20,8 @@ class Dropped:
     """Scores of ensembles that have lost members.
 
     Attributes:
-        lost: the horizontal axis: the number of lost members, ``M - N``; for `drop_at_random` the expected number.
+        lost: the horizontal axis: the number of lost members, ``M - N``; for `drop_at_random` the expected number,
+            ``M (1 - p)``, which counts all M where the draw kept none.
         scores_TKD: scores of T trials (predictions), for each of K numbers, in D draws.
     """
 
@@ -86,24 +87,33 @@ def drop_at_random(
     probabilities: Sequence[float] | None = None,
     *,
     target: Target = "accuracy",
-    draws: int = 20,
+    draws: int = 1,
     generator: Generator | None = None,
 ) -> Dropped:
-    """Keep each member with probability p, independently; if a draw keeps none, one random member is kept.
+    """Keep each member with probability p, independently, in one draw for each trial.
+
+    As in the authors' code, the mean and its standard error are over T trials: ensembles that were trained
+    independently, each with its own draw. They are not over many draws of the members of one ensemble, which say
+    nothing about another training run.
+
+    Two things are different here. If a draw keeps no member, one random member is kept, so that there is a prediction.
+    And `draws` above 1 first averages over several draws for each trial, which makes the mean more precise; with one
+    trial, the standard error is then over its draws, and describes this ensemble only.
 
     Args:
-        predictions: see `drop_numbers`.
+        predictions: one for each trial, see `drop_numbers`.
         probabilities: probabilities of keeping a member, in (0, 1]. If None, 20 values from ``1 - (1 - 0.999^(1 /
-            draws))^(1 / M)`` to 1, as in the authors' code: at the lowest, all draws keep a member with probability
-            0.999.
-        target, draws, generator: see `drop_numbers`.
+            T))^(1 / M)`` to 1, as in the authors' code: at the lowest, one draw for each of the T trials keeps at least
+            one member in all trials with probability 0.999.
+        target, generator: see `drop_numbers`.
+        draws: the number of draws for each trial and probability.
 
     Raises:
         InputError: as in `drop_numbers`, and for probabilities outside (0, 1].
     """
     trials, members = _checked(predictions, draws)
     if probabilities is None:
-        lowest = 1 - (1 - 0.999 ** (1 / draws)) ** (1 / members)
+        lowest = 1 - (1 - 0.999 ** (1 / len(trials))) ** (1 / members)
         probabilities = torch.linspace(lowest, 1.0, 20, dtype=torch.float64).tolist()
     if len(probabilities) == 0 or not all(0 < p <= 1 for p in probabilities):
         raise InputError(
