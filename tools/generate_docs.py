@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tests, which import this file from another folder
 
 from exits_table import exits_table
+from fidelity_table import fidelity_table, frost_table
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
 from library_tables import checkpoint_table, features_table, pause_table, stack_table
 from zoo_table import zoo_table
@@ -31,7 +32,7 @@ DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
 PAGES = (
     *("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md"),
-    *("docs/methods.md", "benchmarks/README.md"),
+    *("docs/methods.md", "docs/robustness.md", "benchmarks/README.md"),
 )
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
@@ -71,6 +72,8 @@ def generate(text: str) -> str:
         "features-table": features_table,
         "exits-table": exits_table,
         "pause-table": pause_table,
+        "fidelity-table": fidelity_table,
+        "frost-table": frost_table,
     }
 
     def replace(match: re.Match[str]) -> str:

@@ -251,7 +251,9 @@ def elastic_transform(image: Array, draws: Draws, amplitude: float, smooth: floa
     new = old + draws.uniform(3, 2, low=-jitter * side, high=jitter * side)[0].double().numpy()
     back = np.linalg.solve(np.c_[new, np.ones(3)], old).T  # new places to old ones
     y, x = np.mgrid[:height, :width].astype(float)
-    from_x, from_y = (back[i, 0] * x + back[i, 1] * y + back[i, 2] for i in (0, 1))
+    # OpenCV's whole 1024ths of a pixel, then whole 32nds
+    parts = [(np.rint(1024 * a * x), np.rint(1024 * (b * y + c))) for a, b, c in back]
+    from_x, from_y = ((across + down + 16) // 32 / 32 for across, down in parts)
     out = [nd.map_coordinates(image[..., c] / 255, (from_y, from_x), order=1, mode="mirror") for c in range(channels)]
     if amplitude:
         noise = draws.uniform(2, height, width, low=-1.0, high=1.0)[0].double().numpy()

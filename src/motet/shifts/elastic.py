@@ -28,8 +28,8 @@ def elastic_transform(images: Images, draws: Draws, amplitude: float, smooth: fl
     """Move three points around the centre, then each pixel by a smoothed random field.
 
     Both steps interpolate linearly and mirror the image at its border, the first at the outer pixels, the second at
-    their outer edges, as OpenCV and SciPy do in the original. (OpenCV rounds positions to a 32nd of a pixel. Here they
-    are not rounded.)
+    their outer edges, as OpenCV and SciPy do in the original. As in OpenCV 3 and 4, positions in the first step are
+    rounded to a 32nd of a pixel.
 
     Args:
         images: images in uint8.
@@ -46,8 +46,15 @@ def elastic_transform(images: Images, draws: Draws, amplitude: float, smooth: fl
         torch.arange(width, device=images.device, dtype=torch.float32),
         indexing="ij",
     )
-    affine_B23 = _affine(moved, height, width)[..., None, None]
-    from_x, from_y = (affine_B23[:, i, 0] * x + affine_B23[:, i, 1] * y + affine_B23[:, i, 2] for i in (0, 1))
+    affine_B23 = _affine(moved, height, width).mul_(1024)[..., None, None]
+    from_x, from_y = (
+        # OpenCV's integers: a 1024th of a pixel for both terms, half a 32nd for rounding, and the sum cut to a 32nd.
+        ((affine_B23[:, i, 0] * x[:1]).round() + (affine_B23[:, i, 1] * y[:, :1] + affine_B23[:, i, 2]).round() + 16)
+        .div(32, rounding_mode="floor")
+        .float()
+        / 32
+        for i in (0, 1)
+    )
     warped = _sample(unit(images), from_x, from_y, on_pixels=True)
     if amplitude:
         field = draws.uniform(2, height, width, low=-1.0, high=1.0)
@@ -71,7 +78,7 @@ def _affine(moved_B32: Float[Tensor, "batch 3 2"], height: int, width: int) -> F
     inverse = torch.stack((d, -b, -c, a), dim=1).view(-1, 2, 2) / determinant.view(-1, 1, 1)
     linear = (inverse @ (points[[0, 2]] - points[1])).transpose(1, 2)
     offset = points[1].view(1, 2, 1) - linear @ target[:, 1].unsqueeze(2)
-    return torch.cat((linear, offset), dim=2).float()
+    return torch.cat((linear, offset), dim=2)
 
 
 def _sample(
