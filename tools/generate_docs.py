@@ -146,7 +146,8 @@ def protocol_of(path: Path) -> str:
         f"`{record.command}` on {record.created[:10]}, commit {record.commit}, {hardware.processor}, "
         f"CPU threads used: {hardware.threads}: `{record.model}`, {record.training['epochs']} epochs, "
         f"{data.train} training, {data.validation} validation and {data.test} test images. "
-        f"Means over {len(record.seeds)} seeds ± standard errors. The record is `{path.relative_to(ROOT)}`."
+        f"Means over {len(record.seeds)} seeds ± standard errors; for the latency, the quartiles over rounds "
+        f"of timings are in brackets. The record is `{path.relative_to(ROOT)}`."
     )
 
 

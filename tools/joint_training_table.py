@@ -48,7 +48,8 @@ def joint_training_protocol() -> str:
         f"these runs for fewer (see the table). Batch {training['batch_size']}, SGD with momentum "
         f"{training['momentum']}, the authors' learning rates; {data['train']:,} training, "
         f"{data['validation']:,} validation and {data['test']:,} test images; means ± standard errors "
-        "where there are several seeds. "
+        "where there are several seeds; with one seed, small differences may be due to chance. "
+        "Bold: the lowest mean of a row. "
         f"{record['created'][:10]}, commit {', '.join(record['commits'])}, {hardware['processor']}, "
         f"CPU threads used: {hardware['threads']}. The record is `{STUDY.relative_to(ROOT)}`."
         + (f" **The study is not complete.** Missing: {'; '.join(missing)}." if missing else "")
@@ -68,6 +69,11 @@ def dropped_table() -> str:
     for curve in curves:
         at = dict(zip(curve["dropped"], curve["error"], strict=True))
         lines.append(f"| lambda {curve['lam']:g} | " + " | ".join(f"{100 * at[lost]:.1f}" for lost in shown) + " |")
+    seeds = sorted({curve["seeds"] for curve in curves})
+    counted = "one seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
+    lines.append(
+        f"\nTest error in %, mean over {counted} of {curves[0]['epochs']} epochs and 20 draws for each number and seed."
+    )
     return "\n".join(lines)
 
 

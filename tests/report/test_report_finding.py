@@ -127,3 +127,13 @@ def test_a_latency_that_varied_is_said_to_be_rough(record, low, high, said) -> N
     for row in record["rows"][1:]:
         row["cost"] |= {"latency_ratio": 1.0, "latency_ratio_low": low, "latency_ratio_high": high}
     assert said in main_finding(read_comparison(record)).headline
+
+
+def test_the_latency_gained_stands_with_its_quartiles(record) -> None:
+    def shown() -> list[str]:
+        rows = read_comparison(record).rows
+        return [each.values for each in gains(rows[3], rows[0]) if each.name == "Latency"]
+
+    assert shown() == ["1.20\u202fms \u2192 1.28\u202fms"]
+    record["rows"][3]["cost"] |= {"latency_ratio_low": 1.05, "latency_ratio_high": 1.1}
+    assert shown() == ["quartiles 1.05\u20131.10"]

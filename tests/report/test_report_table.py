@@ -81,6 +81,12 @@ def test_a_latency_is_the_best_if_no_other_is_between_its_quartiles(record, high
     assert [cell.best for cell in cells(record, "latency_ratio")] == [False, False, False, best]
 
 
+@pytest.mark.parametrize(("low", "best"), [(1.01, True), (0.99, False)])
+def test_the_single_networks_latency_is_not_the_best_if_it_is_between_anothers_quartiles(record, low, best) -> None:
+    record["rows"][3]["cost"] |= {"latency_ratio_low": low, "latency_ratio_high": 1.1}
+    assert [cell.best for cell in cells(record, "latency_ratio")] == [best, False, False, False]
+
+
 @pytest.mark.parametrize("gone", ["latency_ratio_low", "latency_ratio_high"])
 def test_a_latency_with_one_quartile_stands_without(record, gone) -> None:
     record["rows"][1]["cost"] |= {"latency_ratio_low": 2.8, "latency_ratio_high": 3.1, gone: None}

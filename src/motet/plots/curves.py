@@ -13,6 +13,9 @@ from motet.plots.labels import spread
 from motet.plots.style import LIGHT, TEXT, color, dashes, marker
 from motet.plots.tables import number, wants_log
 
+_MARKED = 8
+"""Lines through at most this many points have markers, which show where something was measured."""
+
 History = Sequence[Mapping[str, float | int | None]]
 
 
@@ -74,7 +77,8 @@ def _draw(ax: Axes, index: int, curves: Sequence[NDArray[np.float64]], mean: NDA
         linestyle=dashes(index),
         linewidth=1.9,
         zorder=3,
-        marker=marker(index) if len(mean) == 1 else None,
+        marker=marker(index) if len(mean) <= _MARKED else None,
+        markersize=4.5,
     )
 
 

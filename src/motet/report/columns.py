@@ -109,7 +109,8 @@ COMPARED = (
         head=f"Latency{NO_BREAK}{TIMES}",
         kind="ratio",
         explanation="Measured time of one prediction with all members, relative to the single network: the median over "
-        "rounds of timings, and in brackets the quartiles, if they were recorded. Lower is faster.",
+        "rounds of timings, and in brackets the quartiles, if they were recorded. Lower is faster. None is marked if "
+        "the lowest is between the quartiles of another, or another between its quartiles.",
     ),
     Column(
         key="train_seconds",

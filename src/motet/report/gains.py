@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from motet.experiments.records import Measure
-from motet.report.numbers import THIN, TIMES, counted, decimals, duration_unit, fixed, significant
+from motet.report.numbers import THIN, TIMES, counted, decimals, duration_unit, fixed, significant, spread
 from motet.report.record import Row, measure
 
 _MINUS, _TO = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
@@ -49,7 +49,10 @@ def gains(row: Row, single: Row, by: str = "nll") -> list[Gain]:
         ratio = now.mean / before.mean if now.known and before.known and before.mean > 0 else math.nan
         values = f"{_cost(key, before.mean)} {_TO} {_cost(key, now.mean)}" if math.isfinite(ratio) else ""
         if key == "latency_seconds" and row.measure("latency_ratio").known:
+            # The median of ratios, which is not the ratio of the medians of seconds.
             ratio = row.measure("latency_ratio").mean
+            if row.latency_quartiles is not None:
+                values = f"quartiles {spread(*row.latency_quartiles).strip('()')}"
         if math.isfinite(ratio):
             found.append(Gain(name=name, change=f"{fixed(ratio, 2)}{TIMES}", values=values))
     return found

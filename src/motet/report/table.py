@@ -1,5 +1,6 @@
 """Tables of the report: the columns that have values, and the text of the cells."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,11 +73,16 @@ def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
 
 
 def _not_apart(rows: Sequence[Row]) -> bool:
-    """Return whether another method's latency is between the quartiles of the lowest one."""
+    """Return whether the lowest latency and another one are not apart: one of them is between the other's quartiles."""
     known = sorted((row for row in rows if row.measure("latency_ratio").known), key=_ratio)
-    if len(known) < 2 or known[0].latency_quartiles is None:
+    if not known:
         return False
-    return _ratio(known[1]) <= known[0].latency_quartiles[1]
+    lowest = known[0]
+    above = lowest.latency_quartiles[1] if lowest.latency_quartiles else -math.inf
+    return any(
+        _ratio(row) <= above or (row.latency_quartiles is not None and row.latency_quartiles[0] <= _ratio(lowest))
+        for row in known[1:]
+    )
 
 
 def _ratio(row: Row) -> float:
