@@ -14,9 +14,10 @@ def exits_table() -> str:
     record: dict[str, Any] = read_json(RECORD)
     cases: dict[str, Any] = record["result"]
     rules = list(next(iter(cases.values()))["rules"])
+    shown = {rule: rule.replace("behind", "after") for rule in rules}
     lines = [
         "| EarlyExit: NLL, ECE, accuracy of its worst exit | single network | "
-        + " | ".join(f"**{rule}**" if rule == DEFAULT else rule for rule in rules)
+        + " | ".join(f"**{shown[rule]}**" if rule == DEFAULT else shown[rule] for rule in rules)
         + " |",
         "|---|" + "---|" * (len(rules) + 1),
     ]
@@ -24,7 +25,7 @@ def exits_table() -> str:
         (single,) = found["single"]
         cells = [_cell(single), *(_cell(_row(found, "early-exit", rule)) for rule in rules)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| NLL, mean over the models that were tried | models | " + " | ".join(rules) + " |"]
+    lines += ["", "| NLL, mean over the models that were tried | models | " + " | ".join(shown.values()) + " |"]
     lines.append("|---|---|" + "---|" * len(rules))
     for method, label in (("early-exit", "EarlyExit"), ("dun", "DUN"), ("mimmo", "MIMMO (M=2)")):
         tried = [found for found in cases.values() if method in found]

@@ -38,7 +38,7 @@ def test_each_exits_scores_are_those_of_its_outputs(method: Method, blobs: motet
         assert each.scores["nll"] == pytest.approx(float(-p[range(len(y)), y].log().mean()), rel=1e-5)
         assert each.scores.keys() == {"accuracy", "nll", "ece"}
     assert score_clean(ensemble, blobs).exits == score_exits(ensemble, blobs, blobs.test)
-    note = "exits behind 4 (67% of the layers) and at the end"
+    note = "exits after 4 (67% of the layers) and at the end"
     assert note in str(ensemble.summary())
     assert score_exits(ensemble.fold(), blobs, blobs.test) is not None
 
@@ -48,7 +48,7 @@ def test_methods_without_exits_have_none(blobs: motet.Dataset) -> None:
     for method in (motet.Single(), EarlyExit(exits=()), MIMMO(members=2, exits=())):
         ensemble = method.wrap(net, example=torch.zeros(1, 4))
         assert score_exits(ensemble, blobs, blobs.test) is None
-        assert "exits behind" not in str(ensemble.summary())
+        assert "exits after" not in str(ensemble.summary())
 
 
 def test_from_the_run_to_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,13 +69,13 @@ def test_from_the_run_to_the_report(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert row.exits[0].scores["accuracy"].mean == pytest.approx(sum(values) / 2)
     page = render(record)
     assert '<h2 id="exits">Each exit</h2>' in page
-    assert "Early exits, exit 1, behind 5" in page
+    assert "Early exits, exit 1, after 5" in page
     assert "Early exits, exit 2, at the end" in page
     assert '<h2 id="exits">' not in render({"rows": [{"method": "single", "label": "Single network"}]})
     assert main(["evaluate", str(run.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     head = next(index for index, line in enumerate(lines) if line.startswith("exit by itself"))
-    assert lines[head].split() == ["exit", "by", "itself", "behind", "layers", "weight", "accuracy", "NLL", "ECE"]
+    assert lines[head].split() == ["exit", "by", "itself", "after", "layers", "weight", "accuracy", "NLL", "ECE"]
     assert "exit 1" in lines[head + 1]
     assert lines[head + 1].split()[-6:-3] == ["5", "67%", "0.500"]
     assert "the end" in lines[head + 2]

@@ -335,7 +335,7 @@ def test_the_summary_does_not_say_of_heads_that_they_were_left_as_they_were() ->
         summary = method.wrap(model, example=torch.zeros(1, 4)).summary()
         where, head = summary.converted[:2]
         assert (where.kind, where.shared, where.own) == ("Exits", 0, 0)
-        assert where.note == "exits behind 1 (50% of the layers) and at the end"
+        assert where.note == "exits after 1 (50% of the layers) and at the end"
         assert (head.kind, head.shared) == (kind, size)
         assert [(part.kind, part.shared) for part in summary.ordinary] == [("Linear", 40 + 72 + 27)]
         assert summary.shared + summary.own == summary.trainable

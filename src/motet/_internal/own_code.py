@@ -111,7 +111,7 @@ def own_classes(settings: Any) -> Iterator[type]:
 
 
 def read_sources(references: Sequence[str]) -> tuple[Source, ...]:
-    """Return the user's files behind these references, in order, each once; none of installed packages."""
+    """Return the user's files that these references name, in order, each once; none of installed packages."""
     found: dict[Path, Source] = {}
     for reference in references:
         file = file_of(reference.rpartition(":")[0])

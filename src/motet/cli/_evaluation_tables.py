@@ -73,7 +73,7 @@ def exit_lines(uses: "Mapping[str, Sequence[ExitScores] | None]") -> list[str]:
             if not rows:
                 names = list(each.scores)
                 rows.append(
-                    ["exit by itself", "behind", "layers", "weight", *((HEADS | _ALSO).get(n, n) for n in names)]
+                    ["exit by itself", "after", "layers", "weight", *((HEADS | _ALSO).get(n, n) for n in names)]
                 )
             name = f"{use} exit {number}" if use else f"exit {number}"
             scores = [_score(each.scores.get(score)) for score in names]

@@ -22,7 +22,7 @@ class ExitScores:
     """Scores of one exit by itself: of the members' combined predictions at this depth.
 
     Attributes:
-        place: the name of the submodule behind which the exit is; empty for the network's own output.
+        place: the name of the submodule after which the exit is; empty for the network's own output.
         depth: the fraction of the layers that come before the exit; 1 for the network's own output.
         weight: the exit's weight in the prediction, mean over members.
         scores: scores by name.

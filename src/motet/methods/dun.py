@@ -32,7 +32,7 @@ class DUN(Method):
     code, chooses a depth by chance.
 
     Attributes:
-        exits: names of the points with an exit; None for points behind 1/2 and 3/4 of the layers, or for those that
+        exits: names of the points with an exit; None for points after 1/2 and 3/4 of the layers, or for those that
             the model names itself, see `motet.methods.exits.plan_exits`; ``()`` for none, which gives the
             single network.
         objective: ``"vi"``: a learned categorical posterior q and the evidence lower bound (`DepthELBO`). ``"mll"``:

@@ -31,7 +31,7 @@ class EarlyExit(Method):
     meaning in the original paper.
 
     Attributes:
-        exits: names of the points with an exit; None for points behind 1/2 and 3/4 of the layers, or for those that
+        exits: names of the points with an exit; None for points after 1/2 and 3/4 of the layers, or for those that
             the model names itself, see `motet.methods.exits.plan_exits`; ``()`` for none.
         alpha: weight of each exit's loss; the model's own output has weight 1.
         beta: weight of the mean cross-entropy between pairs of exits, added to the loss (`ExitSum`).

@@ -37,7 +37,7 @@ class MIMMO(Method):
 
     Attributes:
         members: M; 2, 4 and 8 in the paper.
-        exits: names of the points with an exit; None for points behind 1/2 and 3/4 of the layers, or for those that
+        exits: names of the points with an exit; None for points after 1/2 and 3/4 of the layers, or for those that
             the model names itself, see `motet.methods.exits.plan_exits`; ``()`` for none, which gives MIMO.
         batch_repetition: see `MIMO`; 2 in appendix B.
         input_repetition: rho, see `MIMO`; 0.25 in appendix B.

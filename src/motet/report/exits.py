@@ -34,7 +34,7 @@ def exit_table(comparison: Comparison) -> Table | None:
 
 
 def _with_exit(row: Row, number: int, each: ComparisonExit) -> Row:
-    place = f"behind {each.place}" if each.place else "at the end"
+    place = f"after {each.place}" if each.place else "at the end"
     measures = {"depth": Measure(mean=each.depth, standard_error=0.0), "weight": each.weight, **each.scores}
     label = f"{row.label}, exit {number}, {place}"
     return replace(row, record=replace(row.record, label=label, members=1), measures=measures)

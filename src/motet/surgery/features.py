@@ -107,29 +107,29 @@ def _axis(point: Point, calls: list[MixingCall]) -> FeatureAxis | None:
 
 
 def default_exits(found: list[Features], layers: int, *, shares: Sequence[float] = (1 / 2, 3 / 4)) -> list[Features]:
-    """Return the points at which a model gets exits by default: one behind 1/2 and one behind 3/4 of its layers.
+    """Return the points at which a model gets exits by default: one after 1/2 and one after 3/4 of its layers.
 
-    Exits behind fewer layers predict much worse than the model, and so does an average with equal weights over them
+    Exits after fewer layers predict much worse than the model, and so does an average with equal weights over them
     (`benchmarks/default_exits.py`). Layers are the mixing layers before the output layer. Of the points between two
     shares, the one that is nested least is taken, so the end of a stage rather than a point in one of its blocks; of
-    several such points the first; and of those between the same two layers the last, so behind a pooling layer, but not
-    behind one that flattens or that leaves one position, because a batch norm needs more of one example. Points behind
-    all layers are used only if no other point is behind half of them, and points behind fewer layers only if there is
+    several such points the first; and of those between the same two layers the last, so after a pooling layer, but not
+    after one that flattens or that leaves one position, because a batch norm needs more of one example. Points after
+    all layers are used only if no other point is after half of them, and points after fewer layers only if there is
     none.
 
     Args:
         found: the features at the model's cut points before its output layer, in order.
         layers: the number of mixing layers, including the output layer.
-        shares: the shares of the layers that an exit must be behind, in order.
+        shares: the shares of the layers that an exit must be after, in order.
     """
     first: dict[int, Features] = {}
     for each in found:
         first.setdefault(each.point.mixing, each)
     found = [each for each in found if _is_alike(each, first[each.point.mixing])]
-    behind = [(each.point.mixing / (layers - 1), -each.point.name.count("."), each) for each in found]
+    places = [(each.point.mixing / (layers - 1), -each.point.name.count("."), each) for each in found]
     chosen = []
     for share, end in zip(shares, (*shares[1:], 1), strict=True):
-        between = [(nested, -at, index) for index, (at, nested, _) in enumerate(behind) if share <= at < end]
+        between = [(nested, -at, index) for index, (at, nested, _) in enumerate(places) if share <= at < end]
         chosen += [found[max(between)[2]]] if between else []
     return chosen or found[-1:]
 

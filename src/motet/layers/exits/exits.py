@@ -68,7 +68,7 @@ class Exits(MemberLayer):
     def summary_note(self) -> str:
         """The places of the exits."""
         places = [f"{name} ({share:.0%} of the layers)" for name, share in zip(self.points, self.shares, strict=True)]
-        return f"exits behind {', '.join(places)} and at the end" if places else ""
+        return f"exits after {', '.join(places)} and at the end" if places else ""
 
     def forward(
         self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
