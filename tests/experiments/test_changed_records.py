@@ -96,7 +96,12 @@ OPAQUE = ("settings", "training")
 """Settings, which records do not look into."""
 OPEN = ("scores", "versions", "test", "validation", "test_members")
 """Objects whose keys are free: names of scores and of packages."""
-DRAWN = ("scores", "latency_ratio", "reliability", "risk_coverage", "disagreement_matrix", "histories")
+ABSENT = ("validation_accuracy", "latency_rounds")
+"""Fields that a record need not have."""
+DRAWN = (
+    *("scores", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
+    *("reliability", "risk_coverage", "disagreement_matrix", "histories"),
+)
 """Parts of a row that stand in figures."""
 
 
@@ -157,7 +162,7 @@ def must_be_refused(content: Any, change: Change) -> bool:
     for part in path:
         old = old[part]
     if value is _MISSING:
-        free = path[-1] == "validation_accuracy" or (len(path) > 1 and path[-2] in ("versions", "test_members"))
+        free = path[-1] in ABSENT or (len(path) > 1 and path[-2] in ("versions", "test_members"))
         return isinstance(path[-1], str) and not free
     if value is None or old is None:
         return False  # null stands for what is not known, wherever that may be
