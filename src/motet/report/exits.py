@@ -1,5 +1,6 @@
 """The table of the exits, for comparisons with methods that have exits at several depths."""
 
+import math
 from dataclasses import replace
 
 from motet.experiments.records import ComparisonExit, Measure
@@ -35,6 +36,6 @@ def exit_table(comparison: Comparison) -> Table | None:
 
 def _with_exit(row: Row, number: int, each: ComparisonExit) -> Row:
     place = f"after {each.place}" if each.place else "at the end"
-    measures = {"depth": Measure(mean=each.depth, standard_error=0.0), "weight": each.weight, **each.scores}
+    measures = {"depth": Measure(mean=each.depth, standard_error=math.nan), "weight": each.weight, **each.scores}
     label = f"{row.label}, exit {number}, {place}"
     return replace(row, record=replace(row.record, label=label, members=1), measures=measures)
