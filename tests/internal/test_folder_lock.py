@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from motet._internal.folder_lock import FolderInUseError, clear_leftovers, only_process_in
+from motet._internal.folder_lock import FolderInUseError, clear_leftovers, is_in_use, only_process_in
 from motet.errors import InputError
+from motet.experiments.folder import free_folder
 
 HOLD = """
 import sys, time
@@ -93,6 +94,14 @@ def test_what_was_there_or_was_written_stays(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"), only_process_in(tmp_path / "failed" / "deep"):
         raise ValueError("mine")
     assert not (tmp_path / "failed").exists()
+
+
+def test_a_default_folder_that_another_process_is_about_to_use_is_not_free(holder, tmp_path: Path) -> None:
+    assert is_in_use(tmp_path / "held")
+    assert free_folder(tmp_path / "held", {"a": 1}, source=()) == tmp_path / "held-2"
+    holder.communicate("\n")
+    assert not is_in_use(tmp_path / "held")
+    assert free_folder(tmp_path / "held", {"a": 1}, source=()) == tmp_path / "held"
 
 
 def test_leftovers_are_cleared_unless_somebody_is_writing(holder, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_without_timm_the_error_says_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "timm", None)
     message = refused("resnet51")
     assert "Did you mean 'resnet50'? Known: mlp" in message
-    assert message.endswith("timm:NAME needs the package timm. Install it: pip install timm.")
+    assert message.endswith(" and needs the package timm. Install it: pip install timm.")
 
 
 @pytest.mark.slow

@@ -58,6 +58,17 @@ def only_process_in(folder: Path) -> Iterator[None]:
                 place.rmdir()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Whether another process or thread is using the folder."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with only_process_in(folder):
+            return False
+    except FolderInUseError:
+        return True
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left in `folder`, unless a process is using it now, or it cannot be written."""
     if (folder / LOCK).exists() or any(folder.glob(".*.part")):

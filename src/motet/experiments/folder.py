@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from motet._internal.files import is_leftover
+from motet._internal.folder_lock import is_in_use
 from motet._internal.own_code import changed_file
 from motet._internal.typed_records import short
 from motet.errors import InputError
@@ -86,7 +87,8 @@ def free_folder(
     data: Callable[[], str] = str,
     record_name: str = RUN,
 ) -> Path:
-    """Return `base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this run.
+    """Return `base`, or the first of ``base-2``, ``base-3``, ... that is free or holds this run. A folder without a
+    record that another process is using is not free.
 
     For default folders: the same command finds its run again, and another run, or a run after the data was changed,
     gets another folder.
@@ -101,12 +103,14 @@ def free_folder(
     for number in count(1):
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
         try:
-            claim_folder(folder, settings, source=source, data=data, record_name=record_name)
+            held = claim_folder(folder, settings, source=source, data=data, record_name=record_name)
         except InputError:
             if not folder.exists():  # a parent is not a folder, so no other name would help
                 raise
         else:
-            return folder
+            # Without a record, another process may be about to begin another run there.
+            if held is not None or not is_in_use(folder):
+                return folder
     raise AssertionError  # count() does not end
 
 

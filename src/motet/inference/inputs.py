@@ -176,6 +176,12 @@ def _stacked(given: Sequence[Any], what: str) -> Tensor:
 
 
 def _not_numbers(given: object, what: str, found: str) -> InputError:
+    if hasattr(given, "prepare") and hasattr(given, "test"):  # a motet.Dataset, which has three splits
+        return InputError(
+            f"{what} must be those of one split",
+            got="a motet.Dataset",
+            fix="Pass dataset.prepare(dataset.test.inputs), or use motet.evaluation.predict_split",
+        )
     return InputError(
         f"{what} must be a tensor, a NumPy array, or something that NumPy converts to an array of numbers",
         got=found if len(found) <= 200 else f"{found[:197]}...",

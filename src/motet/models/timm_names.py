@@ -19,11 +19,13 @@ def suggestion(name: str, known: Sequence[str]) -> str:
         name: the name that was not found.
         known: motet's own names.
     """
+    asked = _folded(name)
     try:
         timm = import_timm()
     except InputError as error:
-        return f"{nearest(name, known)}. timm:NAME needs the package timm. {error.fix}"
-    asked = _folded(name)
+        return (
+            f"{nearest(name, known)}. A model of timm is called timm:{asked}, and needs the package timm. {error.fix}"
+        )
     theirs = {_folded(each): each for each in timm.list_models()}
     if asked in theirs or timm.is_model(asked):
         close = [f"timm:{theirs.get(asked, asked)}"]
