@@ -34,7 +34,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     ("command", "says"),
     [
         ("run mimo:digits --method.members 4294967296", "members must be at most 10,000"),
-        ("run mimo:digits --method.members 99999999999999999999999", "members must be at most 10,000"),
+        ("run mimo:digits --method.members 99999999999999999999999", "members must be an integer below 2^64"),
         ("compare digits --seeds 99999999999999999999", "seeds must be at most 1,000"),
         ("compare digits --members 100000", "members must be at most 10,000"),
         ("compare digits --epochs 99999999999", "epochs must be at most 1,000,000"),

@@ -59,8 +59,8 @@ class DUN(Method):
     skip_below: float = 0.01
 
     def __post_init__(self) -> None:
-        check_field_types(self, convert=False)
         check_exits(self.exits)
+        check_field_types(self, convert=False)
         if self.objective not in ("vi", "mll"):
             raise InputError(
                 "the objective of DUN must be 'vi' or 'mll'",

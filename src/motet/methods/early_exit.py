@@ -53,8 +53,8 @@ class EarlyExit(Method):
     gamma: float = 0.3
 
     def __post_init__(self) -> None:
-        check_field_types(self, convert=False)
         check_exits(self.exits)
+        check_field_types(self, convert=False)
         _ = self.default_objective  # checks the weights of the loss
         if not 0 <= self.gamma < math.inf:
             raise InputError(

@@ -65,9 +65,9 @@ class MIMMO(Method):
     learn_depth: bool = True
 
     def __post_init__(self) -> None:
-        check_field_types(self, convert=False)
         check_members(self.members)
         check_exits(self.exits)
+        check_field_types(self, convert=False)
         _ = self.grouping, self.default_objective  # check their settings
 
     @property
