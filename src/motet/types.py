@@ -10,6 +10,8 @@ from typing import final
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from motet._internal.nested import NestedInputs
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,7 +19,8 @@ class Batch:
     """One training batch, assigned to the members.
 
     Attributes:
-        inputs: ``(B, ...)`` if all members see the same examples, ``(B, M, ...)`` if `distinct`.
+        inputs: ``(B, ...)`` if all members see the same examples, ``(B, M, ...)`` if `distinct`. Several tensors, of a
+            model that reads a tuple or dictionary, are one `motet._internal.nested.NestedInputs`.
         targets_BM: ``(B, M)`` class labels or ``(B, M, C)`` real targets: row b of member m.
         distinct: whether members have separate inputs.
         mixing: the ratio of each member's input in each row's mixed input, ``(B, M)``, or ``(B, M, H, W)`` if it varies
@@ -25,7 +28,7 @@ class Batch:
         weights_BM: the weight of each member's loss in each row, ``(B, M)``; None for 1 everywhere.
     """
 
-    inputs: Shaped[Tensor, "batch ..."]
+    inputs: Shaped[Tensor, "batch ..."] | NestedInputs
     targets_BM: Shaped[Tensor, "batch member ..."]
     distinct: bool
     mixing: Float[Tensor, "batch member ..."] | None = None

@@ -36,11 +36,11 @@ def as_dataset(data: Any, ensemble: Ensemble, *, seed: int) -> Dataset:
         return data
     if isinstance(data, Tensor) or not isinstance(data, tuple | torch.utils.data.Dataset | torch.utils.data.DataLoader):
         raise _wrong(f"an object of type {type(data).__name__}")
-    inputs, targets = list[Tensor](), list[Tensor]()
-    for x, y in batches(data, None, None):
+    inputs, targets = list[Any](), list[Tensor]()
+    for x, y in batches(data, None, None, ensemble.input_form):
         if y is None:
             raise _wrong("inputs without targets")
-        inputs.append(as_inputs(x, ensemble.network, is_floating=ensemble.input_is_floating).cpu())
+        inputs.append(as_inputs(x, ensemble.network, ensemble.input_form).cpu())
         targets.append(as_targets(y, ensemble.likelihood, ensemble.network).cpu())
     rows = sum(map(len, inputs))
     if rows < 2 or rows != sum(map(len, targets)):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet._internal.copying import copy_of
@@ -15,7 +15,6 @@ from motet.grouping import deal_augmented
 from motet.inference.anytime import Steps, predict_steps
 from motet.inference.budget import Budget, Budgeted, predict_within_budget
 from motet.inference.checks import (
-    check_axes,
     check_examples,
     check_separable,
     checked_loss,
@@ -45,9 +44,8 @@ class Ensemble(MemberOutputs):
         combination: how the members' predictions are combined.
         members_in_training: the number of members that a training step runs, if not all (MC dropout runs one); M if
             None.
-        input_axes: the number of axes of an input batch; inputs with another number are refused. Not checked if None.
-        input_is_floating: whether inputs are floating-point numbers, and not integers such as token ids; not known if
-            None.
+        input_form: what inputs look like: their axes, and whether they are floating-point numbers; other inputs are
+            refused. Not checked if None.
         shard: the members that this process holds, in an ensemble over several processes; None if it holds all.
 
     Raises:
@@ -66,8 +64,8 @@ class Ensemble(MemberOutputs):
         """Return the training objective on a batch of unique examples: a scalar to call ``backward`` on.
 
         Args:
-            x: inputs, ``(B, ...)``: a tensor, or what NumPy converts to an array of numbers. Inputs get the network's
-                floating-point type.
+            x: inputs, ``(B, ...)``: a tensor, or what NumPy converts to an array of numbers; a tuple or a dictionary of
+                them if the model reads several. Floating-point inputs get the network's type; integers keep theirs.
             y: class labels ``(B,)``, class probabilities ``(B, C)``, or numbers, counts or labels ``(B,)``, ``(B, K)``,
                 as a tensor or an array.
             generator: random numbers for the grouping; torch's default generator if None.
@@ -113,9 +111,8 @@ class Ensemble(MemberOutputs):
         """Predict in evaluation mode, without gradients; each submodule keeps its own mode afterwards.
 
         Args:
-            x: inputs, ``(B, ...)``: a tensor, or what NumPy converts to an array of numbers; or the pair ``(inputs,
-                targets)``, a `torch.utils.data.Dataset`, or a `DataLoader`, of inputs or pairs. Inputs get the
-                network's floating-point type.
+            x: inputs as in `loss`; or the pair ``(inputs, targets)``, a `torch.utils.data.Dataset`, or a `DataLoader`,
+                of inputs or pairs. Dictionaries that also have ``labels`` are pairs.
             targets: the true targets as `loss` gets them, kept in the prediction in their own units, for metrics.
             batch_size: rows per forward pass; all at once if None. A loader has its own.
             members: the first k members only, or the members with these indices, at their cost; all if None. To predict
@@ -133,7 +130,7 @@ class Ensemble(MemberOutputs):
         running = self if members is None and lost is None else self.survivors(members, lost, generator=generator)
         rows, outputs, known = 0, list[Tensor](), list[Tensor]()
         with evaluating(running):
-            for part, y in batches(x, targets, batch_size):
+            for part, y in batches(x, targets, batch_size, self.input_form):
                 inputs = self._inputs(part)
                 rows += len(inputs)
                 outputs += [running(inputs)] if len(inputs) else []
@@ -162,10 +159,10 @@ class Ensemble(MemberOutputs):
         """The number of predictions that `anytime` yields."""
         return self.readout.count_steps(self.members)
 
-    def in_steps(self, x: Shaped[Tensor, "batch ..."]) -> Steps:
+    def in_steps(self, x: Any) -> Steps:
         """Yield the outputs of `anytime`, ``(B, m, C)``. Row indices passed to ``send`` select the rows to continue."""
-        check_axes(x, self.input_axes)
-        return self.readout.steps(x, self.members)
+        inputs = self._batch(x)
+        return self.readout.steps(inputs, self.members)
 
     def budgeted(self, x: Any, budget: Budget, *, targets: Any = None) -> Budgeted:
         """Predict with more steps (see `anytime`) for hard examples than for easy ones.
@@ -271,8 +268,8 @@ class Ensemble(MemberOutputs):
         """Return what was converted, shared, and separate for each member, with parameter counts; print it."""
         return summarise_network(self.network, description=self.description, members=self.members)
 
-    def _inputs(self, x: Any) -> Tensor:
-        return as_inputs(x, self.network, is_floating=self.input_is_floating)
+    def _inputs(self, x: Any) -> Any:
+        return as_inputs(x, self.network, self.input_form)
 
     def _targets(self, known: list[Tensor]) -> Tensor | None:
         """Return the targets of all batches, with the type of labels that the likelihood reads."""

@@ -1,22 +1,24 @@
 """The part of an ensemble that computes every member's outputs."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet._internal.copying import CopiedModule
+from motet._internal.nested import Inputs, NestedInputs, as_one
 from motet.distributed import MemberShard
 from motet.grouping import Grouping
 from motet.inference.checks import (
-    check_axes,
     check_dealt,
     check_distinct,
     folded_error,
     one_output_error,
     reads_own_rows,
 )
+from motet.inference.input_form import InputForm
 from motet.inference.readout import Readout, readout_of
 from motet.inference.target_units import TargetUnits
 from motet.layers import Layout
@@ -31,7 +33,7 @@ class MemberOutputs(CopiedModule):
 
     Args:
         network, members, description, likelihood, objective, grouping, layout: see `motet.Ensemble`.
-        combination, members_in_training, input_axes, input_is_floating, shard: see `motet.Ensemble`.
+        combination, members_in_training, input_form, shard: see `motet.Ensemble`.
 
     Raises:
         InputError: if the objective does not fit the network, the likelihood or the grouping.
@@ -49,8 +51,7 @@ class MemberOutputs(CopiedModule):
         layout: Layout,
         combination: Combination = "mixture",
         members_in_training: int | None = None,
-        input_axes: int | None = None,
-        input_is_floating: bool | None = None,
+        input_form: InputForm | None = None,
         shard: MemberShard | None = None,
     ) -> None:
         super().__init__()
@@ -63,8 +64,7 @@ class MemberOutputs(CopiedModule):
         self.grouping = grouping
         self.layout = layout
         self.combination: Combination = combination
-        self.input_axes = input_axes
-        self.input_is_floating = input_is_floating
+        self.input_form = input_form
         self.shard = shard
         self.is_folded = False
         self.target_units = TargetUnits()
@@ -96,8 +96,11 @@ class MemberOutputs(CopiedModule):
         """
         self.target_units.scale = TargetScale.of(mean, std)
 
-    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member out"]:
+    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch member out"]:
         """Return every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.
+
+        A model that reads several tensors is called as usual, ``ensemble(a, b)`` or ``ensemble(**batch)``, or with the
+        tuple or dictionary itself.
 
         In training mode too, this is the prediction for shared inputs; the training objective is `loss`. If members
         have exits at several depths, a member's output is the weighted average of its exits (`Likelihood.average`).
@@ -105,10 +108,10 @@ class MemberOutputs(CopiedModule):
         Raises:
             InputError: if the input is not one batch of examples.
         """
-        check_axes(x, self.input_axes)
-        return self.readout.prediction(x, len(x), self.members)
+        inputs = self._batch(as_one(x, named))
+        return self.readout.prediction(inputs, len(inputs), self.members)
 
-    def forward_exits(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch member depth out"]:
+    def forward_exits(self, *x: Any, **named: Any) -> Float[Tensor, "batch member depth out"]:
         """Return every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
 
         Raises:
@@ -117,10 +120,10 @@ class MemberOutputs(CopiedModule):
         readout = self.readout
         if not readout.has_depths:
             raise one_output_error("forward_exits", self.description, instead="Call the ensemble itself")
-        check_axes(x, self.input_axes)
-        return readout.outputs(x, len(x), self.members)
+        inputs = self._batch(as_one(x, named))
+        return readout.outputs(inputs, len(inputs), self.members)
 
-    def forward_distinct(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
+    def forward_distinct(self, x_BM: Any) -> Float[Tensor, "batch member out"]:
         """Return each member's output for its own input: M different examples in one pass (throughput use).
 
         It runs in the current mode, like the forward pass. Call ``eval()`` first; otherwise batch norms use these rows'
@@ -128,7 +131,7 @@ class MemberOutputs(CopiedModule):
         in this way.
 
         Args:
-            x_BM: inputs, ``(B, M, ...)``: row b of member m.
+            x_BM: inputs, ``(B, M, ...)``: row b of member m. In a tuple or dictionary, every tensor has these two axes.
 
         Raises:
             InputError: for inputs of another shape, on a folded ensemble, and if members cannot have different inputs
@@ -136,6 +139,10 @@ class MemberOutputs(CopiedModule):
         """
         if self.is_folded:
             raise folded_error("forward_distinct")
+        if self.input_form is not None and self.input_form.is_nested and not isinstance(x_BM, NestedInputs):
+            x_BM = self.input_form.adopt_nested(x_BM, nn.Module())
+            # Tensors may have only the batch in common with each other, until their members' axes are checked.
+            x_BM = x_BM if any(each.ndim < 2 for each in x_BM.tensors) else x_BM.map(lambda each: each, batch_axes=2)
         check_distinct(x_BM, self.members, possible=self.has_distinct_inputs, description=self.description)
         targets_BM = torch.zeros(x_BM.shape[:2], dtype=torch.long, device=x_BM.device)
         return self.forward_batch(Batch(inputs=x_BM, targets_BM=targets_BM, distinct=True))
@@ -153,7 +160,7 @@ class MemberOutputs(CopiedModule):
         """
         return self._run_batch(batch, self.readout.prediction)
 
-    def _run_batch(self, batch: Batch, run: Callable[[Tensor, int, int], Tensor]) -> Tensor:
+    def _run_batch(self, batch: Batch, run: Callable[[Any, int, int], Tensor]) -> Tensor:
         """Apply `run`, a method of the readout, to the rows of a training batch."""
         if batch.distinct and self.is_folded:
             raise folded_error("forward_batch with separate inputs for the members")
@@ -161,8 +168,19 @@ class MemberOutputs(CopiedModule):
         inputs = batch.inputs.transpose(0, 1).flatten(0, 1) if batch.distinct else batch.inputs
         given = None if members == self.members else members
         with self.layout.rows(distinct=batch.distinct, members=given, mixing=batch.mixing):
-            check_axes(inputs, self.input_axes)
+            self._check_axes(inputs)
             return run(inputs, len(batch.inputs), members)
+
+    def _batch(self, x: Any) -> Any:
+        """Return inputs as the network reads them: a tuple or dictionary as a batch. Their types are not changed."""
+        if self.input_form is not None and self.input_form.is_nested and not isinstance(x, NestedInputs):
+            x = self.input_form.adopt_nested(x, nn.Module())
+        self._check_axes(x)
+        return x
+
+    def _check_axes(self, x: Inputs) -> None:
+        if self.input_form is not None:
+            self.input_form.check_axes(x)
 
     def extra_repr(self) -> str:
         """Return the method and its settings."""

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
+from motet._internal.nested import Inputs, NestedInputs
 from motet.types import Batch, Progress
 
 
@@ -31,7 +32,7 @@ class Grouping(ABC):
     @abstractmethod
     def deal(
         self,
-        x: Shaped[Tensor, "unique ..."],
+        x: Shaped[Tensor, "unique ..."] | NestedInputs,
         y: Shaped[Tensor, "unique ..."],
         *,
         members: int,
@@ -51,11 +52,11 @@ class Grouping(ABC):
 
 def deal_augmented(
     grouping: Grouping,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
     *,
     members: int,
-    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None,
+    augment: Callable[[Any, Tensor], tuple[Any, Tensor]] | None,
     generator: Generator | None,
     progress: Progress | None,
 ) -> tuple[Batch, Tensor]:
@@ -83,7 +84,7 @@ def deal_augmented(
     return grouping.deal(x, y, members=members, generator=generator, progress=progress), y
 
 
-def augment_dealt(batch: Batch, augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Batch:
+def augment_dealt(batch: Batch, augment: Callable[[Any, Tensor], tuple[Any, Tensor]]) -> Batch:
     """Return the batch with every row of every member augmented separately; each row once if members share inputs."""
     if not batch.distinct:
         inputs, targets = augment(batch.inputs, batch.targets_BM[:, 0])

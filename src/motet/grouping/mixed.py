@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.errors import InputError
 from motet.grouping.base import Grouping
 from motet.grouping.permuted import Permuted
@@ -75,7 +76,7 @@ class Mixed(Grouping):
 
     def deal(
         self,
-        x: Shaped[Tensor, "unique ..."],
+        x: Shaped[Tensor, "unique ..."] | NestedInputs,
         y: Shaped[Tensor, "unique ..."],
         *,
         members: int,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Generator, Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.errors import InputError
 from motet.grouping.base import Grouping
 from motet.types import Batch, Progress
@@ -50,7 +51,7 @@ class Permuted(Grouping):
 
     def deal(
         self,
-        x: Shaped[Tensor, "unique ..."],
+        x: Shaped[Tensor, "unique ..."] | NestedInputs,
         y: Shaped[Tensor, "unique ..."],
         *,
         members: int,

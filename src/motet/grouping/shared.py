@@ -6,6 +6,7 @@ from typing import final
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.grouping.base import Grouping
 from motet.types import Batch, Progress
 
@@ -22,7 +23,7 @@ class Shared(Grouping):
 
     def deal(
         self,
-        x: Shaped[Tensor, "unique ..."],
+        x: Shaped[Tensor, "unique ..."] | NestedInputs,
         y: Shaped[Tensor, "unique ..."],
         *,
         members: int,

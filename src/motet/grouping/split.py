@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.grouping.base import Grouping
 from motet.types import Batch, Progress
 
@@ -25,7 +26,7 @@ class Split(Grouping):
 
     def deal(
         self,
-        x: Shaped[Tensor, "unique ..."],
+        x: Shaped[Tensor, "unique ..."] | NestedInputs,
         y: Shaped[Tensor, "unique ..."],
         *,
         members: int,
@@ -42,5 +43,8 @@ class Split(Grouping):
         if rows * members > unique:
             indices = torch.arange(rows * members, device=x.device) % unique
             x, y = x[indices], y[indices.to(y.device)]
-        parts = [values.unflatten(0, (members, rows)).transpose(0, 1) for values in (x, y)]
-        return Batch(inputs=parts[0], targets_BM=parts[1], distinct=True)
+        return Batch(
+            inputs=x.unflatten(0, (members, rows)).transpose(0, 1),
+            targets_BM=y.unflatten(0, (members, rows)).transpose(0, 1),
+            distinct=True,
+        )

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.layers import Layout, MemberLayer
@@ -14,22 +15,7 @@ from motet.likelihoods import Likelihood
 from motet.types import Batch
 
 
-def check_axes(x: Tensor, axes: int | None) -> None:
-    """Check the number of axes of `x`, unless `axes` is None.
-
-    Raises:
-        InputError: if it has another number.
-    """
-    if axes is not None and x.ndim != axes:
-        raise InputError(
-            f"inputs must be one batch with {axes} axes, like the example passed to wrap",
-            got=f"shape {tuple(x.shape)}",
-            fix="Pass examples (B, ...) to the ensemble; separate inputs for the members (B, M, ...) go to "
-            "forward_distinct",
-        )
-
-
-def check_examples(x: Tensor, y: Tensor) -> None:
+def check_examples(x: Inputs, y: Tensor) -> None:
     """Check a training batch.
 
     Raises:
@@ -43,7 +29,7 @@ def check_examples(x: Tensor, y: Tensor) -> None:
         )
 
 
-def check_distinct(x_BM: Tensor, members: int, *, possible: bool, description: str) -> None:
+def check_distinct(x_BM: Inputs, members: int, *, possible: bool, description: str) -> None:
     """Check different examples for the members.
 
     Args:

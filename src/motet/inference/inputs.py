@@ -1,6 +1,6 @@
 """The inputs and targets that users pass: tensors, NumPy arrays, lists of numbers, loaders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from motet._internal.nested import Inputs, NestedInputs
 from motet._internal.wording import with_article
 from motet.errors import InputError
+from motet.inference.input_form import InputForm, cast, complex_error, floating_tensor_of
 from motet.likelihoods import Likelihood
 
 _WITHOUT_A_SIZE = 256
@@ -45,38 +47,31 @@ def as_tensor(given: object, what: str) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def as_inputs(given: object, network: nn.Module, *, is_floating: bool | None) -> Tensor:
-    """Return the user's inputs in the form in which the network reads them.
+def as_inputs(given: object, network: nn.Module, form: InputForm | None) -> Any:
+    """Return the user's inputs in the form in which the network reads them: a tensor, or a batch of several.
 
     Args:
-        given: see `as_tensor`. What is not a tensor is moved to the network's device.
-        network: the network, whose floating-point type the inputs get.
-        is_floating: whether the network reads floating-point numbers; None if that is not known, and then inputs keep
-            their type.
+        given: see `as_tensor`; a tuple or a dictionary if the example was one. What is not a tensor is moved to the
+            network's device.
+        network: the network, whose floating-point type the inputs get. Integers keep their type.
+        form: what the inputs look like; None if that is not known, and then inputs keep their type.
 
     Raises:
-        InputError: for inputs that are no numbers, complex numbers, or real numbers where the network reads integers.
+        InputError: for inputs that are no numbers, complex numbers, or real numbers where the network reads integers;
+            for a tuple or dictionary with other tensors than the example.
     """
-    x, like = as_tensor(given, "inputs"), _floating(network)
+    if form is not None and form.is_nested:
+        return form.adopt_nested(given, network)
+    if isinstance(given, NestedInputs) and form is not None:
+        form.check_axes(given)
+    x, like = as_tensor(given, "inputs"), floating_tensor_of(network)
     if not isinstance(given, Tensor) and like is not None:
         x = x.to(like.device)
-    if x.is_complex():
-        raise InputError(
-            "inputs must be real numbers",
-            got=f"inputs of dtype {x.dtype}",
-            fix="Pass torch.view_as_real(x), for example",
-        )
-    if is_floating is None or like is None:
+    if form is None or like is None:
+        if x.is_complex():
+            raise complex_error("inputs", x.dtype)
         return x
-    if is_floating:
-        return x.to(like.dtype)
-    if x.is_floating_point():
-        raise InputError(
-            "inputs must be integers, like the example passed to wrap",
-            got=f"inputs of dtype {x.dtype}",
-            fix="Pass x.long()",
-        )
-    return x if x.dtype in (torch.int64, torch.int32) else x.long()
+    return cast(x, form.dtypes[0], like, "inputs")
 
 
 def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Tensor:
@@ -90,7 +85,7 @@ def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Ten
     Raises:
         InputError: for targets that are no numbers.
     """
-    y, like = as_tensor(given, "targets"), _floating(network)
+    y, like = as_tensor(given, "targets"), floating_tensor_of(network)
     if not isinstance(given, Tensor) and like is not None:
         y = y.to(like.device)
     if y.dtype == torch.float64:
@@ -98,13 +93,17 @@ def as_targets(given: object, likelihood: Likelihood, network: nn.Module) -> Ten
     return y.long() if likelihood.target_kind == "class" and y.dtype in SMALL_INTEGERS else y
 
 
-def batches(given: Any, targets: object, batch_size: int | None) -> Iterator[tuple[Any, Any]]:
+def batches(
+    given: Any, targets: object, batch_size: int | None, form: InputForm | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Yield inputs and targets batch by batch; targets are None where there are none.
 
     Args:
         given: inputs, the tuple ``(inputs, targets)``, a `torch.utils.data.Dataset`, or a `DataLoader` of either.
         targets: the targets, if `given` does not have them.
         batch_size: rows per batch; all at once if None. A loader has its own.
+        form: what the inputs look like, to tell the inputs of a model that reads two from a pair (inputs, targets).
+            Dictionaries with one entry more, called ``labels``, are pairs too.
 
     Raises:
         InputError: for targets that are passed twice, and a batch size for a loader.
@@ -116,30 +115,24 @@ def batches(given: Any, targets: object, batch_size: int | None) -> Iterator[tup
                 got=f"targets= and {with_article(type(given).__name__)}, which may have its own",
                 fix="Pass a data set or loader of pairs (inputs, targets), without targets=",
             )
-        yield from map(_pair, _loader(given, batch_size))
+        yield from (_pair(item, form) for item in _loader(given, batch_size))
         return
-    if isinstance(given, tuple) and len(given) == 2:
+    if isinstance(given, tuple) and len(given) == 2 and not (form is not None and form.describes(given)):
         if targets is not None:
             raise InputError(
                 "targets must be passed once", got="targets= and the pair (inputs, targets)", fix="Leave targets= out"
             )
         given, targets = given
-    x = as_tensor(given, "inputs")
+    x = _unsplit(given, form)
     y = None if targets is None else as_tensor(targets, "targets")
     size = batch_size or max(1, len(x))
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         # What was no tensor is converted again, and then moved to the network's device.
-        yield (x[rows] if isinstance(given, Tensor) else x[rows].numpy()), None if y is None else y[rows]
-
-
-def _floating(network: nn.Module) -> Tensor | None:
-    """Return the first floating-point parameter or buffer, which has the network's type and device."""
-    for tensors in (network.parameters(), network.buffers()):
-        for each in tensors:
-            if each.is_floating_point():
-                return each
-    return None
+        yield (
+            (x[rows] if not isinstance(x, Tensor) or isinstance(given, Tensor) else x[rows].numpy()),
+            None if y is None else y[rows],
+        )
 
 
 def _loader(given: Any, batch_size: int | None) -> Any:
@@ -156,7 +149,18 @@ def _loader(given: Any, batch_size: int | None) -> Any:
     return given
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
+def _unsplit(given: Any, form: InputForm | None) -> Inputs:
+    if form is None or not form.is_nested or isinstance(given, NestedInputs):
+        return given if isinstance(given, NestedInputs) else as_tensor(given, "inputs")
+    return form.adopt_nested(given, nn.Module())
+
+
+def _pair(item: Any, form: InputForm | None) -> tuple[Any, Any]:
+    if form is not None and form.is_nested:
+        if isinstance(item, Mapping) and "labels" in item and "labels" not in form.names:
+            return {name: value for name, value in item.items() if name != "labels"}, item["labels"]
+        if form.describes(item) or isinstance(item, Mapping):
+            return item, None
     if isinstance(item, list | tuple) and len(item) in (1, 2) and not isinstance(item[0], int | float):
         return (item[0], None) if len(item) == 1 else (item[0], item[1])
     if isinstance(item, Tensor | np.ndarray):

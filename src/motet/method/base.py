@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
-from jaxtyping import Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import Inputs
 from motet._internal.own_code import class_name
 from motet._internal.renamed_settings import adopt_old_properties, renamed_property
 from motet.distributed import Grid, MemberShard
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared
+from motet.inference.input_form import InputForm, example_of
 from motet.layers import Layout
 from motet.likelihoods import Categorical, Combination, Likelihood
+from motet.method.adapted import Output, adapted
 from motet.method.checks import check_members
 from motet.method.model import Model, check_model
 from motet.method.rehearsal import rehearse
@@ -36,7 +38,7 @@ class ConversionContext:
     """The arguments of `Method.convert` other than the model.
 
     Attributes:
-        example: an input batch of one row or more.
+        example: an input batch of one row or more: a tensor, or several (`motet._internal.nested.NestedInputs`).
         layout: the ensemble's layout; member layers hold it if they must know what their rows are.
         first, last: the names of the model's input and output layers, if the user gave them.
         init: whether members draw separate initial weights, or start from the model's.
@@ -44,7 +46,7 @@ class ConversionContext:
         only: indices of the members to hold, in an ensemble over several processes; None for all.
     """
 
-    example: Tensor
+    example: Inputs
     layout: Layout
     first: LayerNames = None
     last: LayerNames = None
@@ -119,7 +121,7 @@ class Method(ABC):
         """Which examples of a training batch each member sees; by default all members see all examples."""
         return Shared()
 
-    def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
+    def grouping_for(self, network: nn.Module, example: Inputs) -> Grouping:
         """Return the grouping for an ensemble with this `network`: `grouping`, unless it depends on the model."""
         return self.grouping
 
@@ -144,7 +146,8 @@ class Method(ABC):
         self,
         model: Model,
         *,
-        example: Shaped[Tensor, "batch ..."],
+        example: Any,
+        output: Output = None,
         likelihood: Likelihood | None = None,
         objective: Objective | ExitObjective | None = None,
         first: LayerNames = None,
@@ -158,10 +161,15 @@ class Method(ABC):
         Model and example may be on the meta device; weights are loaded later, after ``ensemble.to_empty(device=...)``.
 
         Args:
-            model: any module that maps ``(B, ...)`` to ``(B, C)``, which is copied and never changed; or a function
+            model: any module that maps its input to ``(B, C)``, which is copied and never changed; or a function
                 that makes a new module at each call, which is used without copying. Pass a function for methods whose
                 members have separate networks: each network then gets the model's own initialisation.
-            example: an input batch of one row or more, used to find out how the model works: ``x[:1]``.
+            example: an input batch of one row or more, used to find out how the model works: ``x[:1]``. A tuple is
+                passed as ``model(*example)``, a dictionary (such as a tokenizer returns) as ``model(**example)``. They
+                may be nested; what is not a tensor in them is passed on unchanged. All tensors have the batch as first
+                axis.
+            output: which tensor of the model's output to use, if it returns several: a name, a position, or a function
+                of what the model returns. If None, its ``logits``, or its only floating-point tensor.
             likelihood: the distribution whose natural parameters the outputs are; `default_likelihood` if None.
             objective: the training loss; the method's own if None.
             first: name or names of the layers that read the input, if they cannot be found.
@@ -180,12 +188,14 @@ class Method(ABC):
         Raises:
             InputError: if the model or the example does not fit; with the candidates if layers are ambiguous.
         """
+        example = example_of(example)
         check_model(model, example, init)
         # Also where gradients are switched off around this call: parameters made here must be trainable.
         with torch.inference_mode(False), torch.enable_grad():
+            example = example.clone() if example.is_inference() else example
             return self._wrap(
-                model,
-                example=example.clone() if example.is_inference() else example,
+                adapted(model, example, output),
+                example=example,
                 likelihood=likelihood or self.default_likelihood,
                 objective=objective or self.default_objective,
                 first=first,
@@ -199,7 +209,7 @@ class Method(ABC):
         self,
         model: Model,
         *,
-        example: Tensor,
+        example: Inputs,
         likelihood: Likelihood,
         objective: Objective | ExitObjective,
         first: LayerNames,
@@ -229,8 +239,7 @@ class Method(ABC):
             layout=layout,
             combination=combination or objective.combination or self.combination,
             members_in_training=self.members_in_training if shard is None else shard.held,
-            input_axes=example.ndim,
-            input_is_floating=example.is_floating_point(),
+            input_form=InputForm.of(example),
             shard=shard,
         )
         rehearse(ensemble, example, members_differ=self.differ_by_weights)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from motet._internal.copying import copy_of
+from motet._internal.nested import Inputs, NestedInputs, describe
 from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -47,7 +48,7 @@ def instance_of(model: Model) -> nn.Module:
     return made
 
 
-def check_model(model: Model, example: Tensor, init: Init | None) -> None:
+def check_model(model: Model, example: Inputs, init: Init | None) -> None:
     """Check the arguments of `Method.wrap`.
 
     Args:
@@ -72,15 +73,15 @@ def check_model(model: Model, example: Tensor, init: Init | None) -> None:
             got=with_article(type(model).__name__),
             fix="Pass the module itself: wrap(net, example=x[:1])",
         )
-    if not isinstance(example, Tensor):
+    if not isinstance(example, Tensor | NestedInputs):
         raise InputError(
-            "the example must be a torch.Tensor",
+            "the example must be a torch.Tensor, or a tuple or dictionary of tensors",
             got=with_article(type(example).__name__),
             fix="Pass example=x[:1] as a tensor",
         )
-    if example.ndim < 2 or len(example) == 0:
+    if (isinstance(example, Tensor) and example.ndim < 2) or len(example) == 0:
         raise InputError(
             "the example must be a batch of one row or more, with the batch axis first",
-            got=f"shape {tuple(example.shape)}",
+            got=describe(example),
             fix="Pass example=x[:1]",
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.loading import describe_error
+from motet._internal.nested import Inputs, joined, map_inputs
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.method.rows import check_rows_alone, varied_row
@@ -16,7 +18,7 @@ from motet.method.trainable import check_training
 from motet.types import Batch
 
 
-def rehearse(ensemble: Ensemble, example: Tensor, *, members_differ: bool = True) -> None:
+def rehearse(ensemble: Ensemble, example: Inputs, *, members_differ: bool = True) -> None:
     """Run a copy of the wrapped model once in each way it will run later, so that errors show at once.
 
     The copy has the same parameters, but its own buffers, caches and other attributes: nothing of the ensemble changes.
@@ -30,7 +32,7 @@ def rehearse(ensemble: Ensemble, example: Tensor, *, members_differ: bool = True
         InputError: if it fails, if its rows are not independent, or if it cannot be trained.
     """
     # A single row would be broadcast even where the members' rows do not fit.
-    example = torch.cat([example, another_row(example)])
+    example = joined([example, another_row(example)])
     with torch.inference_mode(False), _as_input_error(ensemble):
         stand_in = stand_in_for(ensemble)
         with torch.no_grad(), evaluating(stand_in):
@@ -67,12 +69,12 @@ def _as_input_error(ensemble: Ensemble) -> Iterator[None]:
         ) from error
 
 
-def another_row(example: Tensor) -> Tensor:
+def another_row(example: Inputs) -> Any:
     """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts."""
-    return varied_row(example) if example.is_floating_point() else example[:1]
+    return map_inputs(example, lambda each: varied_row(each) if each.is_floating_point() else each[:1])
 
 
-def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:
+def _check_rows(ensemble: Ensemble, example: Inputs, shared: Tensor) -> None:
     """Raise `InputError` if separate copies of an input give the members another output than the shared input.
 
     That happens if a model moves its batch axis, or mixes it with another axis, before its input layer: the members'
@@ -80,7 +82,7 @@ def _check_rows(ensemble: Ensemble, example: Tensor, shared: Tensor) -> None:
     """
     if example.is_meta:
         return
-    inputs = example.unsqueeze(1).expand(-1, ensemble.members, *example.shape[1:])
+    inputs: Any = example.unsqueeze(1).expand(len(example), ensemble.members, *example.shape[1:])
     targets_BM = torch.zeros(inputs.shape[:2], dtype=torch.long, device=example.device)
     own = ensemble.forward_batch(Batch(inputs=inputs, targets_BM=targets_BM, distinct=True))
     # Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.

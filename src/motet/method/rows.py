@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs, joined, map_inputs
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 
@@ -27,7 +30,7 @@ def varied_row(example: Tensor, *, step: float = 1.0) -> Tensor:
     return row[..., :1].expand_as(row).clone() if step == 1 else row.flip(-1)
 
 
-def check_rows_alone(ensemble: Ensemble, example: Tensor) -> None:
+def check_rows_alone(ensemble: Ensemble, example: Inputs) -> None:
     """Compare the outputs for rows that are predicted together with those for each row alone.
 
     Training batches may mix rows, as batch norms do; predictions must not. Dropout is switched off for the comparison.
@@ -40,7 +43,8 @@ def check_rows_alone(ensemble: Ensemble, example: Tensor) -> None:
     Raises:
         InputError: if a row's output depends on its neighbours.
     """
-    rows = torch.cat([example[:2], varied_row(example), varied_row(example, step=0.7)])
+    more: list[Any] = [map_inputs(example, partial(varied_row, step=step)) for step in (1.0, 0.7)]
+    rows = joined([example[:2], *more])
     with _without_dropout(ensemble):
         together, again = ensemble(rows), ensemble(rows)
         allowed = _allowed(together)

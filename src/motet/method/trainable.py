@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from motet._internal.loading import describe_error
+from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.ensemble import Ensemble
 from motet.errors import InputError
@@ -39,7 +40,7 @@ def check_kind(model: nn.Module) -> None:
             )
 
 
-def check_training(ensemble: Ensemble, example: Tensor, batch: Batch, outputs: Tensor | None) -> None:
+def check_training(ensemble: Ensemble, example: Inputs, batch: Batch, outputs: Tensor | None) -> None:
     """Run one training batch with gradients, and check that members are or become different.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import joined
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
@@ -144,7 +145,7 @@ class BatchEnsemble(Method):
             )
         layers, others = ordinary_layers(network)
         norms = _batch_norms(network) if self.norm == "per-member" else {}
-        example = torch.cat([context.example, another_row(context.example)])
+        example = joined([context.example, another_row(context.example)])
         tiling = find_tiling(network, example, [*layers, *norms])
         converted = False
         for name, layer in layers.items():

@@ -96,6 +96,12 @@ class DataMUX(Method):
                 and if input or output layers are ambiguous or cannot be replaced.
         """
         example = context.example
+        if not isinstance(example, Tensor):
+            raise InputError(
+                "DataMUX transforms the one tensor that a model reads",
+                got=f"inputs with {', '.join(example.names)}",
+                fix="Use MIMO, which gives each tensor an input layer of its own",
+            )
         if not example.is_floating_point():
             raise InputError(
                 "DataMUX transforms the values of its inputs, so they must be floating-point numbers",

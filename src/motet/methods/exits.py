@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
 from motet.layers import Adapter, DepthWeights, Exits, Ordinary
 from motet.method import ConversionContext
@@ -123,7 +124,7 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
     layer = _output_layer(model, context, probed)
     output = next(name for name, module in model.named_modules() if module is layer)
     # Two rows distinguish a batch axis from an axis of length 1.
-    example = torch.cat([context.example, context.example])
+    example = joined([context.example, context.example])
     calls = mixing_calls(model, example)
     between = _behind_input(model, probed, calls, layer)
     exits = own_exits(model) if exits is None else exits
@@ -172,7 +173,7 @@ def _behind_input(model: nn.Module, probed: Probe, calls: list[MixingCall], laye
     return range(max(readers, default=1), last)
 
 
-def _found(model: nn.Module, example: Tensor, calls: list[MixingCall], between: range) -> list[Features]:
+def _found(model: nn.Module, example: Inputs, calls: list[MixingCall], between: range) -> list[Features]:
     """Return the features at the default exits."""
     points = [point for point in cut_points(model, example) if point.mixing in between]
     found = [features for point in points if (features := features_at(point, calls, rows=len(example)))]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import Inputs
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
@@ -153,7 +154,7 @@ def _inside(layer: str, name: str) -> bool:
     return layer == name or layer.startswith(f"{name}.")
 
 
-def _last_cut_before(network: nn.Module, example: Tensor, layers: list[Ordinary]) -> str | None:
+def _last_cut_before(network: nn.Module, example: Inputs, layers: list[Ordinary]) -> str | None:
     """Return the last cut point that has run before the first of `layers` runs, or None if there is none."""
     names = [name for name, module in network.named_modules() if any(module is layer for layer in layers)]
     cuts = {point.name for point in cut_points(network, example)}

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final, get_args
 from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.grouping import Grouping
@@ -96,7 +97,7 @@ class MixMo(Method):
         """Each member sees its own permutation of the repeated batch, mixed with the others'."""
         return self._mixed(cut=self.mixing != "linear")
 
-    def grouping_for(self, network: nn.Module, example: Tensor) -> Grouping:
+    def grouping_for(self, network: nn.Module, example: Inputs) -> Grouping:
         """Return `grouping`, but with linear mixing if `mixing` is ``"auto"`` and no Conv2d reads the images."""
         if self.mixing == "auto":
             stems = [module.layer for module in network.modules() if isinstance(module, MultiInput)]
@@ -132,6 +133,6 @@ class MixMo(Method):
         )
 
 
-def _reads_images(layer: nn.Module, example: Tensor, members: int = 1) -> bool:
+def _reads_images(layer: nn.Module, example: Inputs, members: int = 1) -> bool:
     """Whether the layer reads the example's channels unchanged; a model may move its axes first."""
     return isinstance(layer, nn.Conv2d) and example.ndim == 4 and layer.in_channels == members * example.shape[1]

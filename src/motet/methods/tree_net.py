@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.layers import Branches, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
@@ -108,7 +109,7 @@ class TreeNet(Method):
         return replace_module(trunk, cut, WrappedLayer(cut, post=Tile(self.members, layout=context.layout)))
 
 
-def _default_branch(model: nn.Module, example: Tensor) -> tuple[str, list[str]] | None:
+def _default_branch(model: nn.Module, example: Inputs) -> tuple[str, list[str]] | None:
     mixing = max((point.mixing for point in points(model, example)), default=0)
     for point in reversed(cut_points(model, example)):
         if 0 < point.mixing <= mixing * 2 / 3:
@@ -121,7 +122,7 @@ def _default_branch(model: nn.Module, example: Tensor) -> tuple[str, list[str]] 
     return None
 
 
-def _behind(model: nn.Module, example: Tensor, point: str) -> list[str]:
+def _behind(model: nn.Module, example: Inputs, point: str) -> list[str]:
     """Return the names of the largest modules with weights or state that run only after the point.
 
     Raises:
@@ -157,7 +158,7 @@ def _behind(model: nn.Module, example: Tensor, point: str) -> list[str]:
     return names
 
 
-def _runs(model: nn.Module, example: Tensor, point: str) -> dict[str, list[bool]]:
+def _runs(model: nn.Module, example: Inputs, point: str) -> dict[str, list[bool]]:
     """Return, for every module, whether each of its runs in a forward pass began after the point was reached."""
     model = stand_in_for(model)
     reached: list[bool] = []

@@ -11,8 +11,9 @@ from torch.utils.hooks import RemovableHandle
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.nested import Inputs, tensors_of
 from motet.errors import InputError, nearest
-from motet.surgery.probe import frozen, is_mixing, run_model
+from motet.surgery.probe import frozen, is_mixing, run_model, watched_copy
 
 
 @final
@@ -36,7 +37,7 @@ class Point:
     aliases: tuple[str, ...] = ()
 
 
-def points(model: nn.Module, example: Tensor) -> list[Point]:
+def points(model: nn.Module, example: Inputs) -> list[Point]:
     """Return every submodule that runs once and returns one floating-point tensor, in the order in which they finish.
 
     If a module's output is that of its last child, there is one point for both, with the outer name.
@@ -49,10 +50,10 @@ def points(model: nn.Module, example: Tensor) -> list[Point]:
     modules = {name: module for name, module in model.named_modules() if name}
     handles: list[RemovableHandle] = []
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
-        given = example.detach().clone()
-        if given.is_floating_point() or given.is_complex():
-            watch.sources.append(given.requires_grad_())
-            watch.differentiable = True
+        given = watched_copy(example)
+        sources = [each for each in tensors_of(given) if each.requires_grad]
+        watch.sources += sources
+        watch.differentiable = len(sources) == len(tensors_of(given))
         for name, module in modules.items():
             handles.append(module.register_forward_hook(partial(_on_output, watch, name, is_mixing(module))))
         try:
@@ -63,7 +64,7 @@ def points(model: nn.Module, example: Tensor) -> list[Point]:
     return watch.points(output)
 
 
-def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
+def cut_points(model: nn.Module, example: Inputs) -> list[Point]:
     """Return the points through which every path from input to output goes.
 
     Args:
@@ -79,7 +80,7 @@ def cut_points(model: nn.Module, example: Tensor) -> list[Point]:
     return [point for point in points(model, example) if point.is_cut]
 
 
-def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, argument: str) -> list[Point]:
+def check_points(model: nn.Module, example: Inputs, names: Sequence[str], *, argument: str) -> list[Point]:
     """Return the points that the user named, in the order in which they run.
 
     Args:
@@ -124,7 +125,7 @@ def check_points(model: nn.Module, example: Tensor, names: Sequence[str], *, arg
     return [point for point in found if point.name in chosen]
 
 
-def after_point(model: nn.Module, example: Tensor, name: str) -> set[str]:
+def after_point(model: nn.Module, example: Inputs, name: str) -> set[str]:
     """Return the names of the parameters that are used after the cut point `name`.
 
     Args:

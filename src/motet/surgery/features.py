@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from motet._internal.copying import copy_of, stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
 from motet.surgery.cut_points import Point
 from motet.surgery.probe import is_mixing, run_model
@@ -52,7 +53,7 @@ class MixingCall:
     output: tuple[int, ...]
 
 
-def mixing_calls(model: nn.Module, example: Tensor) -> list[MixingCall]:
+def mixing_calls(model: nn.Module, example: Inputs) -> list[MixingCall]:
     """Return every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
     calls: list[MixingCall] = []
     model = stand_in_for(model)
@@ -163,7 +164,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
-def modules_modified_in_place(model: nn.Module, example: Tensor, names: Iterable[str]) -> set[str]:
+def modules_modified_in_place(model: nn.Module, example: Inputs, names: Iterable[str]) -> set[str]:
     """Return the submodules among `names` whose output later layers change in place, in training.
 
     If another branch also reads such an output, autograd raises an in-place modification error. A copy of the model is
@@ -185,7 +186,7 @@ def modules_modified_in_place(model: nn.Module, example: Tensor, names: Iterable
     devices = [example.device] if example.is_cuda else []
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
-            twin(torch.cat([example, example]).clone())
+            twin(joined([example, example]).clone())
     except Exception:
         return names
     return {name for name in names if name not in seen or seen[name][0]._version != seen[name][1]}

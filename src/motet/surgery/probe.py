@@ -25,6 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.loading import describe_error
+from motet._internal.nested import Inputs, NestedInputs, describe, map_inputs, tensors_of
 from motet._internal.wording import with_article
 from motet.errors import InputError
 
@@ -52,7 +53,7 @@ class Probe:
     changes_input: bool
 
 
-def probe(model: nn.Module, example: Tensor) -> Probe:
+def probe(model: nn.Module, example: Inputs) -> Probe:
     """Run `example` through `model` twice, in evaluation mode. The model is not changed.
 
     Args:
@@ -91,16 +92,14 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
         return leaf.clone()  # an in-place activation cannot change a leaf
 
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
-        watched = example.detach().clone()
-        if watched.is_floating_point() or watched.is_complex():
-            watched.requires_grad_()
+        watched = watched_copy(example)
         with hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             run_model(model, watched.clone())
         with hooks(mixing, before=lambda *_: None, after=detach_and_record):
             given = example.detach().clone()
-            version = given._version
+            versions = [each._version for each in tensors_of(given)]
             output = run_model(model, given)
-            changes_input = given._version != version
+            changes_input = versions != [each._version for each in tensors_of(given)]
         makers: list[str] = []
         if output.requires_grad:
             grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
@@ -109,7 +108,17 @@ def probe(model: nn.Module, example: Tensor) -> Probe:
     return Probe(tuple(readers), tuple(makers), calls, output.detach(), changes_input)
 
 
-def run_model(model: nn.Module, example: Tensor) -> Tensor:
+def watched_copy(example: Inputs) -> Any:
+    """Return a copy of the example whose floating-point tensors require gradients."""
+
+    def watched(tensor: Tensor) -> Tensor:
+        leaf = tensor.detach().clone()
+        return leaf.requires_grad_() if leaf.is_floating_point() or leaf.is_complex() else leaf
+
+    return map_inputs(example, watched)
+
+
+def run_model(model: nn.Module, example: Inputs) -> Tensor:
     """Return the model's output for the example.
 
     Raises:
@@ -120,14 +129,14 @@ def run_model(model: nn.Module, example: Tensor) -> Tensor:
     except Exception as error:
         raise InputError(
             "the model must accept the example batch",
-            got=f"an example of shape {tuple(example.shape)}, on which it failed: {describe_error(error)}",
+            got=f"an example of {describe(example)}, on which it failed: {describe_error(error)}",
             fix="Pass an example of the shape that the model is used with, as one batch: example=x[:1]",
         ) from error
     if not isinstance(output, Tensor):
         raise InputError(
             "the model must return one tensor of shape (batch, outputs)",
             got=with_article(type(output).__name__),
-            fix="Wrap it in a module that returns only the logits",
+            fix="Pass output= with the name or position of the logits",
         )
     if output.ndim != 2 or len(output) != len(example) or not output.is_floating_point():
         raise InputError(
@@ -197,6 +206,8 @@ def _on_output(after: Callable[[str, Tensor], Tensor], name: str, _: nn.Module, 
 def tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, NestedInputs):
+        yield from value.tensors
     elif isinstance(value, dict):
         for item in value.values():
             yield from tensors(item)

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from motet._internal.copying import copy_of
+from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.layers import (
     ActiveMember,
@@ -44,7 +45,7 @@ class CannotStackError(Exception):
 
 def stack(
     networks: Sequence[nn.Module],
-    example: Tensor,
+    example: Inputs,
     probed: Probe,
     *,
     layout: Layout,
@@ -70,6 +71,8 @@ def stack(
     Raises:
         CannotStackError: with the reason.
     """
+    if not isinstance(example, Tensor):
+        raise CannotStackError("reads several tensors")
     if example.is_meta or any(tensor.is_meta for tensor in networks[0].parameters()):
         raise CannotStackError("is on the meta device, where outputs cannot be compared")
     _check_alike(networks)

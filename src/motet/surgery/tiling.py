@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.surgery.probe import hooks, tensors
 
@@ -33,7 +34,7 @@ class Tiling:
     ran: frozenset[str]
 
 
-def find_tiling(model: nn.Module, example: Tensor, names: Iterable[str]) -> Tiling:
+def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tiling:
     """Find by trial the layers at which a model's rows can become members' rows, member-major.
 
     The model runs with the named layers unchanged, but each layer that reads shared rows returns rows for two members:
@@ -107,7 +108,7 @@ class _Trial:
     def tiling(self) -> set[str]:
         return {name for name, kinds in self.kinds.items() if True in kinds}
 
-    def fails(self, model: nn.Module, example: Tensor, layers: dict[str, nn.Module]) -> str | None:
+    def fails(self, model: nn.Module, example: Inputs, layers: dict[str, nn.Module]) -> str | None:
         """Return what goes wrong, or None."""
         given = self.doubled(example) if self.at_entrance else example.clone()
         try:
@@ -131,7 +132,7 @@ class _Trial:
     def pass_on(self, name: str, output: Tensor) -> Tensor:
         return self.doubled(output) if self.meets_shared else output
 
-    def doubled(self, x: Tensor) -> Tensor:
+    def doubled(self, x: Any) -> Any:
         # A layer may read several rows for each example, such as the steps of a sequence.
         parted = x.unflatten(0, (self.plain.rows, -1))
         return torch.cat([x, parted[-1:].expand_as(parted).flatten(0, 1)])
