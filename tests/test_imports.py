@@ -14,9 +14,9 @@ ROOT = Path(motet.__file__).parent
 
 # A part may import the parts before it, and itself. docs/design.md draws the arrows; this is one order that has them.
 ORDER = [
-    "types",
     "errors",
     "_internal",
+    "types",
     "likelihoods",
     "grouping",
     "prediction",

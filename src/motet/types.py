@@ -12,6 +12,8 @@ from torch import Tensor
 
 from motet._internal.nested import NestedInputs
 
+__all__ = ["Batch", "NestedInputs", "Progress"]
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +22,7 @@ class Batch:
 
     Attributes:
         inputs: ``(B, ...)`` if all members see the same examples, ``(B, M, ...)`` if `distinct`. Several tensors, of a
-            model that reads a tuple or dictionary, are one `motet._internal.nested.NestedInputs`.
+            model that reads a tuple or dictionary, are one `NestedInputs`.
         targets_BM: ``(B, M)`` class labels or ``(B, M, C)`` real targets: row b of member m.
         distinct: whether members have separate inputs.
         mixing: the ratio of each member's input in each row's mixed input, ``(B, M)``, or ``(B, M, H, W)`` if it varies

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.data._spec import DataSpec, check_dtype
 from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
@@ -11,11 +12,11 @@ from motet.errors import InputError
 
 def check_inputs(
     name: str,
-    inputs: Shaped[Tensor, "..."] | ImageFiles,
+    inputs: Shaped[Tensor, "..."] | ImageFiles | NestedInputs,
     targets: Shaped[Tensor, "..."],
     *,
     spec: DataSpec,
-    like: Tensor | ImageFiles,
+    like: Tensor | ImageFiles | NestedInputs,
 ) -> None:
     """Check that the inputs of split `name` match its targets and `spec`.
 
@@ -29,7 +30,7 @@ def check_inputs(
     Raises:
         InputError: if they do not.
     """
-    rows = [tensor.shape[0] if tensor.ndim else 0 for tensor in (inputs, targets)]
+    rows = [each.shape[0] if each.ndim else 0 for each in (inputs, targets)]
     if rows[0] != rows[1] or not rows[0]:
         raise InputError(
             f"the {name} split needs at least one row, and as many inputs as targets",
@@ -42,6 +43,10 @@ def check_inputs(
             got=f"inputs on {inputs.device} and targets on {targets.device}",
             fix="Move both with dataset.to(device)",
         )
+    if isinstance(inputs, NestedInputs):
+        for part, tensor in zip(inputs.names, inputs.tensors, strict=True):
+            _check_finite(f"the input {part!r} of the {name} split", tensor)
+        return
     if inputs.shape[1:] != spec.input_shape:
         raise InputError(
             f"every row of {spec.name} must have input shape {spec.input_shape}",
@@ -50,19 +55,24 @@ def check_inputs(
         )
     check_dtype(f"inputs of the {name} split", inputs)
     _check_axes(name, inputs)
+    if not inputs.is_floating_point() and inputs.dtype != torch.uint8:
+        return  # indices, such as token ids
     if (inputs.dtype == torch.uint8) != (like.dtype == torch.uint8):
         raise InputError(
             f"inputs of the {name} split must have the scale of the train split's, both uint8 or both floating-point",
             got=f"{str(inputs.dtype).removeprefix('torch.')} inputs",
             fix="Convert the inputs of all splits in the same way",
         )
+    if not isinstance(inputs, ImageFiles):
+        _check_finite(f"inputs of the {name} split", inputs)
+
+
+def _check_finite(what: str, inputs: Tensor) -> None:
     # In float32, the network's type: a large float64 overflows there.
-    if isinstance(inputs, ImageFiles) or not inputs.is_floating_point():
-        return
-    bad = int((~torch.isfinite(inputs.to(torch.float32))).sum())
+    bad = int((~torch.isfinite(inputs.to(torch.float32))).sum()) if inputs.is_floating_point() else 0
     if bad:
         raise InputError(
-            f"inputs of the {name} split must be finite float32 numbers",
+            f"{what} must be finite float32 numbers",
             got=f"{bad} NaN or infinite values among {inputs.numel()}",
             fix="Remove these rows, or fill in the values",
         )

@@ -1,12 +1,13 @@
 """A data set in memory: a specification and three checked splits."""
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
+from motet._internal.nested import NestedInputs, is_nested, map_inputs
 from motet.data._checks import check_inputs, check_targets
 from motet.data._spec import DataSpec, Task
 from motet.data.formats.image_files import ImageFiles
@@ -19,13 +20,13 @@ class Split:
     """The rows of one split, on one device.
 
     Attributes:
-        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or image files that are decoded when they are
-            indexed or split into batches.
+        inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or integers ``(N, T)``, such as token ids; or
+            image files that are decoded when they are indexed or split into batches; or several tensors.
         targets: ``(N,)`` int64 class labels, or ``(N, C)`` numbers. Those of a regression may be standardised, see
             `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
     """
 
-    inputs: Shaped[Tensor, "..."] | ImageFiles
+    inputs: Shaped[Tensor, "..."] | ImageFiles | NestedInputs
     targets: Shaped[Tensor, "..."]
 
     def __len__(self) -> int:
@@ -34,6 +35,21 @@ class Split:
 
     def __repr__(self) -> str:
         return f"Split({len(self)} rows of {tuple(self.inputs.shape[1:])})"
+
+    @property
+    def rows(self) -> Tensor | ImageFiles:
+        """The inputs, which must be one tensor or images.
+
+        Raises:
+            InputError: if they are several tensors.
+        """
+        if isinstance(self.inputs, NestedInputs):
+            raise InputError(
+                "inputs that are compared, shifted or corrupted must be one tensor",
+                got=f"inputs with {', '.join(self.inputs.names)}",
+                fix="Evaluate the ensemble with predict and motet.metrics instead",
+            )
+        return self.inputs
 
     def to(self, device: torch.device | str) -> "Split":
         """The same rows on `device`."""
@@ -71,9 +87,9 @@ class Dataset:
         cls,
         name: str,
         *,
-        train: tuple[Tensor, Tensor],
-        validation: tuple[Tensor, Tensor],
-        test: tuple[Tensor, Tensor],
+        train: tuple[Any, Tensor],
+        validation: tuple[Any, Tensor],
+        test: tuple[Any, Tensor],
         outputs: int | None = None,
         class_names: tuple[str, ...] = (),
         mean: tuple[float, ...] = (),
@@ -90,8 +106,8 @@ class Dataset:
 
         Args:
             name: the name of the data set in reports.
-            train: inputs ``(N, ...)``, uint8 or floating-point, and targets: labels ``(N,)``, or real numbers ``(N,)``
-                or ``(N, C)``.
+            train: inputs ``(N, ...)``, uint8 or floating-point, or integers ``(N, T)`` such as token ids, or a tuple or
+                dictionary of tensors; and targets: labels ``(N,)``, or real numbers ``(N,)`` or ``(N, C)``.
             validation: the same, for choosing settings.
             test: the same, for reported results.
             outputs: number of classes or targets. By default the number of `class_names` if there are any, otherwise
@@ -123,6 +139,7 @@ class Dataset:
         spec = DataSpec(
             name=name,
             input_shape=tuple(first.inputs.shape[1:]),
+            input_names=first.inputs.names if isinstance(first.inputs, NestedInputs) else (),
             outputs=outputs,
             task=task or ("regression" if regression else "classification"),
             class_names=class_names,
@@ -142,7 +159,7 @@ class Dataset:
             self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
         )
 
-    def prepare(self, inputs: Shaped[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    def prepare(self, inputs: Any) -> Any:
         """Return the network's inputs ``(..., *input_shape)``: float32, normalised; see `DataSpec.prepare`."""
         return self.spec.prepare(inputs)
 
@@ -175,7 +192,9 @@ def own_split(name: str, inputs: object, targets: object) -> Split:
     Raises:
         InputError: if they are not tensors.
     """
-    if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+    if is_nested(inputs):
+        inputs = NestedInputs.of(inputs)
+    if not isinstance(inputs, Tensor | NestedInputs) or not isinstance(targets, Tensor):
         raise InputError(
             f"inputs and targets of the {name} split must be tensors",
             got=f"{type(inputs).__name__} and {type(targets).__name__}",
@@ -185,7 +204,7 @@ def own_split(name: str, inputs: object, targets: object) -> Split:
         targets = targets.unsqueeze(1) if targets.ndim == 1 else targets
     elif not targets.is_complex() and targets.dtype != torch.bool:  # check_targets raises for these two
         targets = targets.long()
-    return Split(inputs=_single(inputs), targets=_single(targets))
+    return Split(inputs=map_inputs(inputs, _single), targets=_single(targets))
 
 
 def _as_numbers(split: Split) -> Split:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from motet._internal.nested import NestedInputs, tensors_of
 from motet.data._dataset import Dataset
 
 _WORD = 8
@@ -44,9 +45,10 @@ def of_tensors(dataset: Dataset) -> str:
     """
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation, dataset.test):
-        assert isinstance(split.inputs, Tensor)
-        rows = split.inputs.detach().cpu().contiguous().flatten(1).view(torch.uint8)
-        words = rows.view(torch.int64) if rows.shape[1] % _WORD == 0 else rows
-        digest.update(words.sum(dim=1, dtype=torch.int64).numpy().tobytes())
+        assert isinstance(split.inputs, Tensor | NestedInputs)
+        for inputs in tensors_of(split.inputs):
+            rows = inputs.detach().cpu().contiguous().reshape(len(inputs), -1).view(torch.uint8)
+            words = rows.view(torch.int64) if rows.shape[1] % _WORD == 0 else rows
+            digest.update(words.sum(dim=1, dtype=torch.int64).numpy().tobytes())
         digest.update(split.targets.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return f"rows:{digest.hexdigest()}"

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
+from motet._internal.nested import NestedInputs
 from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
 from motet.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
@@ -33,7 +34,8 @@ class DataSpec:
 
     Attributes:
         name: the name of the data set in reports.
-        input_shape: shape of one row's input, channels first: ``(1, 8, 8)`` for grey images, ``(13,)`` for 13 features.
+        input_shape: shape of one row's input, channels first: ``(1, 8, 8)`` for grey images, ``(13,)`` for 13 features;
+            ``()`` for several tensors.
         outputs: number of classes, or of targets per row for the other tasks.
         task: whether the targets are class labels, several binary labels (multilabel), real numbers (regression), or
             counts: integers of at least 0, never standardised.
@@ -47,6 +49,7 @@ class DataSpec:
             this times those of the stored target.
         target_names: the names of the targets of a regression or of counts, or none.
         split: how the splits were made, in words.
+        input_names: the names of the tensors of a tuple or dictionary; empty if the input is one tensor.
         full_scale: for images stored as floats from 0, the value of a full pixel, for their conversion to uint8; 0 for
             uint8 inputs, and for inputs that are not images.
 
@@ -67,9 +70,10 @@ class DataSpec:
     split: str = ""
     full_scale: float = 0.0
     target_names: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.input_shape or min(self.input_shape) < 1:
+        if not self.input_names and (not self.input_shape or min(self.input_shape) < 1):
             raise InputError(
                 "one row's input needs at least one axis, and no axis of size 0",
                 got=f"rows of shape {self.input_shape}",
@@ -94,7 +98,7 @@ class DataSpec:
                 fix="Pass one name for each target, in the order of the columns",
             )
         for field, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (0, 1, self.input_shape[0]) or not all(map(math.isfinite, values)):
+            if len(values) not in (0, 1, *self.input_shape[:1]) or not all(map(math.isfinite, values)):
                 raise InputError(
                     f"{field} must hold one finite number, or one for each of the {self.input_shape[0]} channels",
                     got=f"{field}={_brief(values)}",
@@ -185,16 +189,19 @@ class DataSpec:
         """
         return _LIKELIHOODS[self.task]
 
-    def prepare(self, inputs: Shaped[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    def prepare(self, inputs: Any) -> Any:
         """Return the network's inputs: ``(x - mean) / std`` in float32, on the inputs' device.
 
         Args:
             inputs: ``(..., *input_shape)``: any leading axes. uint8 is first divided by 255; floats must already be on
-                the scale of `mean` and `std`.
+                the scale of `mean` and `std`. Rows of integers (token ids), and the tensors of a tuple or dictionary,
+                are returned unchanged.
 
         Raises:
             InputError: if the trailing axes are not `input_shape`, or if the dtype is neither uint8 nor floating-point.
         """
+        if isinstance(inputs, NestedInputs):
+            return inputs
         check_dtype("inputs", inputs)
         if inputs.shape[-len(self.input_shape) :] != self.input_shape:
             raise InputError(
@@ -202,6 +209,8 @@ class DataSpec:
                 got=f"inputs of shape {tuple(inputs.shape)}",
                 fix="Reshape them, or give a single row a leading axis with inputs.unsqueeze(0)",
             )
+        if not inputs.is_floating_point() and inputs.dtype != torch.uint8:
+            return inputs
         unit = 255.0 if inputs.dtype == torch.uint8 else 1.0
         trailing = len(self.input_shape) - 1
         prepared = inputs.to(torch.float32)
@@ -214,8 +223,10 @@ def check_dtype(what: str, inputs: Tensor | ImageFiles) -> None:
     """Check the dtype of inputs, which errors call `what`.
 
     Raises:
-        InputError: unless it is uint8 or floating-point.
+        InputError: unless it is uint8 or floating-point, or rows of integers.
     """
+    if inputs.dtype in (torch.int32, torch.int64) and inputs.ndim == 2:
+        return  # token ids, one row for each example
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise InputError(
             f"{what} must be uint8 (0 to 255) or floating-point",

@@ -6,12 +6,14 @@ The order of the rows depends only on ``(seed, epoch)``, so that a resumed run s
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from motet._internal.nested import Inputs
 from motet.data._dataset import Split
 from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
@@ -35,7 +37,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 def batches(
     split: Split, *, batch_size: int, seed: int, epoch: int, skip: int = 0, resized_crop: float = 0.0
-) -> Iterator[tuple[Shaped[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]]]:
+) -> Iterator[tuple[Any, Shaped[Tensor, "batch ..."]]]:
     """Yield one epoch of shuffled training batches, on the split's device.
 
     No row occurs twice. The last, partial batch is dropped; because each epoch is shuffled again, all rows are used
@@ -79,9 +81,7 @@ def batches(
     return _pick(split.inputs, split.targets, seen_N.to(split.inputs.device), batch_size)
 
 
-def in_order(
-    split: Split, batch_size: int
-) -> Iterator[tuple[Shaped[Tensor, "batch ..."], Shaped[Tensor, "batch ..."]]]:
+def in_order(split: Split, batch_size: int) -> Iterator[tuple[Any, Shaped[Tensor, "batch ..."]]]:
     """Yield every row once, in the stored order, for evaluation. The last batch may be smaller.
 
     Yields:
@@ -95,8 +95,8 @@ def in_order(
 
 
 def _pick(
-    inputs: Tensor, targets: Tensor, order_N: Int64[Tensor, "rows"], batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+    inputs: Inputs, targets: Tensor, order_N: Int64[Tensor, "rows"], batch_size: int
+) -> Iterator[tuple[Any, Tensor]]:
     for start in range(0, len(order_N), batch_size):
         index_B = order_N[start : start + batch_size]
         yield inputs.index_select(0, index_B), targets.index_select(0, index_B)

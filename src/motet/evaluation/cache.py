@@ -14,6 +14,7 @@ from torch import Tensor
 
 import motet
 from motet._internal.files import remove_leftovers, write_text
+from motet._internal.nested import tensors_of
 from motet._internal.tensor_file import bytes_of
 from motet._internal.typed_records import from_plain, to_plain
 from motet.data import Dataset, ImageFiles, Split
@@ -152,7 +153,8 @@ def digest_of_rows(split: Split) -> str:
         found.update("\n".join(map(file_stamp, inputs.paths)).encode())
     else:
         for part in inputs.split(_AT_ONCE):
-            found.update(bytes_of(part))
+            for tensor in tensors_of(part):
+                found.update(bytes_of(tensor))
     return found.hexdigest()
 
 

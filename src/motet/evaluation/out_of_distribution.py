@@ -211,14 +211,14 @@ def check_ood(dataset: Dataset) -> None:
             got=f"{spec.name} with inputs of shape {spec.input_shape}",
             fix="Leave --ood out; in Python motet.evaluation.evaluate_ood takes any rows of the run's shape",
         )
-    dataset.spec.to_bytes(dataset.test.inputs[:1])
+    dataset.spec.to_bytes(dataset.test.rows[:1])
 
 
 def _alike(other: Dataset, dataset: Dataset) -> Tensor | ImageFiles:
     same = other.spec.input_shape == dataset.spec.input_shape and other.test.inputs.dtype == dataset.train.inputs.dtype
     if same and other.spec.full_scale == dataset.spec.full_scale:
-        return other.test.inputs  # bit by bit, so that overlapping images are found
-    parts = [_brought(part, other.spec, dataset.spec) for part in other.test.inputs.split(_AT_ONCE)]
+        return other.test.rows  # bit by bit, so that overlapping images are found
+    parts = [_brought(part, other.spec, dataset.spec) for part in other.test.rows.split(_AT_ONCE)]
     images = torch.cat(parts)
     return images if dataset.train.inputs.dtype == torch.uint8 else dataset.spec.from_bytes(images)
 

@@ -153,7 +153,7 @@ class ShiftSource:
                 fix="Evaluate a run on larger images",
             )
         if self.kind != "table":
-            spec.to_bytes(dataset.test.inputs[:1])
+            spec.to_bytes(dataset.test.rows[:1])
         if self.files is not None:
             self._check_classes(self.files, spec)
             self._check_files(self.files, spec)

@@ -76,9 +76,9 @@ def shifted_files(
     Args:
         dataset, source, names, severities, batch_size: see `motet.evaluation.evaluate_official`.
     """
-    spec, as_bytes = dataset.spec, dataset.train.inputs.dtype == torch.uint8
+    spec, as_bytes = dataset.spec, dataset.train.rows.dtype == torch.uint8
     if not as_bytes:
-        spec.to_bytes(dataset.train.inputs[:1])  # raises for floats of unknown scale
+        spec.to_bytes(dataset.train.rows[:1])  # raises for floats of unknown scale
     for name in source.names if names is None else names:
         for severity in severities:
             batches = source.batches(name, severity, batch_size=batch_size)

@@ -38,7 +38,7 @@ class ConversionContext:
     """The arguments of `Method.convert` other than the model.
 
     Attributes:
-        example: an input batch of one row or more: a tensor, or several (`motet._internal.nested.NestedInputs`).
+        example: an input batch of one row or more: a tensor, or several (`motet.types.NestedInputs`).
         layout: the ensemble's layout; member layers hold it if they must know what their rows are.
         first, last: the names of the model's input and output layers, if the user gave them.
         init: whether members draw separate initial weights, or start from the model's.

@@ -40,7 +40,7 @@ def without_overlap(split: Split, *others: Split) -> tuple[Split, int]:
     """
     found = torch.zeros(len(split), dtype=torch.bool, device=split.inputs.device)
     for other in others:
-        found |= overlapping(split.inputs, other.inputs)
+        found |= overlapping(split.rows, other.rows)
     if bool(found.all()):
         raise InputError(
             "an out-of-distribution set must contain at least one row that does not occur in the other sets",
