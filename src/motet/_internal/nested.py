@@ -199,6 +199,10 @@ class NestedInputs:
         own = self.batch_axes
         return self.map(lambda each: each.expand(*sizes, *each.shape[own:]), batch_axes=len(sizes))
 
+    def expand_as(self, other: "NestedInputs") -> "NestedInputs":
+        """With the sizes of another batch with as many batch axes."""
+        return self.expand(*other.shape)
+
     def repeat(self, *repeats: int) -> "NestedInputs":
         """Repeated along the batch axes."""
         own = self.batch_axes
@@ -295,6 +299,13 @@ def tensors_of(x: Inputs) -> tuple[Tensor, ...]:
 def map_inputs(x: Inputs, change: Callable[[Tensor], Tensor]) -> Any:
     """Return the input with every tensor changed; the batch axes must stay."""
     return change(x) if isinstance(x, Tensor) else x.map(change)
+
+
+def with_tensors(x: Inputs, tensors: Sequence[Tensor]) -> Inputs:
+    """Return an input of the same structure with these tensors."""
+    if isinstance(x, Tensor):
+        return tensors[0]
+    return NestedInputs(x.structure, tuple(tensors), batch_axes=x.batch_axes)
 
 
 def joined(parts: Sequence[Inputs]) -> Any:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet._internal.copying import CopiedModule
-from motet._internal.nested import Inputs, NestedInputs, as_one
+from motet._internal.nested import NestedInputs, as_one
 from motet.distributed import MemberShard
 from motet.grouping import Grouping
 from motet.inference.checks import (
@@ -178,7 +178,7 @@ class MemberOutputs(CopiedModule):
         self._check_axes(x)
         return x
 
-    def _check_axes(self, x: Inputs) -> None:
+    def _check_axes(self, x: Any) -> None:
         if self.input_form is not None:
             self.input_form.check_axes(x)
 

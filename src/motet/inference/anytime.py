@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.nested import Inputs
 from motet.inference.checks import by_member
 from motet.layers import Exits, MemberLayer, exits_stepwise
 from motet.prediction import Prediction
@@ -20,7 +21,7 @@ from motet.surgery import member_network
 Steps = Generator[Tensor, Tensor | None, None]
 
 
-def run_member(network: nn.Module, x: Tensor, member: int) -> Tensor:
+def run_member(network: nn.Module, x: Inputs, member: int) -> Tensor:
     """Return one member's rows ``(B, C)``, at one member's cost, in evaluation mode.
 
     Args:
@@ -59,7 +60,7 @@ def predict_steps(steps: Steps, make: Callable[[Tensor], Prediction]) -> Iterato
 # Gradients are off only while something runs: between two steps the caller has its own mode.
 
 
-def all_at_once(network: nn.Module, x: Tensor, members: int) -> Steps:
+def all_at_once(network: nn.Module, x: Inputs, members: int) -> Steps:
     """Yield all members' outputs ``(B, M, C)`` in one step.
 
     Args:
@@ -72,7 +73,7 @@ def all_at_once(network: nn.Module, x: Tensor, members: int) -> Steps:
     yield outputs
 
 
-def member_by_member(network: nn.Module, x: Tensor, members: int) -> Steps:
+def member_by_member(network: nn.Module, x: Inputs, members: int) -> Steps:
     """Yield outputs ``(B, m, C)`` of the first m members, for m from 1 to M.
 
     Args:
@@ -95,7 +96,7 @@ def member_by_member(network: nn.Module, x: Tensor, members: int) -> Steps:
 
 
 def exit_by_exit(
-    network: Exits, x: Tensor, members: int, average: Callable[[Tensor, tuple[int, ...]], Tensor]
+    network: Exits, x: Inputs, members: int, average: Callable[[Tensor, tuple[int, ...]], Tensor]
 ) -> Steps:
     """Yield outputs ``(B, M, C)`` averaged over the exits so far.
 

@@ -52,16 +52,18 @@ class InputForm:
             return False
         return set(found.names) == set(self.names)
 
-    def check_axes(self, x: Inputs) -> None:
+    def check_axes(self, x: Any) -> None:
         """Check the number of axes of every tensor.
 
         Raises:
             InputError: if a tensor has another number than in the example, or if a tensor is missing.
         """
-        if not self.is_nested and isinstance(x, NestedInputs):
+        if not isinstance(x, Tensor) and (not self.is_nested or not isinstance(x, NestedInputs)):
             raise InputError(
                 "inputs must be one tensor, like the example passed to wrap",
-                got=f"a tuple or dictionary with {', '.join(x.names)}",
+                got=f"a batch with {', '.join(x.names)}"
+                if isinstance(x, NestedInputs)
+                else with_article(type(x).__name__),
                 fix="Pass the tensor itself, or pass the whole input as the example",
             )
         if isinstance(x, Tensor):

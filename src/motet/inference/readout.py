@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet.grouping import Grouping
 from motet.inference.anytime import (
     Steps,
@@ -73,7 +74,7 @@ class Readout(ABC):
         """Raise `InputError` if the objective does not fit the likelihood or the grouping."""
 
     @abstractmethod
-    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member ..."]:
+    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member ..."]:
         """Return all outputs for B `rows`: ``(B, M, C)``, or ``(B, M, D, C)`` with the deepest last.
 
         Args:
@@ -83,7 +84,7 @@ class Readout(ABC):
         """
 
     @abstractmethod
-    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
         """Return the predictions for B `rows`, ``(B, M, C)``: the average over depths if there are several.
 
         Args:
@@ -110,13 +111,13 @@ class Readout(ABC):
         """Return the number of predictions that `steps` yields."""
 
     @abstractmethod
-    def steps(self, x: Tensor, members: int) -> Steps:
+    def steps(self, x: Inputs, members: int) -> Steps:
         """Yield the outputs after each step for rows ``(B, ...)`` that all members share; see
         `motet.inference.anytime`.
         """
 
     @abstractmethod
-    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+    def step_costs(self, x: Inputs, members: int, cost: Cost) -> list[float]:
         """Return the cost of each step, in addition to the steps before it.
 
         Args:
@@ -140,11 +141,11 @@ class SingleOutput(Readout):
         if members > 1:
             self.objective.check(self.likelihood, grouping)
 
-    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
         """``(B, M, C)``."""
         return by_member(self.network(x), rows, members)
 
-    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
         """The outputs themselves."""
         return by_member(self.network(x), rows, members)
 
@@ -159,11 +160,11 @@ class SingleOutput(Readout):
         """One for each member, or one in total if all outputs come from one pass."""
         return 1 if is_single_pass(self.network) else members
 
-    def steps(self, x: Tensor, members: int) -> Steps:
+    def steps(self, x: Inputs, members: int) -> Steps:
         """Member after member, or all in one pass."""
         return (all_at_once if is_single_pass(self.network) else member_by_member)(self.network, x, members)
 
-    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+    def step_costs(self, x: Inputs, members: int, cost: Cost) -> list[float]:
         """The cost of each member, or of the one pass."""
         if self.count_steps(members) == 1:
             return [cost(partial(self.network, x))]
@@ -177,11 +178,11 @@ class _ManyOutputs(Readout):
     network: Exits
     likelihood: Likelihood
 
-    def outputs(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member depth out"]:
+    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member depth out"]:
         """``(B, M, D, C)``."""
         return by_member(self.network(x), rows, members, axes=3)
 
-    def prediction(self, x: Tensor, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
         """The average over the depths that a prediction uses."""
         depths = self.network.kept()
         return self.average(by_member(self.network(x, depths), rows, members, axes=3), depths)
@@ -196,11 +197,11 @@ class _ManyOutputs(Readout):
         """One for each depth that a prediction uses."""
         return len(depths_of(self.network))
 
-    def steps(self, x: Tensor, members: int) -> Steps:
+    def steps(self, x: Inputs, members: int) -> Steps:
         """Exit after exit, in one pass."""
         return exit_by_exit(self.network, x, members, self.average)
 
-    def step_costs(self, x: Tensor, members: int, cost: Cost) -> list[float]:
+    def step_costs(self, x: Inputs, members: int, cost: Cost) -> list[float]:
         """The costs of the network from exit to exit."""
         depths = depths_of(self.network)
         up_to = [0.0] + [cost(partial(self.network, x, depths[:last])) for last in range(1, len(depths) + 1)]

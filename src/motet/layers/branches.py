@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
@@ -29,12 +29,12 @@ class Tile(MemberLayer):
         self.members = members
         self.layout = layout
 
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "out_rows ..."]:
+    def forward(self, x: Inputs) -> Inputs:
         """``(B, ...)`` to ``(M B, ...)``; rows that are already separate are not changed."""
         members = self.layout.members or self.members
         if self.layout.distinct or members == 1:
             return x
-        tiled: Tensor = x.unsqueeze(0).expand(members, *x.shape).flatten(0, 1)
+        tiled: Inputs = x.unsqueeze(0).expand(members, *x.shape).flatten(0, 1)
         return tiled
 
     def member(self, member: int) -> nn.Module:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 
@@ -27,7 +28,7 @@ class SeparateNetworks(MemberLayer):
         self.networks = nn.ModuleList(networks)
         self.layout = layout
 
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
         return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])

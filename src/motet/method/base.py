@@ -24,12 +24,12 @@ from motet.grouping import Grouping, Shared
 from motet.inference.input_form import InputForm, example_of
 from motet.layers import Layout
 from motet.likelihoods import Categorical, Combination, Likelihood
-from motet.method.adapted import Output, adapted
 from motet.method.checks import check_members
 from motet.method.model import Model, check_model
 from motet.method.rehearsal import rehearse
 from motet.objectives import ExitObjective, Independent, Objective
 from motet.surgery import Init, LayerNames, looks_trained
+from motet.surgery.adapted import Output, adapted
 
 
 @final

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet._internal.copying import copy_of
+from motet._internal.nested import Inputs
 from motet.layers import Layout, MemberLayer, SeparateNetworks
 from motet.surgery.replace import replace_module
 
@@ -57,7 +58,7 @@ class SharedNetwork(MemberLayer):
         # torch's fused kernel reads the weights of its layers directly, and so ignores the layers that replaced them.
         self.has_fused_layers = any(isinstance(module, nn.TransformerEncoderLayer) for module in network.modules())
 
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         running = self.layout.members or self.members
         if self.tiles and not self.layout.distinct and running > 1:
@@ -71,7 +72,7 @@ class SharedNetwork(MemberLayer):
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
 
-    def _output(self, x: Tensor) -> Tensor:
+    def _output(self, x: Inputs) -> Tensor:
         out: Tensor = self.network(x)
         return out
 

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from motet._internal.copying import copy_of
-from motet._internal.nested import Inputs
+from motet._internal.nested import Inputs, joined, tensors_of, with_tensors
 from motet._internal.wording import with_article
 from motet.layers import (
     ActiveMember,
@@ -25,6 +25,7 @@ from motet.layers import (
     StackedLinear,
     StackedPReLU,
 )
+from motet.surgery.adapted import PickedOutput, UnpackedInput
 from motet.surgery.convertible_layers import reason_not_convertible
 from motet.surgery.probe import Probe
 from motet.surgery.replace import replace_module
@@ -71,8 +72,6 @@ def stack(
     Raises:
         CannotStackError: with the reason.
     """
-    if not isinstance(example, Tensor):
-        raise CannotStackError("reads several tensors")
     if example.is_meta or any(tensor.is_meta for tensor in networks[0].parameters()):
         raise CannotStackError("is on the meta device, where outputs cannot be compared")
     _check_alike(networks)
@@ -126,7 +125,10 @@ def _plan(network: nn.Module, probed: Probe) -> dict[str, tuple[bool, bool]]:
 
 def _check_module(name: str, module: nn.Module) -> None:
     kind = type(module)
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    # Those that unpack the input and pick the output work on the stacked model as on each member.
+    own = all(isinstance(hook, UnpackedInput | PickedOutput) for hook in hooks)
+    if not own or module._backward_hooks or module._backward_pre_hooks:
         raise CannotStackError(f"has hooks at {name!r}")
     if kind in _MIXING and reason_not_convertible(module) is not None:
         raise CannotStackError(f"has {name!r}, {with_article(kind.__name__)}{reason_not_convertible(module)}")
@@ -149,7 +151,7 @@ def _own_tensors(module: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _check_no_branches(network: nn.Module, example: Tensor) -> None:
+def _check_no_branches(network: nn.Module, example: Inputs) -> None:
     """Raise for a model with control flow that depends on values: stacked members would all follow one branch.
 
     ``torch.vmap`` raises an error if a value decides a branch. Comparing outputs cannot find this, because the members'
@@ -162,14 +164,15 @@ def _check_no_branches(network: nn.Module, example: Tensor) -> None:
                 module.momentum = 0.1  # a cumulative average reads its number of batches, which changes no output
         state = {name: tensor.unsqueeze(0) for name, tensor in (*twin.named_parameters(), *twin.named_buffers())}
 
-        def run(state: dict[str, Tensor], x: Tensor, twin: nn.Module = twin) -> Tensor:
-            out: Tensor = functional_call(twin, state, (x,))
+        rows = joined([example[:1], example[:1]]).detach().clone()  # batch norm needs two rows in training
+
+        def run(state: dict[str, Tensor], given: list[Tensor], twin: nn.Module = twin, rows: Inputs = rows) -> Tensor:
+            out: Tensor = functional_call(twin, state, (with_tensors(rows, given),))
             return out
 
-        rows = torch.cat([example[:1], example[:1]]).detach().clone()  # batch norm needs two rows in training
         try:
             with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
-                torch.vmap(run, randomness="different")(state, rows.unsqueeze(0))
+                torch.vmap(run, randomness="different")(state, [each.unsqueeze(0) for each in tensors_of(rows)])
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CannotStackError(
@@ -178,16 +181,16 @@ def _check_no_branches(network: nn.Module, example: Tensor) -> None:
 
 
 @torch.no_grad()
-def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], example: Tensor) -> tuple[int, int]:
+def _largest_output(network: nn.Module, plan: dict[str, tuple[bool, bool]], example: Inputs) -> tuple[int, int]:
     """Return the number of entries of a convolution's largest output for one row, and of the row."""
     twin, sizes = copy_of(network).eval(), [0]
     for name in plan:
         layer = twin.get_submodule(name)
         if isinstance(layer, _CONVOLUTIONS):
             layer.register_forward_hook(lambda _, args, output: sizes.append(output.numel()))
-    rows = torch.cat([example[:1], example[:1]]).detach().clone()  # some batch norms need two rows
+    rows = joined([example[:1], example[:1]]).detach().clone()  # some batch norms need two rows
     twin(rows)
-    return max(sizes) // 2, rows.numel() // 2
+    return max(sizes) // 2, sum(each.numel() for each in tensors_of(rows)) // 2
 
 
 def _stacked(
@@ -244,16 +247,19 @@ def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.M
 
 
 @torch.no_grad()
-def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Tensor, generator: torch.Generator) -> None:
+def _check_same(whole: Stack, networks: Sequence[nn.Module], example: Inputs, generator: torch.Generator) -> None:
     """Raise `CannotStackError` unless `whole` computes the outputs of a loop over `networks`, and leaves the
     same state.
     """
-    shape = (len(networks), 2, *example.shape[1:])
-    if example.is_floating_point():
+
+    def varied(tensor: Tensor) -> Tensor:
+        shape = (len(networks), 2, *tensor.shape[1:])
+        if not tensor.is_floating_point():
+            return tensor[:1].expand(shape)
         noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
-        inputs = example[:1].double() + noise.to(example.device)
-    else:
-        inputs = example[:1].expand(shape)
+        return tensor[:1].double() + noise.to(tensor.device)
+
+    inputs = varied(example) if isinstance(example, Tensor) else example.map(varied, batch_axes=2)
     for training, distinct in product((False, True), (False, True)):
         for module in (whole, *networks):
             _set_mode(module, training=training)
@@ -272,7 +278,7 @@ def _set_mode(module: nn.Module, *, training: bool) -> None:
 
 
 def _check_same_outputs(
-    whole: Stack, networks: Sequence[nn.Module], inputs: Tensor, *, distinct: bool, training: bool
+    whole: Stack, networks: Sequence[nn.Module], inputs: Inputs, *, distinct: bool, training: bool
 ) -> None:
     """Compare the outputs for inputs (members, rows, ...): separate inputs if `distinct`, otherwise the first
     member's.
@@ -291,7 +297,7 @@ def _check_same_outputs(
         raise CannotStackError("computes something else with the members in its channels")
 
 
-def _results(whole: Stack, given: Tensor, distinct: bool, training: bool) -> list[Tensor]:
+def _results(whole: Stack, given: Inputs, distinct: bool, training: bool) -> list[Tensor]:
     with whole.layout.distinct_rows() if distinct else nullcontext():
         together = whole.network(given.clone())
         # A second pass in training would change the state again.

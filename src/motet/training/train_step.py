@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 
+from motet._internal.nested import Inputs
 from motet.ensemble import Ensemble
 from motet.errors import InputError
 from motet.training.optimizers import set_learning_rate
@@ -33,7 +34,7 @@ class TrainStep:
         self._ensemble, self._model, self._optimizer, self._fabric = ensemble, model, optimizer, fabric
         self._rows, self._steps = rows, steps
 
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, x: Inputs, y: Tensor) -> Tensor:
         """Train on a batch of stored inputs. Returns the loss, which stays on the device.
 
         Raises:
@@ -60,7 +61,7 @@ class TrainStep:
         self._steps.position.step_in_epoch += 1
         return loss.detach()
 
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def _loss(self, x: Any, y: Tensor) -> Tensor:
         shard, augment = self._ensemble.shard, self._rows.augmentation(self._steps.position)
         loss: Tensor
         if augment is None:

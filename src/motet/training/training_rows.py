@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from motet._internal.nested import Inputs
 from motet.data import Dataset
 from motet.data.augment import Augment, step_seed
 from motet.data.batches import batches, steps_per_epoch
@@ -50,7 +51,7 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self._split)
 
-    def batches(self, position: Position) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, position: Position) -> Iterator[tuple[Inputs, Tensor]]:
         """The batches that remain of the current epoch."""
         return batches(
             self._split,
@@ -61,7 +62,7 @@ class TrainingRows:
             resized_crop=self._resized_crop,
         )
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def normalised(self, x: Any) -> Any:
         """The inputs of a batch, normalised. Not for batches that `augmentation` changes, which normalises them."""
         return self._dataset.prepare(x) if self._as_stored else x
 

@@ -1,14 +1,15 @@
 """A network that predicts at several depths."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.layers.base import MemberLayer
 from motet.layers.exits.depth_weights import DepthWeights
@@ -70,15 +71,13 @@ class Exits(MemberLayer):
         places = [f"{name} ({share:.0%} of the layers)" for name, share in zip(self.points, self.shares, strict=True)]
         return f"exits after {', '.join(places)} and at the end" if places else ""
 
-    def forward(
-        self, x: Shaped[Tensor, "rows ..."], depths: tuple[int, ...] | None = None
-    ) -> Float[Tensor, "out_rows depth out"]:
+    def forward(self, x: Inputs, depths: tuple[int, ...] | None = None) -> Float[Tensor, "out_rows depth out"]:
         """Return the outputs of every depth, or of those in `depths`, the deepest last: ``(M B, D, C)``.
 
         The network runs up to the deepest of `depths`.
         """
         wanted = tuple(range(len(self.points) + 1)) if depths is None else depths
-        return torch.stack(_read_out(self, x, wanted), dim=1)
+        return torch.stack(_read_out(self, partial(self.network, x), wanted), dim=1)
 
     def kept(self) -> tuple[int, ...] | None:
         """The depths that a prediction needs: None for all, as always in training.
@@ -143,9 +142,9 @@ class _OneMember(nn.Module):
         self.register_buffer("log_weights_D", exits.log_weights(depths)[member].clone())
         self.training = exits.training
 
-    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
-        """Return natural parameters ``(B, C)`` for inputs ``(B, ...)``."""
-        outputs_BDC = torch.stack(_read_out(self, x, self.depths), dim=1)
+    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch out"]:
+        """Return natural parameters ``(B, C)`` for inputs ``(B, ...)``, passed as the model itself takes them."""
+        outputs_BDC = torch.stack(_read_out(self, partial(self.network, *x, **named), self.depths), dim=1)
         return self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
 
 
@@ -171,8 +170,8 @@ class _EnoughError(Exception):
     """Raised when the deepest requested exit has been read."""
 
 
-def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> list[Tensor]:
-    """Return the outputs of the exits at `depths`, in that order; the network runs up to the deepest."""
+def _read_out(taps: Exits | _OneMember, run: Callable[[], Tensor], depths: Sequence[int]) -> list[Tensor]:
+    """Return the outputs of the exits at `depths`, in that order; `run` runs the network up to the deepest."""
     reading = _Reading(taps, last=depths[-1])
     # Hooks for this pass only: permanent hooks would be in every copy of the network that a user makes.
     handles = [
@@ -182,7 +181,7 @@ def _read_out(taps: Exits | _OneMember, x: Tensor, depths: Sequence[int]) -> lis
     ]
     try:
         with suppress(_EnoughError):
-            reading.exits[len(taps.points)] = taps.network(x)
+            reading.exits[len(taps.points)] = run()
     finally:
         for handle in handles:
             handle.remove()

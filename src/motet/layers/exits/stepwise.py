@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
+from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.layers.exits.exits import Exits, read_exit
 
 
-def exits_stepwise(exits: Exits, x: Tensor, depths: tuple[int, ...]) -> Generator[Tensor, Tensor | None, None]:
+def exits_stepwise(exits: Exits, x: Inputs, depths: tuple[int, ...]) -> Generator[Tensor, Tensor | None, None]:
     """Run the network once, and yield its rows ``(M B, C)`` at each of `depths`; without gradients.
 
     Layers after the last requested exit do not run, and no layer runs twice. A network with its own code can only be
@@ -54,7 +55,7 @@ class _StoppedError(Exception):
 class _Run:
     """One pass, in its own thread, which runs only while `until` waits for it."""
 
-    def __init__(self, exits: Exits, x: Tensor, depths: tuple[int, ...]) -> None:
+    def __init__(self, exits: Exits, x: Inputs, depths: tuple[int, ...]) -> None:
         self.exits, self.x, self.last = exits, x, depths[-1]
         self.kept: Tensor | None = None
         self.go: SimpleQueue[bool] = SimpleQueue()
@@ -119,7 +120,7 @@ class _Run:
         return output if kept is None else output[kept]
 
 
-def _surroundings(x: Tensor) -> list[Callable[[], Any]]:
+def _surroundings(x: Inputs) -> list[Callable[[], Any]]:
     device = x.device.type
     found: list[Callable[[], Any]] = [torch.no_grad]
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs, tensors_of
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer
@@ -58,23 +59,24 @@ class Stack(MemberLayer):
         self.always = always
         self._convolves = any(isinstance(layer, StackedConvolution) for layer in network.modules())
 
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         if self.runs_all_at_once(x):
             out: Tensor = self.network(x)
             return out
         return self.forward_in_turn(x)
 
-    def runs_all_at_once(self, x: Tensor) -> bool:
+    def runs_all_at_once(self, x: Inputs) -> bool:
         """Whether a pass over `x` runs all members at once."""
         if self.always or not self._convolves:
             return True
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return False
-        entries = x.numel() // self.members if self.layout.distinct else x.numel()
+        entries = sum(each.numel() for each in tensors_of(x))
+        entries = entries // self.members if self.layout.distinct else entries
         return entries * self.widening <= MAX_ENTRIES_AT_ONCE
 
-    def forward_in_turn(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward_in_turn(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
         """Compute the same with a loop over members."""
         inputs = x.chunk(self.members) if self.layout.distinct else (x,) * self.members
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
@@ -91,7 +93,7 @@ class Stack(MemberLayer):
                 layer.release_parts()
         return torch.cat(outputs)
 
-    def forward_member(self, x: Shaped[Tensor, "batch ..."], member: int) -> Float[Tensor, "batch out"]:
+    def forward_member(self, x: Inputs, member: int) -> Float[Tensor, "batch out"]:
         """Return one member's outputs for rows ``(B, ...)``, at one member's cost."""
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
         try:
@@ -132,5 +134,5 @@ class _OneOfStack(nn.Module):
         self.stack = stack
         self.index = member
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         return self.stack.forward_member(x, self.index)

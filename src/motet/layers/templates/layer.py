@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from motet._internal.copying import copy_of
+from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
 from motet.layers.ordinary import Ordinary, apply
 from motet.layers.separate_networks import SeparateNetworks
@@ -99,7 +100,7 @@ class TemplateMembers(MemberLayer):
         """The note."""
         return self.note
 
-    def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
         """See `SeparateNetworks`: the same rows in and out."""
         with ExitStack() as stack:
             for bank in self.banks:
