@@ -88,7 +88,7 @@ def what_is_not_a_model_or_an_example_is_refused(subject: Subject) -> None:
         (torch.zeros(4), r"batch axis first, but got shape \(4,\)"),
         (torch.zeros(0, 4), r"one row or more.*\(0, 4\)"),
         (torch.zeros(()), r"shape \(\)"),
-        (example.numpy(), "torch.Tensor, but got a ndarray"),
+        (example.numpy(), "must be a torch.Tensor"),
     ]
     if subject.case.other_outputs:
         examples.append((torch.zeros(1, 5), r"accept the example batch.*shape \(1, 5\).*RuntimeError"))
