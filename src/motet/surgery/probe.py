@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.loading import describe_error
 from motet._internal.nested import Inputs, NestedInputs, describe, map_inputs, tensors_of
 from motet._internal.wording import with_article
@@ -91,7 +91,7 @@ def probe(model: nn.Module, example: Inputs) -> Probe:
         made.append((name, leaf.requires_grad_()))
         return leaf.clone()  # an in-place activation cannot change a leaf
 
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
+    with torch.inference_mode(False), torch.enable_grad(), on_trial(model), frozen(model):
         watched = watched_copy(example)
         with hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             run_model(model, watched.clone())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.surgery.probe import hooks, tensors
@@ -55,7 +55,7 @@ def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tili
     """
     model = stand_in_for(model)
     layers = {name: model.get_submodule(name) for name in names}
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), on_trial(model):
         plain, again = _Pass(len(example)), _Pass(len(example))
         for trial in (plain, again):
             with hooks(layers, before=trial.keep, after=lambda _, tensor: tensor):
