@@ -7,6 +7,7 @@ from motet._internal.copying import stand_in_for
 from motet._internal.evaluation_mode import on_trial
 from motet._internal.nested import Inputs
 from motet.surgery.extract_member import member_network
+from motet.surgery.routed_rows import noticing_routed_rows
 
 # Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.
 _TOLERANCE = 0.05
@@ -26,8 +27,9 @@ def gives_own_outputs(network: nn.Module, example: Inputs, members: int) -> bool
     devices = [example.device] if example.is_cuda else []
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad(), on_trial(network):
-            rows: Tensor = network(example.clone())
-            if len(rows) != members * len(example):
+            with noticing_routed_rows() as routed:
+                rows: Tensor = network(example.clone())
+            if routed.found or len(rows) != members * len(example):
                 return False
             if example.is_meta or not _close(network(example.clone()), rows):
                 return True
