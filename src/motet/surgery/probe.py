@@ -44,6 +44,8 @@ class Probe:
         calls: how often each mixing layer ran.
         output: the model's output for the probe batch.
         changes_input: whether the model changes its input in place.
+        reads_several: whether several input layers are to be expected: the input is several tensors, or the layers are
+            embeddings, which read parts of it.
     """
 
     input_layers: tuple[str, ...]
@@ -51,6 +53,7 @@ class Probe:
     calls: Counter[str]
     output: Tensor
     changes_input: bool
+    reads_several: bool = False
 
 
 def probe(model: nn.Module, example: Inputs) -> Probe:
@@ -105,7 +108,13 @@ def probe(model: nn.Module, example: Inputs) -> Probe:
             grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
             reached = (name for (name, _), grad in zip(made, grads, strict=True) if grad is not None)
             makers = list(dict.fromkeys(reached))
-    return Probe(tuple(readers), tuple(makers), calls, output.detach(), changes_input)
+    from motet.surgery.index_readers import index_readers  # it needs the hooks of this module
+
+    tables = index_readers(model, example)
+    order = list(calls)
+    found = sorted({*readers, *tables}, key=order.index)
+    several = isinstance(example, NestedInputs) or set(found) == set(tables)
+    return Probe(tuple(found), tuple(makers), calls, output.detach(), changes_input, several)
 
 
 def watched_copy(example: Inputs) -> Any:
