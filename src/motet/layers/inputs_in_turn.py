@@ -127,19 +127,10 @@ class InputsInTurn(MemberLayer):
                 tensors[index] = torch.stack(each).amax(dim=0)
         return NestedInputs(chosen.structure, tuple(tensors), batch_axes=chosen.batch_axes)
 
-    def member(self, member: int) -> nn.Module:
-        """The network: with a shared input it needs no turns."""
-        return self.network
+    def member(self, member: int) -> "InputsInTurn":
+        """Itself: its layers are replaced by those of the member. A shared input needs no turns."""
+        return self
 
     def subset(self, indices: Sequence[int]) -> "InputsInTurn":
         """Itself: its layers are replaced by those of the members."""
         return self
-
-    def folded(self) -> nn.Module | None:
-        """Return the network: folded, it reads one shared input. None if its input layers need rows ``(M B)``."""
-        layers = (each for each in self.network.modules() if isinstance(each, ReadsInTurn))
-        return (
-            self.network
-            if all(isinstance(each, MemberLayer) and each.folded() is not None for each in layers)
-            else None
-        )

@@ -85,6 +85,9 @@ class ExitPlan:
         # At least single precision, because logits are learned in small steps.
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
         weights = DepthWeights(members, self.depths, learned=learned, device=like.device, dtype=dtype)
+        for module in network.modules():
+            if isinstance(module, nn.TransformerEncoder):
+                module.use_nested_tensor = False  # an exit cannot read the nested tensors of a padded batch
         # The modules of a network that reads its members' inputs in turn are one level deeper.
         inside = "network." if isinstance(network, InputsInTurn) else ""
         shared = None if shared is None else inside + shared
