@@ -3,7 +3,7 @@
 import copy
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -19,10 +19,13 @@ from motet.layers import (
     ConcatenatedInput,
     DepthWeights,
     Exits,
+    InputsInTurn,
     LearnedTransforms,
     MemberLayer,
+    MultiEmbedding,
     MultiInput,
     Multiplexed,
+    MultiplexedEmbedding,
     ParameterRoles,
     StackedLayer,
     StackedLayerNorm,
@@ -48,9 +51,11 @@ KINDS = [
     if inspect.isclass(kind) and issubclass(kind, MemberLayer) and not inspect.isabstract(kind)
 ]
 # One member's network has them as they are: it needs all members' rows that they read, or the layers inside them.
-AS_THEY_ARE = (ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms)
+AS_THEY_ARE = (
+    ConcatenatedInput, InputsInTurn, LearnedTransforms, Multiplexed, MultiplexedEmbedding, SummedTransforms,
+)  # fmt: skip
 # Layers that have a cheaper form for an input that all members share. A fold leaves the others as they are.
-FOLDED = (MultiInput, SummedTransforms, TemplateLayer, TemplateMembers)
+FOLDED = (MultiEmbedding, MultiInput, SummedTransforms, TemplateLayer, TemplateMembers)
 
 
 def convolutions() -> nn.Module:
@@ -67,7 +72,28 @@ def residual() -> nn.Module:
     return motet.models.wide_resnet(depth=10, width=1, num_classes=CLASSES)
 
 
-MAKE = {"conv2d": (convolutions, (2, 6, 6)), "features": (features, (4,)), "wrn": (residual, (3, 8, 8))}
+class Tokens(nn.Module):
+    """Reads token ids, and uses the batch size of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.middle, self.out = nn.Embedding(9, 4), nn.Linear(12, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.out(torch.relu(self.middle(self.table(ids).view(ids.shape[0], 12))))
+        return out
+
+
+def random_tokens(rows: int) -> Tensor:
+    return torch.randint(9, (rows, 3))
+
+
+MAKE: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
+    "conv2d": (convolutions, lambda rows: torch.randn(rows, 2, 6, 6)),
+    "features": (features, lambda rows: torch.randn(rows, 4)),
+    "wrn": (residual, lambda rows: torch.randn(rows, 3, 8, 8)),
+    "tokens": (Tokens, random_tokens),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +129,13 @@ class Example:
 
 def examples() -> Iterator[Example]:
     for method in METHODS:
-        for make, shape in MAKE.values():
+        for make, inputs in MAKE.values():
+            if make is Tokens and (getattr(method, "norm", "") == "per-member" or "stacked" in str(method)):
+                continue  # it has no norm, and embeddings are not stacked
             torch.manual_seed(0)
-            ensemble = method.wrap(make, example=torch.randn(1, *shape)).train()
+            ensemble = method.wrap(make, example=inputs(1)).train()
             with torch.no_grad():
-                ensemble(torch.randn(16, *shape))
+                ensemble(inputs(16))
                 for value in ensemble.parameters():
                     value.add_(0.1 * torch.randn_like(value))
             found: list[Example] = []
@@ -120,7 +148,7 @@ def examples() -> Iterator[Example]:
             layers = [part for part in ensemble.modules() if isinstance(part, MemberLayer)]
             handles = [layer.register_forward_hook(note) for layer in layers]
             with torch.no_grad():
-                ensemble.eval()(torch.randn(ROWS, *shape))
+                ensemble.eval()(inputs(ROWS))
             for handle in handles:
                 handle.remove()
             assert {id(example.layer) for example in found} == set(map(id, layers))

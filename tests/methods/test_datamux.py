@@ -272,16 +272,35 @@ def test_two_input_layers_are_both_widened() -> None:
 
 
 def test_models_that_cannot_work_are_refused_at_once() -> None:
-    words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, K))
-    for transform in ("learned", "gaussian", "identity"):
-        with pytest.raises(InputError, match=r"transforms the values of its inputs.*int64 \(indices, of an embedding"):
-            DataMUX(transform=transform).wrap(words, example=torch.zeros(1, 3).long())
     large = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, K))
     with pytest.raises(InputError, match=r"at most 4096 numbers per channel, but got .* 4,225 x 4,225"):
         DataMUX(transform="orthogonal").wrap(large, example=torch.zeros(1, 1, 65, 65))
     volumes = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, K))
     with pytest.raises(InputError, match=r"vectors, tokens, signals or images.*\(1, 2, 2, 4\)"):
         DataMUX().wrap(volumes, example=torch.zeros(1, 1, 2, 2, 4))
+
+
+@pytest.mark.parametrize("transform", ["learned", "gaussian", "orthogonal", "identity"])
+def test_tokens_are_multiplexed_as_vectors(transform: str) -> None:
+    words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, K)).double()
+    ids_BM = torch.randint(9, (5, 2, 3))
+    ensemble = DataMUX(members=2, transform=transform).wrap(words, example=ids_BM[:1, 0]).eval()  # type: ignore[arg-type]
+    layer = ensemble.network[0]
+    vectors = layer.layer(ids_BM)
+    if transform == "learned":
+        weight, bias = layer.transforms.layer.weight.view(2, 4, 4), layer.transforms.layer.bias.view(2, 4)
+        parts = [(vectors[:, m] @ weight[m].T + bias[m]).relu() for m in range(2)]
+    elif transform == "orthogonal":
+        parts = [vectors[:, m] @ layer.transforms.weights[m].T for m in range(2)]
+    else:
+        parts = [vectors[:, m] * layer.transforms.weights[m] for m in range(2)]
+    hidden = ensemble.network[2](sum(parts).flatten(1)).relu()
+    expected = ensemble.network[4].layer(hidden).view(5, 2, K)
+    torch.testing.assert_close(ensemble.forward_distinct(ids_BM), expected)
+    torch.testing.assert_close(ensemble.fold()(ids_BM[:, 0]), ensemble(ids_BM[:, 0]))
+    loss = ensemble.train().loss(ids_BM[:, 0], torch.randint(K, (5,)))
+    loss.backward()
+    assert layer.layer.weight.grad is not None
 
 
 def test_the_model_is_kept_and_its_types_too() -> None:

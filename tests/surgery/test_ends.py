@@ -65,15 +65,13 @@ def test_two_ways_out_are_ambiguous_until_they_are_named() -> None:
 def test_no_way_in_names_the_layers_that_ran() -> None:
     model = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 8), nn.Linear(8, 3))
     example = torch.randint(7, (2, 3))
-    with pytest.raises(InputError, match=r"0 candidates among the layers that ran: '0', '2', '3'.*first='NAME'"):
-        settle_first(model, None, example)
+    assert settle_first(model, None, example) == [model[0]]
     assert settle_first(model, "2", example) == [model[2]]
-    with pytest.raises(InputError, match="must be an ordinary Linear, Conv1d or Conv2d, but got '0', an Embedding"):
-        settle_first(model, "0", example)
+    assert settle_first(model, "0", example) == [model[0]]
 
 
 def test_a_model_without_layers_says_so() -> None:
-    with pytest.raises(InputError, match="0 candidates among the layers that ran: none"):
+    with pytest.raises(InputError, match=r"an embedding that reads the input.*no such layer does"):
         settle_first(nn.Sequential(nn.Flatten()))
 
 
@@ -145,12 +143,14 @@ CHANGES: dict[str, Callable[[nn.Linear], object]] = {
 def test_layers_that_compute_something_else_are_not_replaced(change: Callable[[nn.Linear], object]) -> None:
     model = Net(nn.Linear(4, 8))
     change(model.first)
-    with pytest.raises(InputError, match=r"input layer must be an ordinary Linear.*'first'.*Name another layer"):
+    with pytest.raises(InputError, match=r"input layer must be an ordinary Linear.*'first'.*Put a Linear layer"):
         settle_first(model)
     assert settle_last(model) == [model.last]
     model = Net(nn.Linear(4, 8))
     change(model.last)
-    with pytest.raises(InputError, match=r"output layer must be an ordinary Linear.*'last'.*last="):
+    with pytest.raises(
+        InputError, match=r"output layer must be an ordinary Linear.*'last'.*End the model in a Linear layer"
+    ):
         settle_last(model)
     assert settle_first(model) == [model.first]
 

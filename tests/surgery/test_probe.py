@@ -212,9 +212,9 @@ def test_calls_are_counted() -> None:
     assert probe(Aliased(), torch.zeros(1, 4)).calls == {"a": 1, "out": 1}
 
 
-def test_integer_inputs_leave_the_input_layer_open() -> None:
+def test_an_embedding_reads_integer_inputs() -> None:
     found = probe(words(), torch.randint(7, (2, 3)))
-    assert found.input_layers == ()
+    assert found.input_layers == ("0",)
     assert found.output_layers == ("2",)
     assert found.calls == {"0": 1, "2": 1}
 
