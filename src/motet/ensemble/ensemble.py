@@ -22,6 +22,7 @@ from motet.inference.checks import (
     part_of_all_error,
 )
 from motet.inference.inputs import SMALL_INTEGERS, as_inputs, as_targets, as_tensor, batches
+from motet.inference.positions import check_positions
 from motet.inference.subset import chosen_members, fold_layers, surviving_members, with_members
 from motet.layers.parameter_roles import parameter_groups
 from motet.prediction import Prediction, check_asked, check_batch_size
@@ -89,6 +90,9 @@ class Ensemble(MemberOutputs):
         )  # fmt: skip
         readout = self.readout
         outputs = self._run_batch(batch, readout.outputs)
+
+        if self.likelihood.output_axis is not None:
+            check_positions(y, outputs)
 
         def objective() -> Tensor:
             if self.shard is not None:  # Members are separate networks with one output each.

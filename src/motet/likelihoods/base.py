@@ -37,6 +37,24 @@ class Likelihood(ABC):
         """Whether targets are numbers, for which quantiles and intervals are defined."""
         return self.target_kind in ("real", "count")
 
+    @property
+    def output_axis(self) -> int | None:
+        """The axis of the model's output with the outputs of one target, if it predicts at several positions of an
+        example: 1 for ``(B, C, H, W)``, -1 for ``(B, T, C)``. None, the default, for one row per example, ``(B, C)``.
+        """
+        return None
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The label of positions that do not count; None, the default, if all count."""
+        return None
+
+    def is_scored(self, y: Tensor) -> Tensor | None:
+        """Return which labels count, in their shape; None if all do, as for targets that are not labels."""
+        if self.ignored_label is None or y.is_floating_point():
+            return None
+        return y != self.ignored_label
+
     def outputs(self, targets: int) -> int:
         """Return the number of network outputs for `targets` targets (or classes)."""
         return targets
