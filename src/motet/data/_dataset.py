@@ -22,8 +22,8 @@ class Split:
     Attributes:
         inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or integers ``(N, T)``, such as token ids; or
             image files that are decoded when they are indexed or split into batches; or several tensors.
-        targets: ``(N,)`` int64 class labels, ``(N, *P)`` if there is one for each position, or ``(N, C)`` numbers. Those of a regression may be standardised, see
-            `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
+        targets: ``(N,)`` int64 class labels, ``(N, *P)`` if there is one for each position, or ``(N, C)`` numbers.
+            Those of a regression may be standardised, see `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
     """
 
     inputs: Shaped[Tensor, "..."] | ImageFiles | NestedInputs
@@ -138,9 +138,7 @@ class Dataset:
         first = splits["train"]
         regression = first.targets.is_floating_point()
         if outputs is None:
-            outputs = len(class_names) or (
-                _width(first.targets) if regression else _classes(splits, ignored_label)
-            )
+            outputs = len(class_names) or (_width(first.targets) if regression else _classes(splits, ignored_label))
         spec = DataSpec(
             name=name,
             input_shape=tuple(first.inputs.shape[1:]),

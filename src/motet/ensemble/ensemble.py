@@ -22,9 +22,9 @@ from motet.inference.checks import (
     part_of_all_error,
 )
 from motet.inference.inputs import SMALL_INTEGERS, as_inputs, as_targets, as_tensor, batches
-from motet.inference.positions import check_positions
 from motet.inference.subset import chosen_members, fold_layers, surviving_members, with_members
 from motet.layers.parameter_roles import parameter_groups
+from motet.likelihoods.positions import check_positions
 from motet.prediction import Prediction, check_asked, check_batch_size
 from motet.summary import Summary, summarise_network
 from motet.surgery import member_network

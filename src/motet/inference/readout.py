@@ -85,8 +85,9 @@ class Readout(ABC):
         """
 
     @abstractmethod
-    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """Return the predictions for B `rows`, ``(B, M, C)``: the average over depths if there are several.
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member *positions out"]:
+        """Return the predictions for B `rows`, ``(B, M, C)``, with positions ``(B, M, *P, C)``: the average over depths
+        if there are several.
 
         Args:
             x: inputs, ``(B, ...)`` or ``(M B, ...)``.

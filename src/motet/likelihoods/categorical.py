@@ -71,6 +71,11 @@ class Categorical(NaturalExponentialFamily):
         return self.class_axis
 
     @property
+    def of_rows(self) -> "Categorical":
+        """Without `class_axis`."""
+        return Categorical()
+
+    @property
     def ignored_label(self) -> int | None:
         """`ignore_index`; None without `class_axis`."""
         return None if self.class_axis is None else self.ignore_index
