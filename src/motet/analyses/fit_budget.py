@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.inference.budget import Budget, Unit
+from motet.inference.budget import Budget, Unit, no_budget_for_positions
 from motet.likelihoods import Categorical
 from motet.metrics.cost import counting
 
@@ -90,6 +90,9 @@ def confidences(
         x: inputs ``(B, ...)``.
         batch_size: rows per forward pass.
     """
+    first = ensemble.predict(x[:1]).outputs_BMC
+    if first.ndim > 3:
+        raise no_budget_for_positions(first)
     parts = [
         torch.stack([prediction.confidence.double() for prediction in ensemble.anytime(some)])
         for some in x.split(batch_size)

@@ -121,6 +121,12 @@ def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) 
         likelihood.check_targets(targets, outputs=spec.outputs)
     except InputError as error:
         raise InputError(f"in the {name} split, {error.requirement}", got=error.got, fix=error.fix) from None
+    if by_position and bool(targets.eq(spec.ignored_label or 0).all()):
+        raise InputError(
+            f"the {name} split needs at least one label that is not ignored",
+            got=f"only the label {spec.ignored_label}",
+            fix="Remove examples without labels, or pass another ignored label",
+        )
     axes = 1 if spec.task == "classification" else 2
     if targets.ndim != axes and not by_position:
         raise InputError(

@@ -23,7 +23,8 @@ class Split:
         inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or integers ``(N, T)``, such as token ids; or
             image files that are decoded when they are indexed or split into batches; or several tensors.
         targets: ``(N,)`` int64 class labels, ``(N, *P)`` if there is one for each position, or ``(N, C)`` numbers.
-            Those of a regression may be standardised, see `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
+            Those of a regression may be standardised, see `DataSpec.target_mean`, while predictions are in the targets'
+            own units: `DataSpec.targets_in_own_units`.
     """
 
     inputs: Shaped[Tensor, "..."] | ImageFiles | NestedInputs
