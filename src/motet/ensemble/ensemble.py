@@ -67,8 +67,8 @@ class Ensemble(MemberOutputs):
         Args:
             x: inputs, ``(B, ...)``: a tensor, or what NumPy converts to an array of numbers; a tuple or a dictionary of
                 them if the model reads several. Floating-point inputs get the network's type; integers keep theirs.
-            y: class labels ``(B,)``, or ``(B, *P)`` for outputs with positions, class probabilities ``(B, C)``, or numbers, counts or labels ``(B,)``, ``(B, K)``,
-                as a tensor or an array.
+            y: class labels ``(B,)``, class probabilities ``(B, C)``, or numbers, counts or labels ``(B,)``, ``(B, K)``,
+                as a tensor or an array. For outputs with positions, one label for each: ``(B, *P)``.
             generator: random numbers for the grouping; torch's default generator if None.
             progress: how far training has come, for methods with warm starts and schedules; these are off if None.
             augment: changes inputs and targets row by row, before or after the grouping distributes them to the

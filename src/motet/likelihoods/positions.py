@@ -44,5 +44,6 @@ def check_same_positions(outputs: Sequence[Tensor]) -> None:
         raise InputError(
             "all batches of one prediction must have the same positions",
             got=f"outputs at positions {' and '.join(map(str, sorted(shapes)))}",
-            fix="Pad all examples to one size, or predict batch by batch; motet.metrics.RunningScores adds up the scores",
+            fix="Pad all examples to one size, or predict batch by batch and add up scores with "
+            "motet.metrics.RunningScores",
         )

@@ -162,8 +162,8 @@ class Method(ABC):
 
         Args:
             model: any module that maps its input to ``(B, C)``, or to outputs at positions, such as ``(B, C, H, W)`` or
-                ``(B, T, C)``, with ``likelihood=Categorical(class_axis=...)``. It is copied and never changed; or a function
-                that makes a new module at each call, which is used without copying. Pass a function for methods whose
+                ``(B, T, C)``, with ``likelihood=Categorical(class_axis=...)``; it is copied and never changed. Or a
+                function that makes a new module at each call, which is used without copying. Pass a function for methods whose
                 members have separate networks: each network then gets the model's own initialisation.
             example: an input batch of one row or more, used to find out how the model works: ``x[:1]``. A tuple is
                 passed as ``model(*example)``, a dictionary (such as a tokenizer returns) as ``model(**example)``. They
@@ -224,7 +224,8 @@ class Method(ABC):
         check_field_types(self, convert=False)
         if grid is not None and grid.size > 1 and likelihood.output_axis is not None:
             raise InputError(
-                "members can be distributed over several processes only if the model has one row of outputs per example",
+                "members can be distributed over several processes only if the model has one row of outputs per "
+                "example",
                 got=f"the likelihood {likelihood} on {grid.size} processes",
                 fix="Run the ensemble in one process",
             )

@@ -54,7 +54,8 @@ _AT_ONCE = 2**25
 def _validate_positions(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> dict[str, float]:
     """Score the positions of the validation split batch by batch, because there may be very many."""
     device = next(ensemble.parameters()).device
-    one = ensemble.predict(dataset.prepare(dataset.validation.inputs[:1].to(device))).outputs_BMC.numel()
+    first, _ = next(iter(in_order(dataset.validation, batch_size=1)))
+    one = ensemble.predict(dataset.prepare(first.to(device))).outputs_BMC.numel()
     positions, nll, right = 0, 0.0, 0.0
     for x, y in in_order(dataset.validation, batch_size=max(1, min(512, _AT_ONCE // one))):
         rows = ensemble.predict(dataset.prepare(x.to(device)), targets=y.to(device)).by_row()
