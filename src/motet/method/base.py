@@ -163,8 +163,8 @@ class Method(ABC):
         Args:
             model: any module that maps its input to ``(B, C)``, or to outputs at positions, such as ``(B, C, H, W)`` or
                 ``(B, T, C)``, with ``likelihood=Categorical(class_axis=...)``; it is copied and never changed. Or a
-                function that makes a new module at each call, which is used without copying. Pass a function for methods whose
-                members have separate networks: each network then gets the model's own initialisation.
+                function that makes a new module at each call, which is used without copying. Pass a function for
+                methods whose members have separate networks: each network then gets the model's own initialisation.
             example: an input batch of one row or more, used to find out how the model works: ``x[:1]``. A tuple is
                 passed as ``model(*example)``, a dictionary (such as a tokenizer returns) as ``model(**example)``. They
                 may be nested; what is not a tensor in them is passed on unchanged. All tensors have the batch as first
