@@ -47,7 +47,7 @@ CASES = {
     "tokens": Case(TokenTagger, (5, 3), (5,), 4, -1),
     "signals": Case(SignalTagger, (2, 7), (7,), 3, 1),
 }
-WITH_EXITS = ("early_exit", "dun", "mimmo")
+WITH_EXITS = ("early-exit", "dun", "mimmo")
 
 
 @pytest.fixture(params=CASES)

@@ -5,9 +5,10 @@ library they are last, ``(B, M, *P, C)`` with positions ``*P``. Objectives get r
 one row of them, while groupings and batches count examples.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import final
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
@@ -58,8 +59,24 @@ def no_class_axis_error(output: Tensor, likelihood: Likelihood) -> InputError:
     )
 
 
-def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood) -> tuple[Tensor, Batch] | None:
-    """Return the scored positions of a batch as rows ``(N, M, C)``, with the batch of their targets and weights.
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The scored positions of a batch, as an objective gets them.
+
+    Attributes:
+        outputs: natural parameters, ``(N, M, C)``.
+        targets: the targets of each row and member.
+        weights: factors of each row's and member's loss; 1 if None.
+    """
+
+    outputs: Float[Tensor, "scored member out"]
+    targets: Shaped[Tensor, "scored member ..."]
+    weights: Float[Tensor, "scored member"] | None
+
+
+def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood) -> Rows | None:
+    """Return the scored positions of a batch as rows.
 
     If all members have the same targets, ignored positions are left out. Otherwise a row may count for some members
     only: its weight is then 0 for the others, and the weights of the scored positions are such that the mean over all
@@ -71,7 +88,7 @@ def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood) -> tuple[Tens
         likelihood: says which positions count.
 
     Returns:
-        The rows and their batch; None if no position counts.
+        The rows; None if no position counts.
     """
     positions = outputs.shape[2:-1]
     rows, targets = outputs.movedim(1, -2).flatten(0, -3), batch.targets_BM
@@ -92,4 +109,4 @@ def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood) -> tuple[Tens
             counts = scored.sum(dim=0, keepdim=True).clamp_min(1)
             shares = scored.to(rows.dtype) * (len(rows) / counts)
             weights = shares if weights is None else weights * shares
-    return rows, replace(batch, targets_BM=targets, weights_BM=weights)
+    return Rows(outputs=rows, targets=targets, weights=weights)

@@ -161,10 +161,11 @@ class SingleOutput(Readout):
     ) -> Float[Tensor, ""]:
         """The objective on the outputs, or on their scored positions; 0 if there is none."""
         if self.likelihood.output_axis is not None:
-            found = as_rows(outputs, batch, self.likelihood)
-            if found is None:
+            rows = as_rows(outputs, batch, self.likelihood)
+            if rows is None:
                 return (outputs * 0).sum()
-            outputs, batch = found
+            given = (rows.outputs, rows.targets, self.likelihood)
+            return self.objective(*given, weights_BM=rows.weights, progress=progress)
         weights_BM = batch.weights_BM
         return self.objective(outputs, batch.targets_BM, self.likelihood, weights_BM=weights_BM, progress=progress)
 
