@@ -67,6 +67,8 @@ def fit_budget(
             got=f"{len(x)} inputs and batch_size={batch_size}",
             fix="Pass validation inputs",
         )
+    if ensemble.likelihood.output_axis is not None and (one := ensemble.predict(x[:1]).outputs_BMC).ndim > 3:
+        raise no_budget_for_positions(one)
     _check_rows_can_leave(ensemble, x[:batch_size])
     costs = _flops(ensemble, x[:1]) if unit == "flops" else _seconds(ensemble, x[:batch_size])
     if not isinstance(budget, Real) or not costs[0] <= float(budget):
@@ -90,9 +92,6 @@ def confidences(
         x: inputs ``(B, ...)``.
         batch_size: rows per forward pass.
     """
-    first = ensemble.predict(x[:1]).outputs_BMC
-    if first.ndim > 3:
-        raise no_budget_for_positions(first)
     parts = [
         torch.stack([prediction.confidence.double() for prediction in ensemble.anytime(some)])
         for some in x.split(batch_size)
