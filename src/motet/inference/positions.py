@@ -43,7 +43,7 @@ def classes_last(out_rows: Float[Tensor, "rows ..."], likelihood: Likelihood) ->
 
 def no_class_axis_error(output: Tensor, likelihood: Likelihood) -> InputError:
     """Return the error for an output with positions if the likelihood does not say where the classes are."""
-    positions = f"an output of shape {tuple(output.shape)}, which has positions"
+    positions = f"an output of shape ({', '.join(('batch', *map(str, output.shape[1:])))}), which has positions"
     if likelihood.target_kind != "class":
         return InputError(
             "the model must return one row (batch, outputs) per example for the likelihood "
