@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from motet import (
+    Categorical,
     DeepEnsemble,
     Experiment,
     Independent,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -27,3 +28,19 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         for part, training in before:
             if part.training != training:
                 part.training = training
+
+
+@contextmanager
+def on_trial(module: nn.Module) -> Iterator[None]:
+    """In this context `module` is in evaluation mode, and all its layers are called.
+
+    torch's fused kernels for transformers read the weights of several layers without calling them, and turn padded
+    batches into nested tensors, which neither hooks nor other layers can read.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with evaluating(module):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

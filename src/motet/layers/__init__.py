@@ -7,16 +7,19 @@ from motet.layers.exits.depth_weights import DepthWeights
 from motet.layers.exits.exits import Exits
 from motet.layers.exits.stepwise import exits_stepwise
 from motet.layers.fast_weights import FastWeights
-from motet.layers.layout import Layout
+from motet.layers.inputs_in_turn import InputsInTurn, ReadsInTurn
+from motet.layers.layout import ActiveMember, Layout
 from motet.layers.member_batch_norm import MemberBatchNorm
+from motet.layers.multi_embedding import MultiEmbedding
 from motet.layers.multi_head import MultiHead
 from motet.layers.multi_input import ConcatenatedInput, MultiInput
 from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
+from motet.layers.multiplexed_embedding import MultiplexedEmbedding
 from motet.layers.ordinary import Convolution, Ordinary
 from motet.layers.parameter_roles import ParameterRoles
 from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.separate_networks import SeparateNetworks
-from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer, StackedLinear
+from motet.layers.stacked.layers import StackedConvolution, StackedLayer, StackedLinear
 from motet.layers.stacked.norms import StackedBatchNorm, StackedGroupNorm, StackedLayerNorm, StackedPReLU
 from motet.layers.stacked.stack import MAX_ENTRIES_AT_ONCE, Stack
 from motet.layers.templates.bank import Bank, TemplateBank
@@ -37,17 +40,21 @@ __all__ = [
     "Exits",
     "FastWeights",
     "Filling",
+    "InputsInTurn",
     "Layout",
     "LearnedTransforms",
     "Masks",
     "MemberBatchNorm",
     "MemberLayer",
+    "MultiEmbedding",
     "MultiHead",
     "MultiInput",
     "Multiplexed",
+    "MultiplexedEmbedding",
     "Ordinary",
     "ParameterBlob",
     "ParameterRoles",
+    "ReadsInTurn",
     "SampleDropout",
     "SeparateNetworks",
     "Stack",

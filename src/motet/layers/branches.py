@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
+from motet.layers.layout import ActiveMember, Layout
 from motet.layers.ordinary import ReplacedLayer
 
 
@@ -57,10 +57,14 @@ class Branches(MemberLayer, ReplacedLayer):
     Args:
         modules: the members' modules, in order. They take tensors with the rows first, and other arguments, which are
             passed to all of them.
+        active: names the member that runs, where members run one after another; None where they never do.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    takes_one_input = False
+
+    def __init__(self, modules: Iterable[nn.Module], *, active: ActiveMember | None = None) -> None:
         super().__init__()
+        self.active = active
         self.branches = nn.ModuleList(modules)
 
     def equivalent_attribute(self, name: str) -> Any:
@@ -73,7 +77,9 @@ class Branches(MemberLayer, ReplacedLayer):
         return tuple(self.branches)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the members' outputs, concatenated along the rows."""
+        """Return the members' outputs, concatenated along the rows; or those of the member that runs."""
+        if self.active is not None and self.active.member is not None:
+            return self.branches[self.active.member](*args, **kwargs)
         members = len(self.branches)
         rows = next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), 0)
 
@@ -101,7 +107,7 @@ class Branches(MemberLayer, ReplacedLayer):
 
     def subset(self, indices: Sequence[int]) -> "Branches":
         """The chosen members' modules."""
-        return Branches(self.branches[index] for index in indices)
+        return Branches((self.branches[index] for index in indices), active=self.active)
 
 
 def _joined(outputs: list[Any]) -> Any:

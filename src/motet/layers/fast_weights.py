@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
+from motet.layers.layout import ActiveMember, Layout
 from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, layer_like
 
 
@@ -32,6 +32,7 @@ class FastWeights(MemberLayer, ReplacedLayer):
         biases: the members' biases, ``(M, out)``; None if the layer has none.
         layout: for a layer that reads the model's input: says in each forward pass whether the rows are ``B`` rows
             that all members share, or ``(M B)``. None if the rows are always ``(M B)``.
+        active: names the member that runs, where members run one after another; None where they never do.
         lr_scale: the learning rate of fast weights and biases as a multiple of the optimiser's.
     """
 
@@ -47,11 +48,12 @@ class FastWeights(MemberLayer, ReplacedLayer):
         biases: Tensor | None,
         *,
         layout: Layout | None = None,
+        active: ActiveMember | None = None,
         lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.members, self.rank, _ = fast_in.shape
-        self.layout = layout
+        self.layout, self.active = layout, active
         self.slow = layer_like(layer, inputs=_inputs(layer), outputs=len(layer.weight))
         self.slow.weight, self.slow.bias = layer.weight, None
         trained = layer.weight.requires_grad
@@ -69,7 +71,11 @@ class FastWeights(MemberLayer, ReplacedLayer):
         return dict.fromkeys(("fast_in", "fast_out", "biases"), self.lr_scale)
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
-        """Rows ``(M B, ...)`` in, or ``(B, ...)`` if the layout says so; ``(M B, ...)`` out, member-major."""
+        """Rows ``(M B, ...)`` in, or ``(B, ...)`` if the layout says so; ``(M B, ...)`` out, member-major. Any rows of
+        one member in and out, where members run one after another.
+        """
+        if self.active is not None and self.active.member is not None:
+            return self._of_member(x, self.active.member)
         shared = self.layout is not None and not self.layout.distinct
         x_MB = x.unsqueeze(0) if shared else x.unflatten(0, (self.members, -1))
         if self.rank > 1 or self._writing_out_is_cheaper(x_MB):
@@ -88,6 +94,13 @@ class FastWeights(MemberLayer, ReplacedLayer):
         )
         rows: Tensor = out_MB.flatten(0, 1)
         return rows
+
+    def _of_member(self, x: Tensor, member: int) -> Tensor:
+        out = apply(self.slow, x, self.weight_of(member))
+        if self.biases is None:
+            return out
+        axes = 0 if isinstance(self.slow, nn.Linear) else out.ndim - 2
+        return out + self.biases[member].to(out.dtype).view(-1, *(1,) * axes)
 
     def weight_of(self, member: int) -> Float[Tensor, "..."]:
         """Return the member's weight: ``W * sum_r gamma_r alpha_r^T``, the same for every position of a kernel."""
@@ -128,6 +141,7 @@ class FastWeights(MemberLayer, ReplacedLayer):
             self.fast_out[chosen],
             None if self.biases is None else self.biases[chosen],
             layout=self.layout,
+            active=self.active,
             lr_scale=self.lr_scale,
         )
         own.fast_in.requires_grad_(self.fast_in.requires_grad)

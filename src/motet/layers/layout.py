@@ -48,3 +48,15 @@ class Layout:
             yield
         finally:
             self.distinct, self.members, self.mixing = before
+
+
+@final
+class ActiveMember:
+    """The member that runs where members run one after another.
+
+    Attributes:
+        member: the index of the member that runs, on its own rows only; None if all members run at once.
+    """
+
+    def __init__(self) -> None:
+        self.member: int | None = None

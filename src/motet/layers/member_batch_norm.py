@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
+from motet.layers.layout import ActiveMember, Layout
+from motet.layers.ordinary import OneInputLayer
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 @final
-class MemberBatchNorm(MemberLayer):
+class MemberBatchNorm(MemberLayer, OneInputLayer):
     """M batch norms in one layer, each applied to its member's rows [edward2, EnsembleSyncBatchNorm].
 
     A shared batch norm computes its statistics over the rows of all members, although their features are scaled
@@ -26,15 +27,18 @@ class MemberBatchNorm(MemberLayer):
         members: M.
         layout: for a layer that reads the model's input: says in each forward pass whether the rows are ``B`` rows
             that all members share, or ``(M B)``. None if the rows are always ``(M B)``.
+        active: names the member that runs, where members run one after another; None where they never do.
     """
 
     is_norm = True
     undecayed_parameters = frozenset({"weight", "bias"})
     member_parameters = frozenset({"weight", "bias"})
 
-    def __init__(self, norm: BatchNorm, members: int, *, layout: Layout | None = None) -> None:
+    def __init__(
+        self, norm: BatchNorm, members: int, *, layout: Layout | None = None, active: ActiveMember | None = None
+    ) -> None:
         super().__init__()
-        self.members, self.layout = members, layout
+        self.members, self.layout, self.active = members, layout, active
         self.kind: type[BatchNorm] = next(
             kind for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) if isinstance(norm, kind)
         )
@@ -58,30 +62,42 @@ class MemberBatchNorm(MemberLayer):
 
     def forward(self, x: Float[Tensor, "rows features ..."]) -> Float[Tensor, "out_rows features ..."]:
         """Rows ``(M B, features, ...)`` in, or ``(B, ...)`` if the layout says so; ``(M B, ...)`` out."""
+        if self.active is not None and self.active.member is not None:
+            return self._of_member(x, self.active.member)
         shared = self.layout is not None and not self.layout.distinct
         x_MB = x.unsqueeze(0).expand(self.members, *x.shape) if shared else x.unflatten(0, (self.members, -1))
         if not self.training and self.running_mean is not None:
             return self._with_running_statistics(x_MB).flatten(0, 1)
-        momentum = 0.0 if self.momentum is None else self.momentum
+        momentum = self._counted()
+        return torch.cat([self._normalised(rows, member, momentum) for member, rows in enumerate(x_MB.unbind())])
+
+    def _counted(self, *, once: bool = True) -> float:
+        """Count a training batch if `once`; return the momentum of the running statistics."""
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+            if once:
+                self.num_batches_tracked.add_(1)
             if self.momentum is None:  # the mean over all batches so far
-                momentum = 1.0 / float(self.num_batches_tracked)
-        return torch.cat(
-            [
-                F.batch_norm(
-                    rows,
-                    _of(self.running_mean, member),
-                    _of(self.running_var, member),
-                    _of(self.weight, member),
-                    _of(self.bias, member),
-                    training=True,
-                    momentum=momentum,
-                    eps=self.eps,
-                )
-                for member, rows in enumerate(x_MB.unbind())
-            ]
+                return 1.0 / float(self.num_batches_tracked)
+        return 0.0 if self.momentum is None else self.momentum
+
+    def _normalised(self, rows: Tensor, member: int, momentum: float, *, by_batch: bool = True) -> Tensor:
+        return F.batch_norm(
+            rows,
+            _of(self.running_mean, member),
+            _of(self.running_var, member),
+            _of(self.weight, member),
+            _of(self.bias, member),
+            training=by_batch,
+            momentum=momentum,
+            eps=self.eps,
         )
+
+    def _of_member(self, x: Tensor, member: int) -> Tensor:
+        """Normalise one member's rows, where members run one after another."""
+        if not self.training and self.running_mean is not None:
+            return self._normalised(x, member, 0.0, by_batch=False)
+        # All members' passes are one batch.
+        return self._normalised(x, member, self._counted(once=member == 0))
 
     @torch.no_grad()
     def member(self, member: int) -> BatchNorm:
@@ -102,7 +118,7 @@ class MemberBatchNorm(MemberLayer):
     @torch.no_grad()
     def subset(self, indices: Sequence[int]) -> "MemberBatchNorm":
         """The chosen members' norms."""
-        own = MemberBatchNorm(self.member(indices[0]), len(indices), layout=self.layout)
+        own = MemberBatchNorm(self.member(indices[0]), len(indices), layout=self.layout, active=self.active)
         for name, value in (*self.named_parameters(), *self.named_buffers()):
             part = value[list(indices)] if value.ndim else value.clone()
             kept = isinstance(value, nn.Parameter)

@@ -11,12 +11,13 @@ from torch.nn import functional as F  # noqa: N812
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.layers.base import MemberLayer
+from motet.layers.inputs_in_turn import ReadsInTurn
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, layer_like
 
 
 @final
-class MultiInput(MemberLayer, ReplacedLayer):
+class MultiInput(MemberLayer, ReplacedLayer, ReadsInTurn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass through one ordinary layer. Channel c of
@@ -57,6 +58,10 @@ class MultiInput(MemberLayer, ReplacedLayer):
         if not self.layout.distinct:
             # conv(x, W_1) + ... + conv(x, W_M) = conv(x, W_1 + ... + W_M), so the input is not repeated.
             return apply(self.layer, x, self._scaled(self.kernels.sum(dim=0)))
+        read = self.collected(x)
+        if read is None:
+            return apply(self.layer, x, self.kernels[0])
+        x = read
         if mixing is None:
             return apply(self.layer, side_by_side(self.layer, x, self.members), self._scaled(self.layer.weight))
         mixing = self.members * mixing.to(x.dtype)
@@ -118,7 +123,7 @@ class MultiInput(MemberLayer, ReplacedLayer):
 
 
 @final
-class ConcatenatedInput(MemberLayer, ReplacedLayer):
+class ConcatenatedInput(MemberLayer, ReplacedLayer, ReadsInTurn):
     """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which always differ.
 
     Like `MultiInput`, but for members whose rows differ even if they share the model's input, because a transform
@@ -138,7 +143,10 @@ class ConcatenatedInput(MemberLayer, ReplacedLayer):
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
         """Rows ``(M B, ...)`` in, ``(B, ...)`` out."""
-        concatenated: Tensor = self.layer(side_by_side(self.layer, x, self.members))
+        read = self.collected(x)
+        if read is None:
+            return apply(self.layer, x, _kernels(self.layer, self.members)[0])
+        concatenated: Tensor = self.layer(side_by_side(self.layer, read, self.members))
         return concatenated
 
     def member(self, member: int) -> "ConcatenatedInput":

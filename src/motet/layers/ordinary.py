@@ -1,7 +1,7 @@
 """The ordinary layers that can get a member axis, and the base class of their replacements."""
 
 from abc import ABC, abstractmethod
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -84,7 +84,20 @@ def _of_one(name: str) -> Any:
     return property(lambda layer: layer.equivalent_attribute(name))
 
 
-class ReplacedLayer(nn.Module, ABC):
+class OneInputLayer(nn.Module):
+    """A layer in the place of one with a single argument, which callers may pass by any name: ``self.fc(input=x)``."""
+
+    takes_one_input: ClassVar[bool] = True
+    """Whether that is so; a subclass that also replaces other modules says False."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Accept every call that the replaced layer accepts."""
+        if self.takes_one_input and not args and len(kwargs) == 1:
+            args, kwargs = tuple(kwargs.values()), {}
+        return super().__call__(*args, **kwargs)
+
+
+class ReplacedLayer(OneInputLayer, ABC):
     """A layer that replaces an ordinary layer and has its attributes.
 
     Models read ``self.fc.in_features`` to reshape, ``self.conv.weight.dtype`` to cast, ``self.conv.stride`` to pad.

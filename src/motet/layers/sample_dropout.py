@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
+from motet.layers.layout import ActiveMember, Layout
 from motet.layers.parameter_roles import ParameterRoles
 
 Masks = Literal["fixed", "fresh"]
@@ -35,6 +35,7 @@ class SampleDropout(MemberLayer):
         layout: says how many members run.
         chosen: indices of the fixed masks, in the order of the generator, that belong to the members; the first M if
             None.
+        active: names the member that runs, where members run one after another; None where they never do.
     """
 
     layout: Layout
@@ -49,12 +50,13 @@ class SampleDropout(MemberLayer):
         index: int,
         layout: Layout,
         chosen: Sequence[int] | None = None,
+        active: ActiveMember | None = None,
     ) -> None:
         super().__init__()
         self.rate, self.members, self.masks = rate, members, masks
         self.chosen = tuple(range(members) if chosen is None else chosen)
         self.seed, self.index = seed, index
-        self.layout = layout
+        self.layout, self.active = layout, active
         self._drawn: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
@@ -63,6 +65,8 @@ class SampleDropout(MemberLayer):
             return x
         if self.training or self.masks == "fresh":
             return F.dropout(x, self.rate, training=True)
+        if self.active is not None and self.active.member is not None:
+            return x * self.fixed(x.shape[1:], x)[self.active.member]
         running = self.layout.members or self.members
         kept = self.fixed(x.shape[1:], x)[:running]
         dropped: Tensor = (x.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
@@ -104,6 +108,7 @@ class SampleDropout(MemberLayer):
             index=self.index,
             layout=self.layout,
             chosen=chosen,
+            active=self.active,
         )
         return own.train(self.training)
 

@@ -1,5 +1,6 @@
 """A layer with another module before or after it."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -13,15 +14,22 @@ from motet.layers.ordinary import ReplacedLayer
 class _Wrapped(ReplacedLayer):
     """Three modules in sequence, with the attributes of the middle one."""
 
+    takes_one_input = False
+
     def __init__(self, inner: nn.Module, *, pre: nn.Module | None = None, post: nn.Module | None = None) -> None:
         super().__init__()
         self.pre = pre
         self.inner = inner
         self.post = post
 
-    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the three modules in sequence."""
-        out = self.inner(x if self.pre is None else self.pre(x), *args, **kwargs)
+        if self.pre is not None and args:
+            args = (self.pre(args[0]), *args[1:])
+        elif self.pre is not None:
+            name = _first_argument(self.inner, kwargs)
+            kwargs = {**kwargs, name: self.pre(kwargs[name])}
+        out = self.inner(*args, **kwargs)
         return out if self.post is None else self.post(out)
 
     def equivalent_attribute(self, name: str) -> Any:
@@ -50,6 +58,12 @@ class WrappedLayer(MemberLayer, _Wrapped):
     def subset(self, indices: Sequence[int]) -> "WrappedLayer":
         """Itself: its three modules are replaced by those of the members."""
         return self
+
+
+def _first_argument(module: nn.Module, named: dict[str, Any]) -> str:
+    """Return the name of the module's first argument, which was passed by name."""
+    names = (name for name in inspect.signature(module.forward).parameters if name in named)
+    return next(names, next(iter(named)))
 
 
 def _member_of(module: nn.Module | None, member: int) -> nn.Module | None:

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
-from motet._internal.nested import joined
+from motet._internal.nested import Inputs, joined
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
-from motet.layers import FastWeights, Layout, MemberBatchNorm
+from motet.layers import ActiveMember, FastWeights, Layout, MemberBatchNorm, Ordinary
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.method.rehearsal import another_row
 from motet.objectives import Independent, Objective
-from motet.surgery import Init, SharedNetwork, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
+from motet.surgery import Init, SharedNetwork, Tiling, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
 
 # How far members start from a trained model's weights, as a fraction of their usual distance.
 _NUDGE = 0.1
@@ -146,26 +146,27 @@ class BatchEnsemble(Method):
         layers, others = ordinary_layers(network)
         norms = _batch_norms(network) if self.norm == "per-member" else {}
         example = joined([context.example, another_row(context.example)])
-        tiling = find_tiling(network, example, [*layers, *norms])
-        converted = False
-        for name, layer in layers.items():
-            if name in tiling.ran:  # a layer that does not run would get no gradients
-                fast = self._fast_weights(layer, context.layout if name in tiling.layers else None, context.init)
-                network, converted = replace_module(network, layer, fast), True
-        if not converted:
+        if not layers:
             raise InputError(
                 "BatchEnsemble needs a Linear, Conv1d or Conv2d layer that it can convert",
                 got=", ".join(f"{name!r} ({reason})" for name, reason in others.items())
                 or "a model without such layers",
                 fix="Use ordinary layers, or another method",
             )
+        tiling, active = _tiling(network, example, [*layers, *norms])
+        # All layers, also those that did not run: which parameters there are must not depend on the example.
+        for name, layer in layers.items():
+            layout = context.layout if name in tiling.layers else None
+            network = replace_module(network, layer, self._fast_weights(layer, layout, active, context.init))
         for name, norm in norms.items():
-            if name in tiling.ran:
-                layout = context.layout if name in tiling.layers else None
-                network = replace_module(network, norm, MemberBatchNorm(norm, self.members, layout=layout))
-        return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance)
+            layout = context.layout if name in tiling.layers else None
+            own = MemberBatchNorm(norm, self.members, layout=layout, active=active)
+            network = replace_module(network, norm, own)
+        return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance, active=active)
 
-    def _fast_weights(self, layer: nn.Linear | nn.Conv1d | nn.Conv2d, layout: Layout | None, init: Init) -> FastWeights:
+    def _fast_weights(
+        self, layer: Ordinary, layout: Layout | None, active: ActiveMember | None, init: Init
+    ) -> FastWeights:
         inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
         biases = None
         if layer.bias is not None:
@@ -177,6 +178,7 @@ class BatchEnsemble(Method):
             self.initial(len(layer.weight), init),
             biases,
             layout=layout,
+            active=active,
             lr_scale=self.fast_weight_lr_scale,
         )
 
@@ -195,6 +197,14 @@ class BatchEnsemble(Method):
         of_sum = self.rank * square**2 + self.rank * (self.rank - 1) * mean**4
         shrink: float = (square**2 / of_sum) ** 0.25
         return draws * shrink
+
+
+def _tiling(network: nn.Module, example: Inputs, names: list[str]) -> tuple[Tiling, ActiveMember | None]:
+    """Return where rows become members' rows; or, if they cannot, what tells the layers which member runs."""
+    try:
+        return find_tiling(network, example, names), None
+    except InputError:
+        return Tiling(frozenset(), at_entrance=False, ran=frozenset()), ActiveMember()
 
 
 def _batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from motet._internal.field_types import check_field_types
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
-from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, SummedTransforms
+from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, MultiplexedEmbedding, SummedTransforms
 from motet.layers.multiplexed import Kind, pixels, random_rotations
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.member_layers import member_heads, with_member_inputs_and_heads
-from motet.surgery import Probe, output_layers, probe, replace_module
+from motet.methods.separate_inputs import with_separate_inputs
+from motet.surgery import Probe, input_layers, output_layers, probe, replace_module
 
 Transform = Literal["learned", "gaussian", "orthogonal", "identity"]
 # A matrix with this many rows takes 64 MiB for each member.
@@ -96,21 +97,10 @@ class DataMUX(Method):
                 and if input or output layers are ambiguous or cannot be replaced.
         """
         example = context.example
-        if not isinstance(example, Tensor):
-            raise InputError(
-                "DataMUX transforms the one tensor that a model reads",
-                got=f"inputs with {', '.join(example.names)}",
-                fix="Use MIMO, which gives each tensor an input layer of its own",
-            )
-        if not example.is_floating_point():
-            raise InputError(
-                "DataMUX transforms the values of its inputs, so they must be floating-point numbers",
-                got=f"{str(example.dtype).removeprefix('torch.')} (indices, of an embedding for example, cannot be "
-                "transformed)",
-                fix="Wrap the part of the model after the embedding, or use a method that leaves inputs unchanged",
-            )
         network = instance_of(model)
         probed = probe(network, example)
+        if not isinstance(example, Tensor) or not example.is_floating_point():
+            return self._of_tokens(network, probed, context)
         axes = _axes(network, probed, example)
         if self.transform == "learned":
             network = with_member_inputs_and_heads(self, lambda: network, context, ConcatenatedInput)
@@ -124,6 +114,31 @@ class DataMUX(Method):
             kind, weights = self._fixed(example, axes)
             transforms = SummedTransforms(kind, weights, axes=axes, layout=context.layout)
         return Multiplexed(transforms, network, layout=context.layout)
+
+    def _of_tokens(self, network: nn.Module, probed: Probe, context: ConversionContext) -> nn.Module:
+        """Return a network that reads token ids: the vectors of its embeddings are transformed, not the ids."""
+        readers = input_layers(network, probed, context.first)
+        names = tuple(name for name, module in network.named_modules() if any(module is each for each in readers))
+        for layer in readers:
+            if not isinstance(layer, nn.Embedding):
+                raise InputError(
+                    "DataMUX transforms the one tensor that a model reads, or the vectors of its embeddings",
+                    got=f"several inputs, or integers, of which {names} are read by other layers",
+                    fix="Use MIMO, which gives each tensor an input layer of its own",
+                )
+            like = layer.weight.detach()
+            if self.transform == "learned":
+                transforms: LearnedTransforms | SummedTransforms = LearnedTransforms(
+                    layer.embedding_dim, self.members, axes=0, norm=False, layout=context.layout, like=like
+                )
+            else:
+                kind, weights = self._fixed(like, 0)
+                transforms = SummedTransforms(kind, weights, axes=0, layout=context.layout)
+            own = MultiplexedEmbedding(layer, transforms, layout=context.layout, members=self.members)
+            network = replace_module(network, layer, own)
+        for head in output_layers(network, probed, context.last):
+            network = replace_module(network, head, member_heads(head, self.members, context.init))
+        return with_separate_inputs(network, context, self.members, names)
 
     def _fixed(self, example: Tensor, axes: int) -> tuple[Kind, Tensor]:
         """Return the operation of `SummedTransforms`, and the members' random weights for it."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
 from motet.inference.positions import no_class_axis_error
-from motet.layers import Adapter, DepthWeights, Exits, Ordinary
+from motet.layers import Adapter, DepthWeights, Exits, InputsInTurn, Ordinary
 from motet.method import ConversionContext
 from motet.surgery import (
     Features,
@@ -86,11 +86,18 @@ class ExitPlan:
         # At least single precision, because logits are learned in small steps.
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
         weights = DepthWeights(members, self.depths, learned=learned, device=like.device, dtype=dtype)
-        points = [features.point.name for features in self.features]
+        for module in network.modules():
+            if isinstance(module, nn.TransformerEncoder):
+                module.use_nested_tensor = False  # an exit cannot read the nested tensors of a padded batch
+        # The modules of a network that reads its members' inputs in turn are one level deeper.
+        inside = "network." if isinstance(network, InputsInTurn) else ""
+        shared = None if shared is None else inside + shared
+        written = [inside + name for name in self.written]
+        points = [inside + features.point.name for features in self.features]
         shares = [features.point.mixing / self.layers for features in self.features]
         return Exits(
             network, points, heads, weights,
-            likelihood=context.likelihood, output=shared, skip_below=skip_below, written=self.written,
+            likelihood=context.likelihood, output=shared, skip_below=skip_below, written=written,
             shares=shares,
         )  # fmt: skip
 

@@ -7,16 +7,18 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.copying import copy_of, stand_in_for
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.field_types import check_field_types
-from motet._internal.nested import Inputs
+from motet._internal.nested import Inputs, joined
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
+from motet.layers import MASKS, ActiveMember, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.method.rehearsal import another_row
 from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
+from motet.surgery.trial import gives_own_outputs
 
 
 @final
@@ -111,17 +113,37 @@ class MCDropout(Method):
         probe(network, context.example)  # checks what the model takes and returns
         layers = self._layers(network)
         cut = _last_cut_before(network, context.example, list(layers.values()))
+        example = joined([context.example, another_row(context.example)])
+        if cut is not None:
+            after_cut = self._with_masks(copy_of(network), list(layers), context, cut=cut)
+            if gives_own_outputs(after_cut, example, self.members):
+                return after_cut
+        # If masks are used from the input layer on, members share no work. Folded, they run in turn, which uses caches
+        # better.
+        tiled = self._with_masks(network, list(layers), context)
+        whole = SharedNetwork(tiled, self.members, layout=context.layout, tiles=True)
+        if gives_own_outputs(whole, example, self.members):
+            return whole
+        active = ActiveMember()
+        for module in tiled.modules():
+            if isinstance(module, SampleDropout):
+                module.active = active
+        return SharedNetwork(tiled, self.members, layout=context.layout, tiles=False, active=active)
+
+    def _with_masks(
+        self, network: nn.Module, layers: list[str], context: ConversionContext, *, cut: str | None = None
+    ) -> nn.Module:
+        """Return the network with dropout before its layers. Rows are repeated for the members after `cut`."""
+        found = [network.get_submodule(name) for name in layers]
         if cut is not None:
             module, tile = network.get_submodule(cut), Tile(self.members, layout=context.layout)
             network = replace_module(network, module, WrappedLayer(module, post=tile))
-        for index, layer in enumerate(layers.values()):
+        for index, layer in enumerate(found):
             dropout = SampleDropout(
                 self.rate, self.members, masks=self.masks, seed=self.seed, index=index, layout=context.layout
             )
             network = replace_module(network, layer, WrappedLayer(layer, pre=dropout))
-        # If masks are used from the input layer on, members share no work. Folded, they run in turn, which uses caches
-        # better.
-        return SharedNetwork(network, self.members, layout=context.layout, tiles=True) if cut is None else network
+        return network
 
     def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
         layers, _ = ordinary_layers(network)
@@ -167,7 +189,7 @@ def _last_cut_before(network: nn.Module, example: Inputs, layers: list[Ordinary]
         finished = network.get_submodule(name)
         handles.append(finished.register_forward_hook(lambda _, args, output, name=name: done.append(name)))
     try:
-        with torch.no_grad(), evaluating(network):
+        with torch.no_grad(), on_trial(network):
             network(example.detach().clone())
     finally:
         for handle in handles:

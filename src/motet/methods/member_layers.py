@@ -1,12 +1,14 @@
 """M inputs and M heads in place of a model's input and output layers: the shared parts of MIMO, MixMo and others."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
 from motet.errors import InputError
-from motet.layers import MultiHead, Ordinary
+from motet.layers import Layout, MultiEmbedding, MultiHead, MultiInput, Ordinary
 from motet.method import ConversionContext, Method, Model, instance_of
+from motet.methods.separate_inputs import with_separate_inputs
 from motet.surgery import (
     Init,
     Probe,
@@ -17,10 +19,27 @@ from motet.surgery import (
     probe,
     replace_module,
     split_kernel,
+    split_table,
 )
 
-InputLayer = Callable[[Ordinary, Tensor], nn.Module]
-"""A function that makes a layer for M inputs from the model's layer and the members' kernels ``(M, *kernel)``."""
+InputLayer = Callable[[Any, Tensor], nn.Module]
+"""A function that makes a layer for M inputs from the model's layer and the members' kernels ``(M, *kernel)``, or from
+an embedding and the members' tables ``(M, tokens, features)``.
+"""
+
+
+def multi_input(layer: Ordinary | nn.Embedding, kernels: Tensor, layout: Layout, *, scale: float = 1.0) -> nn.Module:
+    """Return a layer that reads M inputs and adds what it makes of them: see `motet.layers.MultiInput`.
+
+    Args:
+        layer: the layer to replace.
+        kernels: the members' kernels, or tables of an embedding.
+        layout: the ensemble's layout.
+        scale: multiplies the sum if inputs are not mixed.
+    """
+    if isinstance(layer, nn.Embedding):
+        return MultiEmbedding(layer, kernels, layout=layout, scale=scale)
+    return MultiInput(layer, kernels, layout=layout, scale=scale)
 
 
 def member_heads(layer: Ordinary, members: int, init: Init) -> MultiHead:
@@ -95,10 +114,14 @@ def replace_inputs_and_heads(
             fix="Use a model with at least two layers",
         )
     fresh = separate and context.init == "fresh"
+    names = {name: module for name, module in network.named_modules() if any(module is each for each in readers)}
     for layer in readers:
         weight, members = layer.weight, method.members
-        kernels = member_stack(weight, members, "fresh") if fresh else split_kernel(weight, members)
+        if isinstance(layer, nn.Embedding):
+            kernels = split_table(layer, members, separate=fresh)
+        else:
+            kernels = member_stack(weight, members, "fresh") if fresh else split_kernel(weight, members)
         network = replace_module(network, layer, input_layer(layer, kernels))
     for layer in makers:
         network = replace_module(network, layer, member_heads(layer, method.members, context.init))
-    return network
+    return with_separate_inputs(network, context, method.members, tuple(names))

@@ -8,10 +8,9 @@ from torch import nn
 
 from motet._internal.field_types import check_field_types
 from motet.grouping import Grouping, Permuted
-from motet.layers import MultiInput
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, plan_exits
-from motet.methods.member_layers import replace_inputs_and_heads
+from motet.methods.member_layers import multi_input, replace_inputs_and_heads
 from motet.objectives import ExitObjective
 from motet.objectives.depth import DepthELBO
 from motet.surgery import probe
@@ -96,6 +95,6 @@ class MIMMO(Method):
         probed = probe(network, context.example)
         plan = plan_exits(network, context, probed, self.exits)
         network = replace_inputs_and_heads(
-            self, network, probed, context, lambda layer, kernels: MultiInput(layer, kernels, layout=context.layout)
+            self, network, probed, context, lambda layer, kernels: multi_input(layer, kernels, context.layout)
         )
         return plan.exits(network, context, members=self.members, learned=self.learn_depth)

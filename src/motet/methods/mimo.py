@@ -7,9 +7,8 @@ from torch import nn
 
 from motet._internal.field_types import check_field_types
 from motet.grouping import Grouping, Permuted
-from motet.layers import MultiInput
 from motet.method import ConversionContext, Method, Model, check_members
-from motet.methods.member_layers import with_member_inputs_and_heads
+from motet.methods.member_layers import multi_input, with_member_inputs_and_heads
 
 
 @final
@@ -67,5 +66,5 @@ class MIMO(Method):
             InputError: if the input or output layers are ambiguous, the same, or cannot be replaced.
         """
         return with_member_inputs_and_heads(
-            self, model, context, lambda layer, kernels: MultiInput(layer, kernels, layout=context.layout)
+            self, model, context, lambda layer, kernels: multi_input(layer, kernels, context.layout)
         )

@@ -11,10 +11,10 @@ from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.grouping import Grouping
 from motet.grouping.mixed import Mixed
-from motet.layers import MultiInput, Ordinary
+from motet.layers import MultiEmbedding, MultiInput, Ordinary
 from motet.likelihoods import Combination
 from motet.method import ConversionContext, Method, Model, check_members
-from motet.methods.member_layers import with_member_inputs_and_heads
+from motet.methods.member_layers import multi_input, with_member_inputs_and_heads
 
 Mixing = Literal["auto", "cut", "linear"]
 
@@ -101,7 +101,10 @@ class MixMo(Method):
         """Return `grouping`, but with linear mixing if `mixing` is ``"auto"`` and no Conv2d reads the images."""
         if self.mixing == "auto":
             stems = [module.layer for module in network.modules() if isinstance(module, MultiInput)]
-            return self._mixed(cut=all(_reads_images(stem, example, self.members) for stem in stems))
+            reads_tokens = any(isinstance(module, MultiEmbedding) for module in network.modules())
+            return self._mixed(
+                cut=not reads_tokens and all(_reads_images(stem, example, self.members) for stem in stems)
+            )
         return self.grouping
 
     def convert(self, model: Model, context: ConversionContext) -> nn.Module:
@@ -112,16 +115,16 @@ class MixMo(Method):
             InputError: if the input or output layers are ambiguous, the same, or cannot be replaced.
         """
 
-        def multi_input(layer: Ordinary, kernels: Tensor) -> nn.Module:
+        def input_layer(layer: Ordinary | nn.Embedding, kernels: Tensor) -> nn.Module:
             if self.mixing == "cut" and not _reads_images(layer, context.example):
                 raise InputError(
                     "mixing='cut' needs images (batch, channels, height, width) that a Conv2d reads",
                     got=f"inputs of shape {tuple(context.example.shape)}, read by {with_article(type(layer).__name__)}",
                     fix="Pass mixing='linear', or 'auto' to cut only where it is possible",
                 )
-            return MultiInput(layer, kernels, layout=context.layout, scale=self.test_scale)
+            return multi_input(layer, kernels, context.layout, scale=self.test_scale)
 
-        return with_member_inputs_and_heads(self, model, context, multi_input, separate=True)
+        return with_member_inputs_and_heads(self, model, context, input_layer, separate=True)
 
     def _mixed(self, *, cut: bool) -> Mixed:
         return Mixed(

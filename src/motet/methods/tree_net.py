@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.field_types import check_field_types
-from motet._internal.nested import Inputs
+from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
-from motet.layers import Branches, Tile, WrappedLayer
+from motet.layers import ActiveMember, Branches, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.method.rehearsal import another_row
 from motet.methods.deep_ensemble import DeepEnsemble, member_networks
-from motet.surgery import after_point, check_points, cut_points, points, probe, replace_module
+from motet.surgery import SharedNetwork, after_point, check_points, cut_points, points, probe, replace_module
+from motet.surgery.trial import gives_own_outputs
 
 AT_INPUT = "input"
 
@@ -101,12 +103,19 @@ class TreeNet(Method):
                 return first.pop() if first else instance_of(model)
 
         networks, _ = member_networks(source, context, self.members)
-        trunk = networks[0]
+        trunk, active = networks[0], ActiveMember()
         parts = [[network.get_submodule(name) for network in networks] for name in names]
-        cut = trunk.get_submodule(point)
         for modules in parts:
-            trunk = replace_module(trunk, modules[0], Branches(modules))
-        return replace_module(trunk, cut, WrappedLayer(cut, post=Tile(self.members, layout=context.layout)))
+            trunk = replace_module(trunk, modules[0], Branches(modules, active=active))
+        cut = trunk.get_submodule(point)
+        tiled = WrappedLayer(cut, post=Tile(self.members, layout=context.layout))
+        trunk = replace_module(trunk, cut, tiled)
+        example = joined([context.example, another_row(context.example)])
+        if gives_own_outputs(trunk, example, self.members):
+            return trunk
+        # Its code between the modules does not fit members' rows. The trunk then runs once for each member.
+        trunk = replace_module(trunk, tiled, cut)
+        return SharedNetwork(trunk, self.members, layout=context.layout, tiles=False, active=active)
 
 
 def _default_branch(model: nn.Module, example: Inputs) -> tuple[str, list[str]] | None:
@@ -169,7 +178,7 @@ def _runs(model: nn.Module, example: Inputs, point: str) -> dict[str, list[bool]
             module.register_forward_pre_hook(lambda _, args, name=name: runs.setdefault(name, []).append(bool(reached)))
         )
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), on_trial(model):
             model(example.detach().clone())
     finally:
         for handle in handles:

@@ -21,6 +21,7 @@ from motet.surgery.initial_weights import (
     member_stack,
     permuted_init_like,
     split_kernel,
+    split_table,
 )
 from motet.surgery.input_output_layers import LayerNames, input_layers, output_layers
 from motet.surgery.probe import Probe, probe
@@ -61,6 +62,7 @@ __all__ = [
     "probe",
     "replace_module",
     "split_kernel",
+    "split_table",
     "stack",
     "unknown_axis",
 ]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.loading import describe_error
 from motet._internal.nested import Inputs, NestedInputs, describe
 from motet._internal.wording import with_article
@@ -144,7 +144,7 @@ def _must_pick(model: nn.Module, example: Inputs, output: Output) -> bool:
         return True
     stand_in = stand_in_for(model)
     devices = [example.device] if example.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), evaluating(stand_in):
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), on_trial(stand_in):
         try:
             given = example.clone()
             returned = UnpackedInput()(stand_in, (given,), {})

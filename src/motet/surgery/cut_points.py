@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.nested import Inputs, tensors_of
 from motet.errors import InputError, nearest
 from motet.surgery.probe import frozen, is_mixing, run_model, watched_copy
@@ -49,7 +49,7 @@ def points(model: nn.Module, example: Inputs) -> list[Point]:
     watch = _Watch()
     modules = {name: module for name, module in model.named_modules() if name}
     handles: list[RemovableHandle] = []
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
+    with torch.inference_mode(False), torch.enable_grad(), on_trial(model), frozen(model):
         given = watched_copy(example)
         sources = [each for each in tensors_of(given) if each.requires_grad]
         watch.sources += sources
@@ -136,7 +136,7 @@ def after_point(model: nn.Module, example: Inputs, name: str) -> set[str]:
     model = stand_in_for(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     everything = dict(model.named_parameters())
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+    with torch.inference_mode(False), torch.enable_grad(), on_trial(model):
         handle = model.get_submodule(name).register_forward_hook(lambda _, args, output: output.detach())
         for parameter in everything.values():
             parameter.requires_grad_(True)

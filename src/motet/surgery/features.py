@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from motet._internal.copying import copy_of, stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
 from motet.surgery.cut_points import Point
@@ -57,7 +57,7 @@ def mixing_calls(model: nn.Module, example: Inputs) -> list[MixingCall]:
     """Return every run of a mixing layer in one pass, in the order in which `motet.surgery.cut_points` counts them."""
     calls: list[MixingCall] = []
     model = stand_in_for(model)
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+    with torch.inference_mode(False), torch.enable_grad(), on_trial(model):
         handles = [
             module.register_forward_hook(partial(_note, calls, name))
             for name, module in model.named_modules()

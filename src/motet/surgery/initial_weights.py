@@ -101,6 +101,28 @@ def split_kernel(weight: Tensor, members: int) -> Tensor:
     return weight.detach() / members + _centred(draws) / math.sqrt(members)
 
 
+def split_table(layer: nn.Embedding, members: int, *, separate: bool = False) -> Tensor:
+    """Return M tables for the tokens of M inputs, ``(M, tokens, features)``, which add up to the embedding's.
+
+    Args:
+        layer: the embedding.
+        members: M.
+        separate: whether each table has draws of its own on the scale of the embedding's, as M layers have them, so
+            that they do not add up to it.
+
+    Returns:
+        The tables. A padding row has 1 / M of the embedding's in each of them, so that zeros stay zeros.
+    """
+    weight = layer.weight.detach()
+    tables = member_stack(weight, members, "fresh") if separate else split_kernel(weight, members)
+    if layer.padding_idx is not None:
+        others = torch.arange(len(weight), device=weight.device) != layer.padding_idx
+        own = weight[others]
+        tables = weight.unsqueeze(0).repeat(members, 1, 1) / members
+        tables[:, others] = member_stack(own, members, "fresh") if separate else split_kernel(own, members)
+    return tables.detach()
+
+
 def looks_trained(model: nn.Module) -> bool:
     """Whether a norm of the model has running statistics or parameters other than initial ones.
 

@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.loading import describe_error
 from motet._internal.nested import Inputs, NestedInputs, describe, map_inputs, tensors_of
 from motet._internal.wording import with_article
@@ -44,6 +44,8 @@ class Probe:
         calls: how often each mixing layer ran.
         output: the model's output for the probe batch.
         changes_input: whether the model changes its input in place.
+        reads_several: whether several input layers are to be expected: the input is several tensors, or the layers are
+            embeddings, which read parts of it.
     """
 
     input_layers: tuple[str, ...]
@@ -51,6 +53,7 @@ class Probe:
     calls: Counter[str]
     output: Tensor
     changes_input: bool
+    reads_several: bool = False
 
 
 def probe(model: nn.Module, example: Inputs) -> Probe:
@@ -91,7 +94,7 @@ def probe(model: nn.Module, example: Inputs) -> Probe:
         made.append((name, leaf.requires_grad_()))
         return leaf.clone()  # an in-place activation cannot change a leaf
 
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), frozen(model):
+    with torch.inference_mode(False), torch.enable_grad(), on_trial(model), frozen(model):
         watched = watched_copy(example)
         with hooks(mixing, before=read, after=lambda _, tensor: tensor.detach()):
             run_model(model, watched.clone())
@@ -105,7 +108,13 @@ def probe(model: nn.Module, example: Inputs) -> Probe:
             grads = torch.autograd.grad(output.sum(), [leaf for _, leaf in made], allow_unused=True)
             reached = (name for (name, _), grad in zip(made, grads, strict=True) if grad is not None)
             makers = list(dict.fromkeys(reached))
-    return Probe(tuple(readers), tuple(makers), calls, output.detach(), changes_input)
+    from motet.surgery.index_readers import index_readers  # it needs the hooks of this module
+
+    tables = index_readers(model, example)
+    order = list(calls)
+    found = sorted({*readers, *tables}, key=order.index)
+    several = isinstance(example, NestedInputs) or set(found) == set(tables)
+    return Probe(tuple(found), tuple(makers), calls, output.detach(), changes_input, several)
 
 
 def watched_copy(example: Inputs) -> Any:

@@ -28,4 +28,6 @@ def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Modul
             if isinstance(layer, nn.TransformerEncoderLayer) and any(part is new for part in layer.modules()):
                 # the value that torch sets if it has no such kernel for the activation
                 layer.activation_relu_or_gelu = 0
+            elif isinstance(layer, nn.TransformerEncoder) and any(part is new for part in layer.modules()):
+                layer.use_nested_tensor = False  # padded batches stay ordinary tensors, which other layers can read
     return model

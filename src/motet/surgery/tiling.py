@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.copying import stand_in_for
-from motet._internal.evaluation_mode import evaluating
+from motet._internal.evaluation_mode import on_trial
 from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.surgery.probe import hooks, tensors
+from motet.surgery.routed_rows import noticing_routed_rows
 
 # Far above rounding errors (TF32 convolutions: 0.1 %), far below the differences between rows.
 _TOLERANCE = 0.05
@@ -55,11 +56,17 @@ def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tili
     """
     model = stand_in_for(model)
     layers = {name: model.get_submodule(name) for name in names}
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), on_trial(model):
         plain, again = _Pass(len(example)), _Pass(len(example))
         for trial in (plain, again):
-            with hooks(layers, before=trial.keep, after=lambda _, tensor: tensor):
+            with hooks(layers, before=trial.keep, after=lambda _, tensor: tensor), noticing_routed_rows() as routed:
                 trial.output = model(example.clone())
+        if routed.found:
+            raise InputError(
+                "each row of a layer's input must belong to the same row of the batch, whatever its values",
+                got="a model that selects or sorts rows by their values, such as a mixture of experts",
+                fix="Run the members one after another",
+            )
         plain.trust = not example.is_meta and again.repeats(plain)
         ran = frozenset(plain.inputs)
         inside = _Trial(plain, at_entrance=False)

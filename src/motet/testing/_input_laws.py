@@ -109,12 +109,13 @@ class _Returning(nn.Module):
 
 @law("mlp", needs_other_outputs=True)
 def models_that_return_something_else_are_refused(subject: Subject) -> None:
-    """A model must return one tensor with a row for each row of the input; anything else is refused."""
+    """A model must return a row for each row of the input, in one tensor or in one that can be told from the others."""
     changes: list[tuple[Callable[[Tensor], Any], str]] = [
-        (lambda out: (out, out), "one tensor.*but got a tuple.*only the logits"),
-        (lambda out: {"logits": out}, "but got a dict"),
+        (lambda out: (out, out), r"one output for each member.*a tuple with 0: \(2, 3\).*Pass output=0 or 1"),
+        (lambda out: {"a": out, "b": out}, r"a dict with a: \(2, 3\).*Pass output='a' or 'b'"),
+        (lambda out: None, "must return a tensor.*but got a NoneType"),
         (lambda out: out.argmax(dim=1), r"floating-point outputs of shape \(2, outputs\).*int64 of shape \(2,\)"),
-        (lambda out: out.unsqueeze(1), r"float32 of shape \(2, 1, 3\)"),
+        (lambda out: out.unsqueeze(1), r"an output of shape \(batch, 1, 3\), which has positions"),
         (lambda out: out.flatten(), r"float32 of shape \(6,\)"),
         (lambda out: out.mean(dim=0, keepdim=True), r"float32 of shape \(1, 3\)"),
         (lambda out: out.T, r"float32 of shape \(3, 2\)"),

@@ -15,25 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
-from motet.layers.ordinary import Convolution, Ordinary, convolve, layer_like
+from motet.layers.layout import ActiveMember, Layout
+from motet.layers.ordinary import Convolution, OneInputLayer, Ordinary, convolve, layer_like
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-@final
-class ActiveMember:
-    """The member that runs in a loop over the members of a stack.
-
-    Attributes:
-        member: the index of the member that runs, on tensors with only its channels; None if all members run at once.
-    """
-
-    def __init__(self) -> None:
-        self.member: int | None = None
-
-
-class StackedLayer(MemberLayer):
+class StackedLayer(MemberLayer, OneInputLayer):
     """The same layer of M networks. ``layer`` holds their weights as one torch layer, member-major.
 
     Args:

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from motet.layers.stacked.layers import ActiveMember, BatchNorm, StackedLayer
+from motet.layers.layout import ActiveMember
+from motet.layers.stacked.layers import BatchNorm, StackedLayer
 
 Norm = TypeVar("Norm", bound=nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm)
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from motet._internal.nested import Inputs, tensors_of
 from motet.layers.base import MemberLayer
-from motet.layers.layout import Layout
-from motet.layers.stacked.layers import ActiveMember, StackedConvolution, StackedLayer
+from motet.layers.layout import ActiveMember, Layout
+from motet.layers.stacked.layers import StackedConvolution, StackedLayer
 
 # A step of small networks is up to four times faster with all members at once than in a loop, because there are fewer
 # calls. If the members' channels of one layer do not fit the processor's cache, a loop is faster, because its tensors

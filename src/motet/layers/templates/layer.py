@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from motet._internal.copying import copy_of
 from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
-from motet.layers.ordinary import Ordinary, apply
+from motet.layers.ordinary import OneInputLayer, Ordinary, apply
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.templates.bank import Bank
 
 
 @final
-class TemplateLayer(MemberLayer):
+class TemplateLayer(MemberLayer, OneInputLayer):
     """One member's Linear, Conv1d or Conv2d layer, with the bank's mixture as its weight and its own bias.
 
     The bank is not a submodule, because the network that holds the members has it once. Copies of that network, and
