@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import motet
 from motet import Categorical, InputError
+from motet._internal.plain_records import from_record, to_record
 from motet.methods import METHODS
 from motet.objectives import Independent, Joint, Modular
 
@@ -374,3 +375,12 @@ def test_fit_trains_on_pairs_with_positions(case: Case) -> None:
             progress=False,
             device="cpu",
         )
+
+
+def test_records_of_before_stay_the_same() -> None:
+    assert to_record(Categorical()) == {"type": "Categorical"}
+    assert from_record({"type": "Categorical"}, [Categorical]) == Categorical()
+    own = Categorical(class_axis=1, ignore_index=255)
+    assert from_record(to_record(own), [Categorical]) == own
+    assert repr(Categorical()) == "Categorical()"
+    assert repr(own) == "Categorical(class_axis=1, ignore_index=255)"
