@@ -1,5 +1,6 @@
 """Small models that several tests convert. All have random weights; `classes` is the number of outputs."""
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -82,3 +83,43 @@ class FusedEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.body(self.embed(x))[:, 0])
+
+
+class TinyUNet(nn.Module):
+    """(B, 2, H, W) to (B, classes, H, W): one step down and up again, with a skip connection."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.down, self.up = nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.ConvTranspose2d(8, 6, 2, stride=2)
+        self.merge, self.head = nn.Conv2d(12, 6, 3, padding=1), nn.Conv2d(6, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.stem(x)).relu()
+        return self.head(self.merge(torch.cat([h, self.up(self.down(h).relu())], dim=1)).relu())
+
+
+class TokenTagger(nn.Module):
+    """(B, T, 3) to (B, T, classes): attention between the tokens, and a class for each."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.embed, self.attend = nn.Linear(3, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.embed(x)
+        h = h + self.attend(h, h, h, need_weights=False)[0]
+        return self.head(self.body(h).relu())
+
+
+class SignalTagger(nn.Module):
+    """(B, 2, L) to (B, classes, L): a class for each point of a signal."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.stem, self.body = nn.Conv1d(2, 6, 3, padding=1), nn.Conv1d(6, 6, 3, padding=1)
+        self.head = nn.Conv1d(6, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(self.stem(x).relu()).relu())

@@ -15,6 +15,7 @@ from motet._internal.tensor_file import read_tensors, write_tensors
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
+from motet.likelihoods.positions import check_positions
 from motet.likelihoods.target_scale import TargetScale
 
 
@@ -27,11 +28,17 @@ class Prediction:
     `nll` and `targets` are then in the targets' own units, in double precision where the device has it. `outputs_BMC`
     and `likelihood` remain those of the standardised targets.
 
+    If the model predicts at positions of an example, such as pixels or tokens (see `motet.Categorical`), everything has
+    one value for each position: `probs` are ``(B, *P, C)`` with the classes last, `labels` and `entropy` ``(B, *P)``.
+    Metrics count every scored position as one row, see `by_row`.
+
     Attributes:
-        outputs_BMC: natural parameters, ``(B, M, C)``: logits, predicted means, log rates; see `motet.likelihoods`.
+        outputs_BMC: natural parameters, ``(B, M, C)``, with positions ``(B, M, *P, C)``: logits, predicted means, log
+            rates; see `motet.likelihoods`.
         likelihood: the distribution whose natural parameters the outputs are.
         combination: how members are combined, as a mixture or as a normalised geometric mean.
-        targets: the true targets if known, ``(B,)`` labels or ``(B, K)`` numbers, in their own units.
+        targets: the true targets if known, ``(B,)`` labels, ``(B, *P)`` labels of positions, or ``(B, K)`` numbers, in
+            their own units.
         target_scale: the mean and standard deviation by which the network's targets were standardised; None if they
             were not.
 
@@ -40,18 +47,20 @@ class Prediction:
     (tensor([[0.5000, 0.5000]]), 0.0)
     """
 
-    outputs_BMC: Float[Tensor, "batch member out"]
+    outputs_BMC: Float[Tensor, "batch member *positions out"]
     likelihood: Likelihood
     combination: Combination = "mixture"
     targets: Shaped[Tensor, "batch ..."] | None = None
     target_scale: TargetScale | None = None
 
     def __post_init__(self) -> None:
-        if self.outputs_BMC.ndim != 3:
+        axis = self.likelihood.output_axis
+        if self.outputs_BMC.ndim < 3 or (self.outputs_BMC.ndim > 3 and axis is None):
             raise InputError(
                 "the outputs of a prediction must have shape (batch, members, outputs)",
                 got=f"shape {tuple(self.outputs_BMC.shape)}",
-                fix="Give a single network a member axis: outputs.unsqueeze(1)",
+                fix="Give a single network a member axis: outputs.unsqueeze(1)"
+                + ("; for positions pass likelihood=Categorical(class_axis=...)" if self.outputs_BMC.ndim > 3 else ""),
             )
         if self.combination not in get_args(Combination):
             raise InputError(
@@ -65,13 +74,16 @@ class Prediction:
                 got=f"targets of shape {tuple(self.targets.shape)} for {len(self.outputs_BMC)} rows",
                 fix="Pass the targets of the same examples",
             )
+        if self.targets is not None and axis is not None:
+            check_positions(self.targets, self.outputs_BMC)
 
     def __repr__(self) -> str:
         """One line: sizes, likelihood, combination."""
-        rows, members, outputs = self.outputs_BMC.shape
+        rows, members, *positions, outputs = self.outputs_BMC.shape
+        at = f" at {' x '.join(map(str, positions))} positions" if positions else ""
         known = "without targets" if self.targets is None else "with targets"
         return (
-            f"Prediction({rows} rows, {members} member{'' if members == 1 else 's'}, {outputs} "
+            f"Prediction({rows} rows{at}, {members} member{'' if members == 1 else 's'}, {outputs} "
             f"output{'' if outputs == 1 else 's'}, {type(self.likelihood).__name__}, {self.combination}, {known})"
         )
 
@@ -81,14 +93,14 @@ class Prediction:
         return self.outputs_BMC.shape[1]
 
     @property
-    def mean(self) -> Float[Tensor, "batch target"]:
+    def mean(self) -> Float[Tensor, "batch *positions target"]:
         """Mean of the combined distribution: probabilities, or the expected target. ``(B, K)``, K = C for classes."""
         if self.combination == "mixture":
             return self._restored(self.likelihood.mixture(self.outputs_BMC))
         return self._restored(self.likelihood.mean(self.likelihood.geometric(self.outputs_BMC)))
 
     @property
-    def variance(self) -> Float[Tensor, "batch target"]:
+    def variance(self) -> Float[Tensor, "batch *positions target"]:
         """Variance of the combined distribution of each target, ``(B, K)``.
 
         For a mixture it is the mean of the members' variances plus the variance of their means.
@@ -99,11 +111,11 @@ class Prediction:
         return variance if self.target_scale is None else self.target_scale.widen(variance, power=2)
 
     @property
-    def std(self) -> Float[Tensor, "batch target"]:
+    def std(self) -> Float[Tensor, "batch *positions target"]:
         """Standard deviation of the combined distribution of each target, ``(B, K)``."""
         return self.variance.sqrt()
 
-    def quantile(self, at: float) -> Float[Tensor, "batch target"]:
+    def quantile(self, at: float) -> Float[Tensor, "batch *positions target"]:
         """Quantiles of the combined distribution, ``(B, K)``; for counts the smallest count that reaches `at`.
 
         Args:
@@ -116,7 +128,9 @@ class Prediction:
             raise InputError("a quantile's probability must lie between 0 and 1", got=f"at={at}", fix="Pass at=0.5")
         return self._restored(self.likelihood.mixture_quantile(self._components, at))
 
-    def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "batch target"], Float[Tensor, "batch target"]]:
+    def interval(
+        self, level: float = 0.9
+    ) -> tuple[Float[Tensor, "batch *positions target"], Float[Tensor, "batch *positions target"]]:
         """Lower and upper end of the central interval: the quantiles at ``(1 - level) / 2`` and ``(1 + level) / 2``.
 
         Args:
@@ -136,51 +150,51 @@ class Prediction:
             generator: random numbers; torch's default generator if None.
         """
         components_BMC = self._components
-        rows, members, _ = components_BMC.shape
+        rows, members = components_BMC.shape[:2]
         device = components_BMC.device if generator is None else generator.device
         chosen_B = torch.randint(members, (rows,), generator=generator, device=device).to(components_BMC.device)
         eta_BC = components_BMC[torch.arange(rows, device=components_BMC.device), chosen_B]
         return self._restored(self.likelihood.sample(eta_BC, generator=generator))
 
     @property
-    def member_means(self) -> Float[Tensor, "batch member target"]:
+    def member_means(self) -> Float[Tensor, "batch member *positions target"]:
         """Mean of each member's distribution, ``(B, M, K)``."""
         return self._restored(self.likelihood.mean(self.outputs_BMC))
 
     @property
-    def probs(self) -> Float[Tensor, "batch out"]:
+    def probs(self) -> Float[Tensor, "batch *positions out"]:
         """Class probabilities of the ensemble, ``(B, C)``."""
         self._require_classes("probs")
         return self.mean
 
     @property
-    def member_probs(self) -> Float[Tensor, "batch member out"]:
+    def member_probs(self) -> Float[Tensor, "batch member *positions out"]:
         """Class probabilities of each member, ``(B, M, C)``."""
         self._require_classes("member_probs")
         return self.member_means
 
     @property
-    def labels(self) -> Int[Tensor, "batch"]:
+    def labels(self) -> Int[Tensor, "batch *positions"]:
         """The most probable class, ``(B,)``."""
         return self.probs.argmax(dim=-1)
 
     @property
-    def confidence(self) -> Float[Tensor, "batch"]:
+    def confidence(self) -> Float[Tensor, "batch *positions"]:
         """Probability of the most probable class, ``(B,)``."""
         return self.probs.amax(dim=-1)
 
     @property
-    def entropy(self) -> Float[Tensor, "batch"]:
+    def entropy(self) -> Float[Tensor, "batch *positions"]:
         """Entropy of the ensemble's class probabilities in nats, ``(B,)``: total uncertainty."""
         return _entropy(self.probs)
 
     @property
-    def expected_entropy(self) -> Float[Tensor, "batch"]:
+    def expected_entropy(self) -> Float[Tensor, "batch *positions"]:
         """Mean over members of their entropies in nats, ``(B,)``: the uncertainty within the members."""
         return _entropy(self.member_probs).mean(dim=1)
 
     @property
-    def mutual_information(self) -> Float[Tensor, "batch"]:
+    def mutual_information(self) -> Float[Tensor, "batch *positions"]:
         """Entropy of the members' mixture minus their expected entropy, in nats, ``(B,)``.
 
         It measures the members' disagreement. It is never negative, because it always uses the mixture, for any
@@ -188,8 +202,8 @@ class Prediction:
         """
         return (_entropy(self.member_probs.mean(dim=1)) - self.expected_entropy).clamp_min(0)
 
-    def nll(self) -> Float[Tensor, "batch"]:
-        """Negative log-likelihood of the targets in nats, ``(B,)``.
+    def nll(self) -> Float[Tensor, "batch *positions"]:
+        """Negative log-likelihood of the targets in nats, ``(B,)``; NaN at positions whose label is ignored.
 
         Raises:
             InputError: without targets.
@@ -203,7 +217,22 @@ class Prediction:
         plain = self.standardised()
         assert plain.targets is not None
         nll = self.likelihood.combined_nll(self.outputs_BMC, plain.targets, self.combination)
+        scored = self.likelihood.is_scored(plain.targets)
+        nll = nll if scored is None else nll.masked_fill(~scored, torch.nan)
         return nll if self.target_scale is None else nll + self.target_scale.log_volume(plain.targets[:1].numel())
+
+    def by_row(self) -> "Prediction":
+        """Return the scored positions of all examples as N rows, ``(N, M, C)`` with targets ``(N,)``; without targets
+        all positions. A prediction of one row per example is returned unchanged.
+        """
+        if self.likelihood.output_axis is None:
+            return self
+        rows, y = self.outputs_BMC.movedim(1, -2).flatten(0, -3), self.targets
+        if y is not None:
+            y = y.flatten(0, self.outputs_BMC.ndim - 3)
+            scored = self.likelihood.is_scored(y)
+            rows, y = (rows, y) if scored is None or bool(scored.all()) else (rows[scored], y[scored])
+        return replace(self, outputs_BMC=rows, targets=y, likelihood=self.likelihood.of_rows)
 
     def standardised(self) -> "Prediction":
         """Return the same prediction of the standardised targets, as the network was trained on them."""

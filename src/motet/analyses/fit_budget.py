@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motet.ensemble import Ensemble
 from motet.errors import InputError
-from motet.inference.budget import Budget, Unit
+from motet.inference.budget import Budget, Unit, no_budget_for_positions
 from motet.likelihoods import Categorical
 from motet.metrics.cost import counting
 
@@ -67,6 +67,8 @@ def fit_budget(
             got=f"{len(x)} inputs and batch_size={batch_size}",
             fix="Pass validation inputs",
         )
+    if ensemble.likelihood.output_axis is not None and (one := ensemble.predict(x[:1]).outputs_BMC).ndim > 3:
+        raise no_budget_for_positions(one)
     _check_rows_can_leave(ensemble, x[:batch_size])
     costs = _flops(ensemble, x[:1]) if unit == "flops" else _seconds(ensemble, x[:batch_size])
     if not isinstance(budget, Real) or not costs[0] <= float(budget):

@@ -57,6 +57,7 @@ def as_dataset(data: Any, ensemble: Ensemble, *, seed: int) -> Dataset:
         test=(x[held], y[held]),
         outputs=outputs if kind == "class" else None,
         task=_TASKS.get(kind),
+        ignored_label=ensemble.likelihood.ignored_label,
         class_names=tuple(map(str, range(y.shape[-1] if y.ndim > 1 else 1))) if kind == "binary" else (),
     )
 

@@ -8,6 +8,7 @@ from motet._internal.nested import NestedInputs
 from motet.data._spec import DataSpec, check_dtype
 from motet.data.formats.image_files import ImageFiles
 from motet.errors import InputError
+from motet.likelihoods import Categorical
 
 
 def check_inputs(
@@ -100,7 +101,8 @@ def _check_axes(name: str, inputs: Tensor | ImageFiles) -> None:
 
 
 def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) -> None:
-    """Check that the targets of split `name` fit the task of `spec`: ``(N,)`` labels or ``(N, C)``.
+    """Check that the targets of split `name` fit the task of `spec`: ``(N,)`` labels, ``(N, *P)`` labels of
+    positions, or ``(N, C)``.
 
     Args:
         name: the name of the split, for errors.
@@ -110,12 +112,23 @@ def check_targets(name: str, targets: Shaped[Tensor, "..."], *, spec: DataSpec) 
     Raises:
         InputError: if they do not fit.
     """
+    by_position = spec.task == "classification" and spec.ignored_label is not None
+    likelihood = spec.likelihood
+    if by_position:
+        assert spec.ignored_label is not None
+        likelihood = Categorical(class_axis=-1, ignore_index=spec.ignored_label)
     try:
-        spec.likelihood.check_targets(targets, outputs=spec.outputs)
+        likelihood.check_targets(targets, outputs=spec.outputs)
     except InputError as error:
         raise InputError(f"in the {name} split, {error.requirement}", got=error.got, fix=error.fix) from None
+    if by_position and bool(targets.eq(spec.ignored_label or 0).all()):
+        raise InputError(
+            f"the {name} split needs at least one label that is not ignored",
+            got=f"only the label {spec.ignored_label}",
+            fix="Remove examples without labels, or pass another ignored label",
+        )
     axes = 1 if spec.task == "classification" else 2
-    if targets.ndim != axes:
+    if targets.ndim != axes and not by_position:
         raise InputError(
             f"targets of the {name} split must have shape {'(N,)' if axes == 1 else '(N, C)'}",
             got=f"shape {tuple(targets.shape)}",

@@ -22,8 +22,9 @@ class Split:
     Attributes:
         inputs: ``(N, ...)``, uint8 or floating-point, not yet normalised; or integers ``(N, T)``, such as token ids; or
             image files that are decoded when they are indexed or split into batches; or several tensors.
-        targets: ``(N,)`` int64 class labels, or ``(N, C)`` numbers. Those of a regression may be standardised, see
-            `DataSpec.target_mean`, while predictions are in the targets' own units: `DataSpec.targets_in_own_units`.
+        targets: ``(N,)`` int64 class labels, ``(N, *P)`` if there is one for each position, or ``(N, C)`` numbers.
+            Those of a regression may be standardised, see `DataSpec.target_mean`, while predictions are in the targets'
+            own units: `DataSpec.targets_in_own_units`.
     """
 
     inputs: Shaped[Tensor, "..."] | ImageFiles | NestedInputs
@@ -98,6 +99,7 @@ class Dataset:
         target_mean: float | tuple[float, ...] = 0.0,
         target_std: float | tuple[float, ...] = 1.0,
         target_names: tuple[str, ...] = (),
+        ignored_label: int | None = None,
     ) -> "Dataset":
         """Make a checked data set from your own tensors.
 
@@ -121,6 +123,8 @@ class Dataset:
             target_mean, target_std: if you have standardised the targets of a regression, the numbers by which you did:
                 predictions and scores are then in the targets' own units. One number, or one for each target.
             target_names: one name for each target of a regression or of counts.
+            ignored_label: for labels ``(N, *P)``, one for each position of a row (pixel, token): the label of positions
+                that do not count, -100 for example. None for labels ``(N,)``.
 
         Raises:
             InputError: for the errors of `check`, and for a specification that is inconsistent.
@@ -135,7 +139,7 @@ class Dataset:
         first = splits["train"]
         regression = first.targets.is_floating_point()
         if outputs is None:
-            outputs = len(class_names) or (_width(first.targets) if regression else _classes(splits))
+            outputs = len(class_names) or (_width(first.targets) if regression else _classes(splits, ignored_label))
         spec = DataSpec(
             name=name,
             input_shape=tuple(first.inputs.shape[1:]),
@@ -148,6 +152,7 @@ class Dataset:
             target_mean=target_mean,
             target_std=target_std,
             target_names=target_names,
+            ignored_label=ignored_label,
         )
         dataset = cls(spec=spec, train=first, validation=splits["validation"], test=splits["test"])
         dataset.check()
@@ -223,7 +228,8 @@ def _width(targets: Tensor) -> int:
     return targets.shape[-1] if targets.ndim else 1
 
 
-def _classes(splits: dict[str, Split]) -> int:
+def _classes(splits: dict[str, Split], ignored: int | None) -> int:
     """Return the highest label plus 1. Splits without usable labels are left to `Dataset.check`."""
     labels = [split.targets for split in splits.values() if split.targets.dtype == torch.int64]
+    labels = labels if ignored is None else [y[y != ignored] for y in labels]
     return max(1, 1 + max((int(y.max()) for y in labels if y.numel()), default=0))

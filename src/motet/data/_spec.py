@@ -52,6 +52,8 @@ class DataSpec:
         input_names: the names of the tensors of a tuple or dictionary; empty if the input is one tensor.
         full_scale: for images stored as floats from 0, the value of a full pixel, for their conversion to uint8; 0 for
             uint8 inputs, and for inputs that are not images.
+        ignored_label: for a classification with one label for each position of a row (pixel, token), the label of
+            positions that do not count; None if each row has one label.
 
     Raises:
         InputError: on construction, if these are inconsistent.
@@ -71,6 +73,7 @@ class DataSpec:
     full_scale: float = 0.0
     target_names: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
+    ignored_label: int | None = None
 
     def __post_init__(self) -> None:
         if not self.input_names and (not self.input_shape or min(self.input_shape) < 1):

@@ -101,6 +101,12 @@ class Augmentation:
                 got=f"inputs of shape {shape}",
                 fix="Leave augment out",
             )
+        if (self.active or self.resized_crop) and spec.ignored_label is not None:
+            raise InputError(
+                "augmentation changes images, not the labels of their positions",
+                got=f"{spec.name}, with one label for each position",
+                fix="Leave augment out, and augment inputs and targets together in your own data set",
+            )
         if self.padding == "reflect" and self.crop >= min(shape[-2:]):
             raise InputError(
                 "padding by reflection must be smaller than the image",

@@ -24,6 +24,7 @@ from motet.inference.checks import (
 from motet.inference.inputs import SMALL_INTEGERS, as_inputs, as_targets, as_tensor, batches
 from motet.inference.subset import chosen_members, fold_layers, surviving_members, with_members
 from motet.layers.parameter_roles import parameter_groups
+from motet.likelihoods.positions import check_positions, check_same_positions
 from motet.prediction import Prediction, check_asked, check_batch_size
 from motet.summary import Summary, summarise_network
 from motet.surgery import member_network
@@ -67,7 +68,7 @@ class Ensemble(MemberOutputs):
             x: inputs, ``(B, ...)``: a tensor, or what NumPy converts to an array of numbers; a tuple or a dictionary of
                 them if the model reads several. Floating-point inputs get the network's type; integers keep theirs.
             y: class labels ``(B,)``, class probabilities ``(B, C)``, or numbers, counts or labels ``(B,)``, ``(B, K)``,
-                as a tensor or an array.
+                as a tensor or an array. For outputs with positions, one label for each: ``(B, *P)``.
             generator: random numbers for the grouping; torch's default generator if None.
             progress: how far training has come, for methods with warm starts and schedules; these are off if None.
             augment: changes inputs and targets row by row, before or after the grouping distributes them to the
@@ -89,6 +90,9 @@ class Ensemble(MemberOutputs):
         )  # fmt: skip
         readout = self.readout
         outputs = self._run_batch(batch, readout.outputs)
+
+        if self.likelihood.output_axis is not None:
+            check_positions(y, outputs)
 
         def objective() -> Tensor:
             if self.shard is not None:  # Members are separate networks with one output each.
@@ -138,6 +142,7 @@ class Ensemble(MemberOutputs):
         if isinstance(targets, Tensor):
             known = [targets]
         check_asked(rows, sum(map(len, known)) if known else None)
+        check_same_positions(outputs)
         return self._prediction(torch.cat(outputs), self._targets(known))
 
     def anytime(self, x: Any) -> Iterator[Prediction]:

@@ -96,8 +96,10 @@ class MemberOutputs(CopiedModule):
         """
         self.target_units.scale = TargetScale.of(mean, std)
 
-    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch member out"]:
+    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch member *positions out"]:
         """Return every member's output for the same inputs: ``(B, ...)`` to natural parameters ``(B, M, C)``.
+
+        With positions (`motet.Categorical`, ``class_axis``) they are ``(B, M, *P, C)``, with the classes last.
 
         A model that reads several tensors is called as usual, ``ensemble(a, b)`` or ``ensemble(**batch)``, or with the
         tuple or dictionary itself.
@@ -123,7 +125,7 @@ class MemberOutputs(CopiedModule):
         inputs = self._batch(as_one(x, named))
         return readout.outputs(inputs, len(inputs), self.members)
 
-    def forward_distinct(self, x_BM: Any) -> Float[Tensor, "batch member out"]:
+    def forward_distinct(self, x_BM: Any) -> Float[Tensor, "batch member *positions out"]:
         """Return each member's output for its own input: M different examples in one pass (throughput use).
 
         It runs in the current mode, like the forward pass. Call ``eval()`` first; otherwise batch norms use these rows'
@@ -152,7 +154,7 @@ class MemberOutputs(CopiedModule):
         """Whether members can be passed different examples with `forward_distinct`; never in a folded ensemble."""
         return not self.is_folded and reads_own_rows(self.network, self.layout, self.members)
 
-    def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member out"]:
+    def forward_batch(self, batch: Batch) -> Float[Tensor, "batch member *positions out"]:
         """Return every member's output for its rows of a training batch, ``(B, M, C)``.
 
         Raises:

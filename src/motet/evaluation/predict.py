@@ -85,7 +85,7 @@ def predict_split_distinct(
 def prediction_of(
     ensemble: Ensemble,
     dataset: Dataset,
-    outputs_BMC: Float[Tensor, "batch member out"],
+    outputs_BMC: Float[Tensor, "batch member *positions out"],
     targets: Shaped[Tensor, "batch ..."],
 ) -> Prediction:
     """Return a prediction of rows of a data set, in the targets' own units.

@@ -73,5 +73,5 @@ class _ForwardDistinct(nn.Module):
         super().__init__()
         self.ensemble = ensemble
 
-    def forward(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member out"]:
+    def forward(self, x_BM: Shaped[Tensor, "batch member ..."]) -> Float[Tensor, "batch member *positions out"]:
         return self.ensemble.forward_distinct(x_BM)

@@ -50,7 +50,7 @@ def additive(prediction: Prediction, target: Target) -> Additive:
         InputError: without targets, for a target that the likelihood does not have, for a class without examples, and
             if the members' geometric mean is not a mean of their outputs.
     """
-    scale, prediction = prediction.target_scale, prediction.standardised()
+    scale, prediction = prediction.target_scale, prediction.standardised().by_row()
     y, likelihood = prediction.targets, prediction.likelihood
     if y is None:
         raise InputError(

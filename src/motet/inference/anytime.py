@@ -15,6 +15,7 @@ from motet._internal.evaluation_mode import evaluating
 from motet._internal.nested import Inputs
 from motet.inference.checks import by_member
 from motet.layers import Exits, MemberLayer, exits_stepwise
+from motet.likelihoods import Likelihood
 from motet.prediction import Prediction
 from motet.surgery import member_network
 
@@ -60,34 +61,36 @@ def predict_steps(steps: Steps, make: Callable[[Tensor], Prediction]) -> Iterato
 # Gradients are off only while something runs: between two steps the caller has its own mode.
 
 
-def all_at_once(network: nn.Module, x: Inputs, members: int) -> Steps:
+def all_at_once(network: nn.Module, x: Inputs, members: int, likelihood: Likelihood) -> Steps:
     """Yield all members' outputs ``(B, M, C)`` in one step.
 
     Args:
         network: the ensemble's network.
         x: rows ``(B, ...)``.
         members: M.
+        likelihood: says where the classes of outputs with positions are.
     """
     with evaluating(network), torch.no_grad():
-        outputs = by_member(network(x), len(x), members)
+        outputs = by_member(network(x), len(x), members, likelihood=likelihood)
     yield outputs
 
 
-def member_by_member(network: nn.Module, x: Inputs, members: int) -> Steps:
+def member_by_member(network: nn.Module, x: Inputs, members: int, likelihood: Likelihood) -> Steps:
     """Yield outputs ``(B, m, C)`` of the first m members, for m from 1 to M.
 
     Args:
         network: the ensemble's network.
         x: rows ``(B, ...)``.
         members: M.
+        likelihood: says where the classes of outputs with positions are.
     """
     outputs_BMC: Tensor | None = None
     for member in range(members):
         with torch.no_grad():
-            rows_B1C = by_member(run_member(network, x, member), len(x), 1)
+            rows_B1C = by_member(run_member(network, x, member), len(x), 1, likelihood=likelihood)
             if outputs_BMC is None:  # one tensor for all steps, so that no step copies earlier outputs
                 with torch.inference_mode(False):  # the caller may enter or leave that mode between two steps
-                    outputs_BMC = rows_B1C.new_empty(len(x), members, rows_B1C.shape[-1])
+                    outputs_BMC = rows_B1C.new_empty(len(x), members, *rows_B1C.shape[2:])
             outputs_BMC[:, member] = rows_B1C[:, 0]
         kept = yield outputs_BMC[:, : member + 1]
         if kept is not None:  # after a send, a generator has to yield once more
@@ -96,7 +99,11 @@ def member_by_member(network: nn.Module, x: Inputs, members: int) -> Steps:
 
 
 def exit_by_exit(
-    network: Exits, x: Inputs, members: int, average: Callable[[Tensor, tuple[int, ...]], Tensor]
+    network: Exits,
+    x: Inputs,
+    members: int,
+    likelihood: Likelihood,
+    average: Callable[[Tensor, tuple[int, ...]], Tensor],
 ) -> Steps:
     """Yield outputs ``(B, M, C)`` averaged over the exits so far.
 
@@ -104,6 +111,7 @@ def exit_by_exit(
         network: a network with exits.
         x: rows ``(B, ...)``.
         members: M.
+        likelihood: the distribution whose natural parameters the outputs are.
         average: computes the average from outputs ``(B, M, d, C)`` and their depths.
     """
     depths, rows = depths_of(network), len(x)
@@ -111,7 +119,7 @@ def exit_by_exit(
     with closing(exits_stepwise(network, x, depths)) as run:
         for step, exit_rows in enumerate(run, start=1):
             with torch.no_grad():
-                found.append(by_member(exit_rows, rows, members))
+                found.append(by_member(exit_rows, rows, members, likelihood=likelihood))
                 outputs_BMC = average(torch.stack(found, dim=2), depths[:step])
             kept = yield outputs_BMC
             if kept is not None:

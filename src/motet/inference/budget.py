@@ -86,6 +86,15 @@ class Budgeted:
         return float(self.cost_B.sum())
 
 
+def no_budget_for_positions(outputs: Tensor) -> InputError:
+    """Return the error for spending a budget on outputs with positions."""
+    return InputError(
+        "a budget needs one prediction per example, because an example stops as a whole",
+        got=f"outputs of shape {tuple(outputs.shape)}, which have positions",
+        fix="Use anytime, and stop when the prediction of all positions is good enough",
+    )
+
+
 def combined(prediction: Prediction) -> Float[Tensor, "batch out"]:
     """Return the natural parameters of the combined prediction."""
     outputs_BMC = prediction.outputs_BMC
@@ -114,6 +123,8 @@ def predict_within_budget(
     steps_B = left = torch.empty(0)
     try:
         for step, outputs in enumerate(steps, start=1):
+            if outputs.ndim > 3:
+                raise no_budget_for_positions(outputs)
             now = prediction_of(outputs, None)
             if outputs_BC is None:
                 rows, device = len(outputs), outputs.device

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.errors import InputError
+from motet.inference.positions import classes_last
 from motet.layers import Layout, MemberLayer
 from motet.likelihoods import Likelihood
 from motet.types import Batch
@@ -106,19 +107,29 @@ def checked_loss(compute: Callable[[], Tensor], likelihood: Likelihood, y: Tenso
     return loss
 
 
-def by_member(out_rows: object, rows: int, members: int, *, axes: int = 2) -> Float[Tensor, "batch member ..."]:
+def by_member(
+    out_rows: object, rows: int, members: int, *, likelihood: Likelihood, axes: int = 2
+) -> Float[Tensor, "batch member ..."]:
     """Reshape a network's output rows ``(M B, ...)`` to outputs ``(B, M, ...)``, in single precision at least.
+
+    The classes of outputs with positions become the last axis: ``(B, M, *P, C)``.
 
     Args:
         out_rows: what the network returned.
         rows: B.
         members: M.
+        likelihood: says where the classes of outputs with positions are.
         axes: the number of axes that the rows must have: 2 for ``(M B, C)``, 3 for ``(M B, D, C)``.
 
     Raises:
         InputError: if it is not a tensor of this shape.
     """
-    if not isinstance(out_rows, Tensor) or out_rows.ndim != axes or len(out_rows) != members * rows:
+    may_have_positions = axes == 2 and isinstance(out_rows, Tensor) and out_rows.ndim > 2
+    if (
+        not isinstance(out_rows, Tensor)
+        or len(out_rows) != members * rows
+        or (out_rows.ndim != axes and not may_have_positions)
+    ):
         raise InputError(
             f"the network must return {members} rows (members) for each of the {rows} inputs",
             # Some models return more than the logits only in training.
@@ -127,6 +138,8 @@ def by_member(out_rows: object, rows: int, members: int, *, axes: int = 2) -> Fl
             else with_article(type(out_rows).__name__),
             fix="Check that the model neither mixes nor drops rows, and that the input is one batch (B, ...)",
         )
+    if axes == 2:
+        out_rows = classes_last(out_rows, likelihood)
     if out_rows.dtype in (torch.float16, torch.bfloat16):
         out_rows = out_rows.float()  # softmax and logsumexp of half-precision outputs lose digits that affect the NLL
     outputs: Tensor = out_rows.unflatten(0, (members, rows)).transpose(0, 1)

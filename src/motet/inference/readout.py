@@ -22,6 +22,7 @@ from motet.inference.anytime import (
     run_member,
 )
 from motet.inference.checks import by_member, one_output_error
+from motet.inference.positions import as_rows
 from motet.layers import Exits
 from motet.likelihoods import Likelihood
 from motet.objectives import ExitObjective, Objective
@@ -84,8 +85,9 @@ class Readout(ABC):
         """
 
     @abstractmethod
-    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """Return the predictions for B `rows`, ``(B, M, C)``: the average over depths if there are several.
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member *positions out"]:
+        """Return the predictions for B `rows`, ``(B, M, C)``, with positions ``(B, M, *P, C)``: the average over depths
+        if there are several.
 
         Args:
             x: inputs, ``(B, ...)`` or ``(M B, ...)``.
@@ -141,18 +143,29 @@ class SingleOutput(Readout):
         if members > 1:
             self.objective.check(self.likelihood, grouping)
 
-    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
-        """``(B, M, C)``."""
-        return by_member(self.network(x), rows, members)
+    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member *positions out"]:
+        """``(B, M, C)``, or ``(B, M, *P, C)`` with positions."""
+        return by_member(self.network(x), rows, members, likelihood=self.likelihood)
 
-    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member *positions out"]:
         """The outputs themselves."""
-        return by_member(self.network(x), rows, members)
+        return by_member(self.network(x), rows, members, likelihood=self.likelihood)
 
     def loss(
-        self, outputs: Float[Tensor, "batch member out"], batch: Batch, *, progress: Progress | None, training: bool
+        self,
+        outputs: Float[Tensor, "batch member *positions out"],
+        batch: Batch,
+        *,
+        progress: Progress | None,
+        training: bool,
     ) -> Float[Tensor, ""]:
-        """The objective on the outputs."""
+        """The objective on the outputs, or on their scored positions; 0 if there is none."""
+        if self.likelihood.output_axis is not None:
+            rows = as_rows(outputs, batch, self.likelihood)
+            if rows is None:
+                return (outputs * 0).sum()
+            given = (rows.outputs, rows.targets, self.likelihood)
+            return self.objective(*given, weights_BM=rows.weights, progress=progress)
         weights_BM = batch.weights_BM
         return self.objective(outputs, batch.targets_BM, self.likelihood, weights_BM=weights_BM, progress=progress)
 
@@ -162,7 +175,8 @@ class SingleOutput(Readout):
 
     def steps(self, x: Inputs, members: int) -> Steps:
         """Member after member, or all in one pass."""
-        return (all_at_once if is_single_pass(self.network) else member_by_member)(self.network, x, members)
+        run = all_at_once if is_single_pass(self.network) else member_by_member
+        return run(self.network, x, members, self.likelihood)
 
     def step_costs(self, x: Inputs, members: int, cost: Cost) -> list[float]:
         """The cost of each member, or of the one pass."""
@@ -180,12 +194,13 @@ class _ManyOutputs(Readout):
 
     def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member depth out"]:
         """``(B, M, D, C)``."""
-        return by_member(self.network(x), rows, members, axes=3)
+        return by_member(self.network(x), rows, members, likelihood=self.likelihood, axes=3)
 
     def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
         """The average over the depths that a prediction uses."""
         depths = self.network.kept()
-        return self.average(by_member(self.network(x, depths), rows, members, axes=3), depths)
+        found = by_member(self.network(x, depths), rows, members, likelihood=self.likelihood, axes=3)
+        return self.average(found, depths)
 
     def average(
         self, outputs_BMDC: Float[Tensor, "batch member depth out"], depths: tuple[int, ...] | None = None
@@ -199,7 +214,7 @@ class _ManyOutputs(Readout):
 
     def steps(self, x: Inputs, members: int) -> Steps:
         """Exit after exit, in one pass."""
-        return exit_by_exit(self.network, x, members, self.average)
+        return exit_by_exit(self.network, x, members, self.likelihood, self.average)
 
     def step_costs(self, x: Inputs, members: int, cost: Cost) -> list[float]:
         """The costs of the network from exit to exit."""

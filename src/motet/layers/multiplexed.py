@@ -154,7 +154,7 @@ class Multiplexed(MemberLayer):
         self.network = network
         self.layout = layout
 
-    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         x = self.transforms(x)
         distinct = isinstance(self.transforms, LearnedTransforms)

@@ -28,7 +28,7 @@ class SeparateNetworks(MemberLayer):
         self.networks = nn.ModuleList(networks)
         self.layout = layout
 
-    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         inputs = x.chunk(len(self.networks)) if self.layout.distinct else (x,) * len(self.networks)
         return torch.cat([network(part) for network, part in zip(self.networks, inputs, strict=True)])

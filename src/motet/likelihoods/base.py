@@ -37,6 +37,29 @@ class Likelihood(ABC):
         """Whether targets are numbers, for which quantiles and intervals are defined."""
         return self.target_kind in ("real", "count")
 
+    @property
+    def output_axis(self) -> int | None:
+        """The axis of the model's output with the outputs of one target, if it predicts at several positions of an
+        example: 1 for ``(B, C, H, W)``, -1 for ``(B, T, C)``. None, the default, for one row per example, ``(B, C)``.
+        """
+        return None
+
+    @property
+    def of_rows(self) -> "Likelihood":
+        """The likelihood of a single position, as one row; itself if there are no positions."""
+        return self
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The label of positions that do not count; None, the default, if all count."""
+        return None
+
+    def is_scored(self, y: Tensor) -> Tensor | None:
+        """Return which labels count, in their shape; None if all do, as for targets that are not labels."""
+        if self.ignored_label is None or y.is_floating_point():
+            return None
+        return y != self.ignored_label
+
     def outputs(self, targets: int) -> int:
         """Return the number of network outputs for `targets` targets (or classes)."""
         return targets
@@ -109,10 +132,12 @@ class Likelihood(ABC):
         """
 
     @abstractmethod
-    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+    def geometric(self, eta_BMC: Float[Tensor, "batch member *positions out"]) -> Float[Tensor, "batch *positions out"]:
         """Natural parameter of the normalised geometric mean of the members' distributions."""
 
-    def mixture(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch target"]:
+    def mixture(
+        self, eta_BMC: Float[Tensor, "batch member *positions out"]
+    ) -> Float[Tensor, "batch *positions target"]:
         """Mean of the equally weighted mixture of the members: the mean of the members' means."""
         return self.mean(eta_BMC).mean(dim=1)
 
@@ -132,8 +157,8 @@ class Likelihood(ABC):
         """
 
     def mixture_nll(
-        self, eta_BMC: Float[Tensor, "batch member out"], y: Shaped[Tensor, "batch ..."]
-    ) -> Float[Tensor, "batch"]:
+        self, eta_BMC: Float[Tensor, "batch member *positions out"], y: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, "batch *positions"]:
         """NLL of the equally weighted mixture, ``-logsumexp_m(log p_m(y)) + log M``.
 
         It is computed from log-probabilities, so that probabilities cannot underflow.
@@ -144,10 +169,10 @@ class Likelihood(ABC):
 
     def combined_nll(
         self,
-        eta_BMC: Float[Tensor, "batch member out"],
+        eta_BMC: Float[Tensor, "batch member *positions out"],
         y: Shaped[Tensor, "batch ..."],
         combination: Combination,
-    ) -> Float[Tensor, "batch"]:
+    ) -> Float[Tensor, "batch *positions"]:
         """NLL of the ensemble, one value per row, ``(B,)``.
 
         Args:
@@ -219,7 +244,7 @@ class NaturalExponentialFamily(Likelihood):
     def log_normaliser(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes"]:
         """``A(eta)``, summed over the outputs if these are independent. Its gradient is `mean`."""
 
-    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+    def geometric(self, eta_BMC: Float[Tensor, "batch member *positions out"]) -> Float[Tensor, "batch *positions out"]:
         """The mean of the members' natural parameters."""
         return eta_BMC.mean(dim=1)
 

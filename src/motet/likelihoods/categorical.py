@@ -1,6 +1,6 @@
 """The likelihood of classification."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.plain_records import LEFT_OUT
 from motet.errors import InputError
 from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, require_shape
 
@@ -27,35 +28,82 @@ class Categorical(NaturalExponentialFamily):
 
     Class probabilities result from mixing examples (mixup, CutMix).
 
+    A model may predict at several positions of an example, such as the pixels of an image (segmentation) or the tokens
+    of a text (token classification, language models). `class_axis` then says where its classes are. Targets have one
+    label for each position: ``(B, H, W)`` for outputs ``(B, C, H, W)``, ``(B, T)`` for ``(B, T, C)``.
+
+    Attributes:
+        class_axis: the axis of the model's output with the classes: 1 for ``(B, C, H, W)`` and ``(B, C, L)``, -1 for
+            ``(B, T, C)``. None for one row per example, ``(B, C)``.
+        ignore_index: with `class_axis`, the label of positions that count neither in the loss nor in the scores, such
+            as padding. Without `class_axis` every label must be a class.
+
     >>> Categorical().mean(torch.tensor([[0.0, 0.0]]))
     tensor([[0.5000, 0.5000]])
     """
 
     target_kind: ClassVar[TargetKind | None] = "class"
 
+    class_axis: int | None = field(default=None, metadata={LEFT_OUT: True})
+    ignore_index: int = field(default=-100, metadata={LEFT_OUT: True})
+
+    def __post_init__(self) -> None:
+        for name, value in (("class_axis", self.class_axis), ("ignore_index", self.ignore_index)):
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            if not is_number and not (name == "class_axis" and value is None):
+                raise InputError(f"{name} must be an integer", got=f"{name}={value!r}", fix=f"Pass {_EXAMPLE[name]}")
+        if self.class_axis == 0:
+            raise InputError(
+                "class_axis must name the axis of the classes; axis 0 has the examples",
+                got="class_axis=0",
+                fix="Pass class_axis=1 for outputs (B, C, H, W), or class_axis=-1 for outputs (B, T, C)",
+            )
+
+    def __repr__(self) -> str:
+        """Only what is not the default."""
+        settings = [f"class_axis={self.class_axis}"] if self.class_axis is not None else []
+        settings += [f"ignore_index={self.ignore_index}"] if self.ignore_index != -100 else []
+        return f"Categorical({', '.join(settings)})"
+
+    @property
+    def output_axis(self) -> int | None:
+        """`class_axis`."""
+        return self.class_axis
+
+    @property
+    def of_rows(self) -> "Categorical":
+        """Without `class_axis`."""
+        return Categorical()
+
+    @property
+    def ignored_label(self) -> int | None:
+        """`ignore_index`; None without `class_axis`."""
+        return None if self.class_axis is None else self.ignore_index
+
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, "*axes"]:
-        """Cross-entropy ``logsumexp(eta) - eta_y``.
+        """Cross-entropy ``logsumexp(eta) - eta_y``; 0 at ignored positions.
 
         Args:
             eta: logits, ``(..., C)``.
             y: labels ``(...)``, or class probabilities ``(..., C)``.
             constants: has no effect, because all terms depend on the outputs.
         """
-        return _cross_entropy(eta, y, "none").view(eta.shape[:-1])
+        return _cross_entropy(eta, y, "none", self._ignored).view(eta.shape[:-1])
 
     def mean_nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy. It is computed in every training step, therefore with torch's fused kernel.
+        """Mean cross-entropy, without ignored positions. It is computed in every training step, therefore with torch's
+        fused kernel.
 
         Args:
             eta: logits, ``(..., C)``.
             y: labels ``(...)``, or class probabilities ``(..., C)``.
             constants: has no effect, because all terms depend on the outputs.
         """
-        return _cross_entropy(eta, y, "mean")
+        return _cross_entropy(eta, y, "mean", self._ignored)
 
     def mean(self, eta: Float[Tensor, "*axes out"]) -> Float[Tensor, "*axes out"]:
         """Class probabilities, the softmax of the logits."""
@@ -108,15 +156,26 @@ class Categorical(NaturalExponentialFamily):
                 got=f"targets of {str(y.dtype).removeprefix('torch.')}",
                 fix="Convert them with y.long(), or use the Gaussian likelihood for regression",
             )
+        scored = self.is_scored(y) if values else None
+        y = y if scored is None else y[scored]
         if values and y.numel() and not (int(y.min()) >= 0 and int(y.max()) < outputs):
+            ignored = "" if self.class_axis is None else f", or be {self.ignore_index} (ignored)"
             raise InputError(
-                f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs",
+                f"class labels must lie in 0..{outputs - 1} for a model with {outputs} outputs{ignored}",
                 got=f"labels from {int(y.min())} to {int(y.max())}",
-                fix="Give the model one output per class, or number the classes from 0",
+                fix="Give the model one output per class, or number the classes from 0"
+                + ("" if self.class_axis is None else "; for another ignored label pass Categorical(ignore_index=...)"),
             )
 
+    @property
+    def _ignored(self) -> int:
+        return _NO_LABEL if self.ignored_label is None else self.ignored_label
 
-def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -> Tensor:
+
+_EXAMPLE = {"class_axis": "class_axis=1, -1 or None", "ignore_index": "ignore_index=-100, for example"}
+
+
+def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"], ignored: int) -> Tensor:
     if y.is_floating_point() and y.shape == eta.shape:
         classes = eta.shape[-1]
         probs = y.reshape(-1, classes).to(eta.dtype)
@@ -127,6 +186,6 @@ def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"]) -
     labels = y.reshape(-1).long()
     if eta.device.type == "cpu" and eta.shape[-1] <= _FEW_CLASSES and labels.numel() >= _MANY_ROWS:
         columns = eta.movedim(-1, 0).reshape(1, eta.shape[-1], -1)
-        return F.cross_entropy(columns, labels.unsqueeze(0), reduction=reduction, ignore_index=_NO_LABEL)
+        return F.cross_entropy(columns, labels.unsqueeze(0), reduction=reduction, ignore_index=ignored)
     rows = eta.reshape(-1, eta.shape[-1])
-    return F.cross_entropy(rows, labels, reduction=reduction, ignore_index=_NO_LABEL)
+    return F.cross_entropy(rows, labels, reduction=reduction, ignore_index=ignored)

@@ -161,9 +161,10 @@ class Method(ABC):
         Model and example may be on the meta device; weights are loaded later, after ``ensemble.to_empty(device=...)``.
 
         Args:
-            model: any module that maps its input to ``(B, C)``, which is copied and never changed; or a function
-                that makes a new module at each call, which is used without copying. Pass a function for methods whose
-                members have separate networks: each network then gets the model's own initialisation.
+            model: any module that maps its input to ``(B, C)``, or to outputs at positions, such as ``(B, C, H, W)`` or
+                ``(B, T, C)``, with ``likelihood=Categorical(class_axis=...)``; it is copied and never changed. Or a
+                function that makes a new module at each call, which is used without copying. Pass a function for
+                methods whose members have separate networks: each network then gets the model's own initialisation.
             example: an input batch of one row or more, used to find out how the model works: ``x[:1]``. A tuple is
                 passed as ``model(*example)``, a dictionary (such as a tokenizer returns) as ``model(**example)``. They
                 may be nested; what is not a tensor in them is passed on unchanged. All tensors have the batch as first
@@ -221,6 +222,13 @@ class Method(ABC):
         """Return the ensemble. Arguments: see `wrap`."""
         self._check_members()
         check_field_types(self, convert=False)
+        if grid is not None and grid.size > 1 and likelihood.output_axis is not None:
+            raise InputError(
+                "members can be distributed over several processes only if the model has one row of outputs per "
+                "example",
+                got=f"the likelihood {likelihood} on {grid.size} processes",
+                fix="Run the ensemble in one process",
+            )
         if init is None:
             init = "keep" if isinstance(model, nn.Module) and looks_trained(model) else "fresh"
         shard = None if grid is None or grid.size == 1 else self._shard(grid, objective)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
+from motet.inference.positions import no_class_axis_error
 from motet.layers import Adapter, DepthWeights, Exits, InputsInTurn, Ordinary
 from motet.method import ConversionContext
 from motet.surgery import (
@@ -126,6 +127,7 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
             exit cannot read the features, if exits cannot share the output layer, and if `exits` is None and the model
             has no such point.
     """
+    _check_one_row(probed.output, context)
     if exits == ():
         return ExitPlan()
     layer = _output_layer(model, context, probed)
@@ -149,6 +151,20 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
         layer=layer,
         written=frozenset(written),
         layers=between.stop - 1,
+    )
+
+
+def _check_one_row(output: Tensor, context: ConversionContext) -> None:
+    """Raise `InputError` for a model that predicts at positions."""
+    if output.ndim == 2:
+        return
+    if context.likelihood.output_axis is None:
+        raise no_class_axis_error(output, context.likelihood)
+    raise InputError(
+        "a method with exits needs one row (batch, outputs) per example, because the features at an exit are averaged "
+        "over positions",
+        got=f"an output of shape {tuple(output.shape)}, which has positions",
+        fix="Use a method without exits, such as MIMO, BatchEnsemble or DeepEnsemble",
     )
 
 

@@ -19,6 +19,7 @@ from motet.metrics.ptflops import ptflops
 from motet.metrics.regression import member_rmse, rmse
 from motet.metrics.running import RunningScores
 from motet.metrics.scores import member_scores, score
+from motet.metrics.segmentation import mean_iou, pixel_accuracy
 from motet.metrics.selective import (
     COVERAGES,
     RiskCoverage,
@@ -65,6 +66,7 @@ __all__ = [
     "latency_ratios",
     "mce",
     "mean_by_severity",
+    "mean_iou",
     "mean_over_shifts",
     "member_accuracy",
     "member_nll",
@@ -75,6 +77,7 @@ __all__ = [
     "pairwise_kl",
     "parameters",
     "pit",
+    "pixel_accuracy",
     "ptflops",
     "reliability",
     "risk_coverage",

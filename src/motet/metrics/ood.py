@@ -63,6 +63,8 @@ def fpr_at_tpr(known: Shaped[Tensor, "..."], other: Shaped[Tensor, "..."], tpr: 
 def uncertainties(prediction: Prediction) -> dict[str, Float[Tensor, "batch"]]:
     """Return the uncertainty scores by name, each ``(B,)``. Higher scores mean less like the in-distribution data.
 
+    Positions (pixels, tokens) are rows, see `Prediction.by_row`.
+
     - ``max_probability``: minus the probability of the most probable class;
     - ``entropy``: the entropy of the ensemble's prediction;
     - ``mutual_information``: the disagreement of the members. With one member it is always 0.
@@ -70,6 +72,7 @@ def uncertainties(prediction: Prediction) -> dict[str, Float[Tensor, "batch"]]:
     Raises:
         InputError: for regression, which has no class probabilities.
     """
+    prediction = prediction.by_row()
     return {
         "max_probability": -prediction.confidence,
         "entropy": prediction.entropy,

@@ -13,6 +13,7 @@ from motet.metrics.classification import accuracy, brier, member_accuracy
 from motet.metrics.diversity import disagreement, disagreement_over_error, pairwise_kl
 from motet.metrics.numbers import LEVELS, coverage, coverage_error, crps, deviance, interval_width
 from motet.metrics.regression import check_shape, member_rmse, rmse
+from motet.metrics.segmentation import mean_iou
 from motet.prediction import Prediction
 
 
@@ -24,7 +25,9 @@ def score(prediction: Prediction) -> dict[str, float]:
     - accuracy, nll, ece and brier of the combined prediction (with ``prediction.combination``);
     - disagreement, pairwise_kl and disagreement_over_error between members. They are NaN for one member;
       disagreement_over_error is also NaN if there are no errors;
-    - member_accuracy and member_nll, means over members.
+    - member_accuracy and member_nll, means over members;
+    - mean_iou for labels of positions (pixels, tokens), see `motet.metrics.mean_iou`. Every position whose label is not
+      ignored counts as one row.
 
     Each of K binary labels counts as one row with two classes, so that its Brier score is ``2 (p - y)^2``. The NLL is
     summed over the K labels.
@@ -51,6 +54,7 @@ def score(prediction: Prediction) -> dict[str, float]:
     {'accuracy': 1.0, 'nll': 0.69, 'ece': 0.5}
     """
     scale = prediction.target_scale
+    has_positions = prediction.likelihood.output_axis is not None
     prediction, y = checked(prediction.standardised())
     nll, own_nll = prediction.nll().mean(), _own_nll(prediction, y)
     if not prediction.likelihood.has_order:
@@ -66,6 +70,7 @@ def score(prediction: Prediction) -> dict[str, float]:
             "disagreement_over_error": disagreement_over_error(outputs_BMC, y, combination=prediction.combination),
             "member_accuracy": member_accuracy(outputs_BMC, y).mean(),
             "member_nll": own_nll.mean(),
+            **({"mean_iou": mean_iou(prediction.labels, y, classes=outputs_BMC.shape[2])} if has_positions else {}),
         }
     else:
         covered = coverage(prediction)
@@ -130,7 +135,7 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
 def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
     """Return the prediction in at least single precision with checked targets, and these targets.
 
-    Targets are class labels ``(B,)`` or numbers ``(B, K)``.
+    Targets are class labels ``(B,)`` or numbers ``(B, K)``. Scored positions become rows (`Prediction.by_row`).
 
     Raises:
         InputError: for no targets, no rows, NaN, and targets that do not fit the likelihood.
@@ -141,6 +146,8 @@ def checked(prediction: Prediction) -> tuple[Prediction, Tensor]:
             got="a prediction without targets",
             fix="Pass the targets: ensemble.predict(x, targets=y)",
         )
+    prediction = prediction.by_row()
+    assert prediction.targets is not None
     outputs_BMC, y = widen(prediction.outputs_BMC.detach()), prediction.targets
     rows, _, outputs = outputs_BMC.shape
     kind = prediction.likelihood.target_kind

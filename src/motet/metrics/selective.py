@@ -109,6 +109,8 @@ def risk_coverage_of(prediction: Prediction) -> RiskCoverage | None:
             got="a prediction without targets",
             fix="Pass the targets: ensemble.predict(x, targets=y)",
         )
+    prediction = prediction.by_row()
+    assert prediction.targets is not None
     return risk_coverage(prediction.confidence, prediction.labels != prediction.targets)
 
 

@@ -64,7 +64,7 @@ class SharedNetwork(MemberLayer):
         # torch's fused kernel reads the weights of its layers directly, and so ignores the layers that replaced them.
         self.has_fused_layers = any(isinstance(module, nn.TransformerEncoderLayer) for module in network.modules())
 
-    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         running = self.layout.members or self.members
         if self.tiles and self.active is None and not self.layout.distinct and running > 1:

@@ -60,7 +60,7 @@ def probe(model: nn.Module, example: Inputs) -> Probe:
     """Run `example` through `model` twice, in evaluation mode. The model is not changed.
 
     Args:
-        model: maps ``(B, ...)`` to ``(B, C)``.
+        model: maps ``(B, ...)`` to ``(B, C)``, or to outputs with positions, such as ``(B, C, H, W)``.
         example: an input batch of one row or more.
 
     Returns:
@@ -147,9 +147,10 @@ def run_model(model: nn.Module, example: Inputs) -> Tensor:
             got=with_article(type(output).__name__),
             fix="Pass output= with the name or position of the logits",
         )
-    if output.ndim != 2 or len(output) != len(example) or not output.is_floating_point():
+    if output.ndim < 2 or len(output) != len(example) or not output.is_floating_point():
         raise InputError(
-            f"the model must return floating-point outputs of shape ({len(example)}, outputs) for {len(example)} rows",
+            f"the model must return floating-point outputs of shape ({len(example)}, outputs), or with positions, for "
+            f"{len(example)} rows",
             got=f"{str(output.dtype).removeprefix('torch.')} of shape {tuple(output.shape)}",
             fix="Pool or flatten its output to one row per example",
         )

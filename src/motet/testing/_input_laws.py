@@ -115,7 +115,7 @@ def models_that_return_something_else_are_refused(subject: Subject) -> None:
         (lambda out: {"a": out, "b": out}, r"a dict with a: \(2, 3\).*Pass output='a' or 'b'"),
         (lambda out: None, "must return a tensor.*but got a NoneType"),
         (lambda out: out.argmax(dim=1), r"floating-point outputs of shape \(2, outputs\).*int64 of shape \(2,\)"),
-        (lambda out: out.unsqueeze(1), r"float32 of shape \(2, 1, 3\)"),
+        (lambda out: out.unsqueeze(1), r"an output of shape \(batch, 1, 3\), which has positions"),
         (lambda out: out.flatten(), r"float32 of shape \(6,\)"),
         (lambda out: out.mean(dim=0, keepdim=True), r"float32 of shape \(1, 3\)"),
         (lambda out: out.T, r"float32 of shape \(3, 2\)"),

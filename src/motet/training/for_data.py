@@ -58,7 +58,12 @@ def _with_batch_size(training: Training, rows: int, notes: list[str]) -> Trainin
 def _with_augmentation(training: Training, dataset: Dataset, notes: list[str]) -> Training:
     spec, rows = dataset.spec, len(dataset.train)
     augmentation = Augmentation()
-    if len(spec.input_shape) == 3 and spec.task == "classification" and rows < FEW_IMAGES:
+    if (
+        len(spec.input_shape) == 3
+        and spec.task == "classification"
+        and spec.ignored_label is None
+        and rows < FEW_IMAGES
+    ):
         crop = min(spec.input_shape[1:]) // _CROP_SHARE
         augmentation = Augmentation(crop=crop, flip=_may_be_flipped(spec))
     if augmentation.active:

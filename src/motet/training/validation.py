@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor, nn
 
 from motet.data import Dataset
+from motet.data.batches import in_order
 from motet.ensemble import Ensemble
 from motet.evaluation.predict import predict_split
 from motet.metrics import accuracy, rmse
@@ -30,6 +31,8 @@ def validate(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> di
     Raises:
         TrainingDivergedError: if the negative log-likelihood is not finite.
     """
+    if ensemble.likelihood.output_axis is not None:
+        return _validate_positions(ensemble, dataset, divergence)
     prediction = predict_split(ensemble, dataset, dataset.validation, combined=True)
     scale, prediction = prediction.target_scale, prediction.standardised()
     assert prediction.targets is not None
@@ -42,6 +45,26 @@ def validate(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> di
     if scale is not None:
         scores = scale.in_own_units(scores, targets=dataset.spec.outputs)
     return {f"validation_{name}": value for name, value in scores.items()}
+
+
+_AT_ONCE = 2**25
+"""The number of outputs of all members that the validation of positions computes at once: 128 MB."""
+
+
+def _validate_positions(ensemble: Ensemble, dataset: Dataset, divergence: Divergence) -> dict[str, float]:
+    """Score the positions of the validation split batch by batch, because there may be very many."""
+    device = next(ensemble.parameters()).device
+    first, _ = next(iter(in_order(dataset.validation, batch_size=1)))
+    one = ensemble.predict(dataset.prepare(first.to(device))).outputs_BMC.numel()
+    positions, nll, right = 0, 0.0, 0.0
+    for x, y in in_order(dataset.validation, batch_size=max(1, min(512, _AT_ONCE // one))):
+        rows = ensemble.predict(dataset.prepare(x.to(device)), targets=y.to(device)).by_row()
+        assert rows.targets is not None
+        positions += len(rows.targets)
+        nll += float(rows.nll().sum())
+        right += float((rows.labels == rows.targets).sum())
+    divergence.check("validation loss", nll)
+    return {"validation_nll": nll / positions, "validation_accuracy": right / positions}
 
 
 @final

@@ -59,7 +59,7 @@ class Stack(MemberLayer):
         self.always = always
         self._convolves = any(isinstance(layer, StackedConvolution) for layer in network.modules())
 
-    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
         if self.runs_all_at_once(x):
             out: Tensor = self.network(x)
@@ -76,7 +76,7 @@ class Stack(MemberLayer):
         entries = entries // self.members if self.layout.distinct else entries
         return entries * self.widening <= MAX_ENTRIES_AT_ONCE
 
-    def forward_in_turn(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
+    def forward_in_turn(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """Compute the same with a loop over members."""
         inputs = x.chunk(self.members) if self.layout.distinct else (x,) * self.members
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
@@ -93,7 +93,7 @@ class Stack(MemberLayer):
                 layer.release_parts()
         return torch.cat(outputs)
 
-    def forward_member(self, x: Inputs, member: int) -> Float[Tensor, "batch out"]:
+    def forward_member(self, x: Inputs, member: int) -> Float[Tensor, "batch ..."]:
         """Return one member's outputs for rows ``(B, ...)``, at one member's cost."""
         layers = [layer for layer in self.network.modules() if isinstance(layer, StackedLayer)]
         try:

@@ -100,7 +100,7 @@ class TemplateMembers(MemberLayer):
         """The note."""
         return self.note
 
-    def forward(self, x: Inputs) -> Float[Tensor, "out_rows out"]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """See `SeparateNetworks`: the same rows in and out."""
         with ExitStack() as stack:
             for bank in self.banks:
