@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from torchvision_stubs import declare_missing_operators
 
+declare_missing_operators()  # transformers imports torchvision
 ROOT = Path(__file__).resolve().parent.parent
 
 
