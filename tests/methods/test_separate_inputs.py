@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import motet
 from motet.errors import InputError
-from motet.layers import InputsInTurn, MultiEmbedding, MultiplexedEmbedding
+from motet.layers import HeadsInChannels, InputsInTurn, MultiEmbedding, MultiplexedEmbedding
 
 METHODS = [
     motet.MIMO(members=3),
@@ -220,3 +220,55 @@ def test_the_advice_for_an_lstm_that_reads_the_input_works(method: motet.Method)
     method.wrap(Recurrent(linear_first=True), example=x[:1]).loss(x, Y).backward()
     for other in (motet.MixtureEnsembles, motet.Multihead, motet.DeepEnsemble, motet.BatchEnsemble):
         other(members=2).wrap(Recurrent(), example=x[:1]).loss(x, Y).backward()
+
+
+class LastToken(nn.Module):
+    """Chooses the last token's logits by the batch size of its input, as causal language models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.word, self.middle, self.o = nn.Embedding(20, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def chosen(self, ids: Tensor, logits: Tensor) -> Tensor:
+        return logits[torch.arange(ids.shape[0]), (ids != 0).sum(1) - 1]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.chosen(ids, self.o(torch.relu(self.middle(self.word(ids)))))
+
+
+@pytest.mark.parametrize("method", [motet.Multihead(members=3), *METHODS[:4]], ids=str)
+def test_heads_stay_in_the_channels_where_rows_are_chosen_after_them(method: motet.Method) -> None:
+    ensemble = wrapped(method, LastToken, IDS[:1])
+    assert any(isinstance(part, HeadsInChannels) for part in ensemble.modules())
+    x = IDS * (torch.arange(7) < torch.tensor([7, 4, 7, 5, 1, 7]).unsqueeze(1)).long()
+    outputs = ensemble.eval()(x)
+    torch.testing.assert_close(ensemble.fold()(x), outputs)
+    torch.testing.assert_close(torch.cat([ensemble(row.unsqueeze(0)) for row in x]), outputs)
+    for member in range(3):
+        torch.testing.assert_close(ensemble.member(member)(x), outputs[:, member])
+        torch.testing.assert_close(ensemble.subset([member])(x)[:, 0], outputs[:, member])
+    assert bool((outputs[:, 0] - outputs[:, 1]).abs().max() > 0)
+    assert all(bool(value.isfinite().all()) for value in gradients(ensemble, x).values())
+
+
+class MaskWhereNeeded(Text):
+    """Uses its mask only if something is masked, as Hugging Face's models do."""
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        assert mask is not None
+        return super().forward(ids, None if bool(mask.all()) else mask)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "method",
+    [motet.MCDropout(members=3), motet.BatchEnsemble(members=3), motet.TreeNet(members=3), *METHODS[:4]],
+    ids=str,
+)
+def test_padding_that_the_example_does_not_have(method: motet.Method) -> None:
+    mask = (torch.arange(7) < torch.tensor([7, 4, 7, 5, 7, 7]).unsqueeze(1)).long()
+    x = {"ids": IDS * mask, "mask": mask}
+    ensemble = wrapped(method, MaskWhereNeeded, {name: value[:1] for name, value in x.items()})
+    assert all(bool(value.isfinite().all()) for value in gradients(ensemble, x).values())
+    outputs = ensemble.eval()(x)
+    torch.testing.assert_close(torch.cat([ensemble(_rows(x, slice(i, i + 1))) for i in range(6)]), outputs)

@@ -11,7 +11,7 @@ from motet.layers.inputs_in_turn import InputsInTurn, ReadsInTurn
 from motet.layers.layout import ActiveMember, Layout
 from motet.layers.member_batch_norm import MemberBatchNorm
 from motet.layers.multi_embedding import MultiEmbedding
-from motet.layers.multi_head import MultiHead
+from motet.layers.multi_head import HeadsInChannels, MultiHead
 from motet.layers.multi_input import ConcatenatedInput, MultiInput
 from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTransforms
 from motet.layers.multiplexed_embedding import MultiplexedEmbedding
@@ -40,6 +40,7 @@ __all__ = [
     "Exits",
     "FastWeights",
     "Filling",
+    "HeadsInChannels",
     "InputsInTurn",
     "Layout",
     "LearnedTransforms",

@@ -67,6 +67,15 @@ class Branches(MemberLayer, ReplacedLayer):
         self.active = active
         self.branches = nn.ModuleList(modules)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the module's own, which the model's code may read."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name in {"pre", "inner", "post", "branches"}:
+                raise
+            return getattr(self.branches[0], name)
+
     def equivalent_attribute(self, name: str) -> Any:
         """The attribute of the first member's module."""
         return getattr(self.branches[0], name)

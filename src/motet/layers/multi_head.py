@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
 from motet.layers.ordinary import Ordinary, ReplacedLayer, layer_like
 
@@ -26,6 +27,8 @@ class MultiHead(MemberLayer, ReplacedLayer):
 
     member_parameters = frozenset({"layer.weight", "layer.bias"})
     is_single_pass = True
+    stays_in_channels = False
+    """Whether the members' outputs stay side by side in one row, for `HeadsInChannels`."""
 
     def __init__(self, layer: Ordinary, weights: Tensor, biases: Tensor | None) -> None:
         super().__init__()
@@ -45,6 +48,8 @@ class MultiHead(MemberLayer, ReplacedLayer):
     def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "rows ..."]:
         """Features ``(B, ...)`` in; ``(M B, ...)`` out, member-major."""
         out: Tensor = self.layer(h)
+        if self.stays_in_channels:
+            return out
         axis = out.ndim - 1 if isinstance(self.layer, nn.Linear) else 1
         rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
         return rows
@@ -78,8 +83,44 @@ class MultiHead(MemberLayer, ReplacedLayer):
             one.bias.requires_grad_(self.layer.bias.requires_grad)
             biases = self.layer.bias.unflatten(0, (self.members, -1))[chosen]
         own = MultiHead(one, self.layer.weight.unflatten(0, (self.members, -1))[chosen], biases)
+        own.stays_in_channels = self.stays_in_channels
         return own.train(self.training)
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""
         return f"members={self.members}"
+
+
+@final
+class HeadsInChannels(MemberLayer):
+    """A network whose heads' outputs stay in the channels of B rows up to its end, where they become rows ``(M B)``.
+
+    For models whose code after the output layer selects rows by the batch size of the input, such as the last token's
+    logits of each text.
+
+    Args:
+        network: the network, with a `MultiHead` that ``stays_in_channels``.
+        members: M.
+        axis: the axis of the classes in its output.
+    """
+
+    is_single_pass = True
+
+    def __init__(self, network: nn.Module, members: int, *, axis: int) -> None:
+        super().__init__()
+        self.network, self.members, self.axis = network, members, axis
+
+    def forward(self, x: Inputs) -> Float[Tensor, "rows ..."]:
+        """Rows ``(B, ...)`` in, or ``(M B, ...)`` if the network reads them; ``(M B, ...)`` out, member-major."""
+        out: Tensor = self.network(x)
+        axis = self.axis % out.ndim
+        rows: Tensor = out.unflatten(axis, (self.members, -1)).movedim(axis, 0).flatten(0, 1)
+        return rows
+
+    def member(self, member: int) -> nn.Module:
+        """The network, whose head becomes the member's."""
+        return self.network
+
+    def subset(self, indices: Sequence[int]) -> "HeadsInChannels":
+        """The same for the heads of fewer members."""
+        return HeadsInChannels(self.network, len(indices), axis=self.axis)

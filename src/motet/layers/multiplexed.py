@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
 from motet.layers.layout import Layout
 from motet.layers.ordinary import Convolution
@@ -154,9 +155,9 @@ class Multiplexed(MemberLayer):
         self.network = network
         self.layout = layout
 
-    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "out_rows ..."]:
+    def forward(self, x: Inputs) -> Float[Tensor, "out_rows ..."]:
         """Rows ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(M B, C)`` out, member-major."""
-        x = self.transforms(x)
+        x = self.transforms(x) if isinstance(x, Tensor) else x.map(self.transforms)
         distinct = isinstance(self.transforms, LearnedTransforms)
         with self.layout.rows(distinct=distinct, members=self.layout.members, mixing=None):
             out: Tensor = self.network(x)

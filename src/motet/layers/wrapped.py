@@ -32,6 +32,15 @@ class _Wrapped(ReplacedLayer):
         out = self.inner(*args, **kwargs)
         return out if self.post is None else self.post(out)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the module's own, which the model's code may read."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name in {"pre", "inner", "post", "branches"}:
+                raise
+            return getattr(self.inner, name)
+
     def equivalent_attribute(self, name: str) -> Any:
         """The attribute of the inner module."""
         return getattr(self.inner, name)

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
+from motet._internal.nested import NestedInputs
 from motet.errors import InputError
 from motet.grouping import Grouping, Permuted
 from motet.layers import ConcatenatedInput, LearnedTransforms, Multiplexed, MultiplexedEmbedding, SummedTransforms
 from motet.layers.multiplexed import Kind, pixels, random_rotations
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.methods.heads import with_heads
 from motet.methods.member_layers import member_heads, with_member_inputs_and_heads
 from motet.methods.separate_inputs import with_separate_inputs
 from motet.surgery import Probe, input_layers, output_layers, probe, replace_module
@@ -99,6 +101,8 @@ class DataMUX(Method):
         example = context.example
         network = instance_of(model)
         probed = probe(network, example)
+        if isinstance(example, NestedInputs) and len(example.tensors) == 1:
+            example = example.tensors[0]
         if not isinstance(example, Tensor) or not example.is_floating_point():
             return self._of_tokens(network, probed, context)
         axes = _axes(network, probed, example)
@@ -138,7 +142,7 @@ class DataMUX(Method):
             network = replace_module(network, layer, own)
         for head in output_layers(network, probed, context.last):
             network = replace_module(network, head, member_heads(head, self.members, context.init))
-        return with_separate_inputs(network, context, self.members, names)
+        return with_separate_inputs(with_heads(network, context, self.members), context, self.members, names)
 
     def _fixed(self, example: Tensor, axes: int) -> tuple[Kind, Tensor]:
         """Return the operation of `SummedTransforms`, and the members' random weights for it."""

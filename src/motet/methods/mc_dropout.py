@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from motet._internal.copying import copy_of, stand_in_for
 from motet._internal.evaluation_mode import on_trial
@@ -114,7 +114,8 @@ class MCDropout(Method):
         layers = self._layers(network)
         cut = _last_cut_before(network, context.example, list(layers.values()))
         example = joined([context.example, another_row(context.example)])
-        if cut is not None:
+        # Token ids, and masks beside them, are repeated as a whole: a mask for fewer rows may not show in the example.
+        if cut is not None and isinstance(example, Tensor) and example.is_floating_point():
             after_cut = self._with_masks(copy_of(network), list(layers), context, cut=cut)
             if gives_own_outputs(after_cut, example, self.members):
                 return after_cut

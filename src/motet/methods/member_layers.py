@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from motet.errors import InputError
 from motet.layers import Layout, MultiEmbedding, MultiHead, MultiInput, Ordinary
 from motet.method import ConversionContext, Method, Model, instance_of
+from motet.methods.heads import with_heads
 from motet.methods.separate_inputs import with_separate_inputs
 from motet.surgery import (
     Init,
@@ -80,7 +81,7 @@ def with_member_inputs_and_heads(
     """
     network = instance_of(model)
     probed = probe(network, context.example)
-    return replace_inputs_and_heads(method, network, probed, context, input_layer, separate=separate)
+    return replace_inputs_and_heads(method, network, probed, context, input_layer, separate=separate, exits=False)
 
 
 def replace_inputs_and_heads(
@@ -91,11 +92,13 @@ def replace_inputs_and_heads(
     input_layer: InputLayer,
     *,
     separate: bool = False,
+    exits: bool = True,
 ) -> nn.Module:
     """Like `with_member_inputs_and_heads`, for a network that has already been probed. Changes the network in place.
 
     Args:
         method, context, input_layer, separate: see `with_member_inputs_and_heads`.
+        exits: whether exits will share the heads, which must then return rows.
         network: the network to change, from `motet.method.instance_of`.
         probed: the result of `motet.surgery.probe` for this network.
 
@@ -124,4 +127,5 @@ def replace_inputs_and_heads(
         network = replace_module(network, layer, input_layer(layer, kernels))
     for layer in makers:
         network = replace_module(network, layer, member_heads(layer, method.members, context.init))
+    network = network if exits else with_heads(network, context, method.members)
     return with_separate_inputs(network, context, method.members, tuple(names))

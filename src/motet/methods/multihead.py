@@ -7,6 +7,7 @@ from torch import nn
 
 from motet._internal.field_types import check_field_types
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
+from motet.methods.heads import with_heads
 from motet.methods.member_layers import member_heads
 from motet.surgery import output_layers, probe, replace_module
 
@@ -50,4 +51,4 @@ class Multihead(Method):
         network = instance_of(model)
         for layer in output_layers(network, probe(network, context.example), context.last):
             network = replace_module(network, layer, member_heads(layer, self.members, context.init))
-        return network
+        return with_heads(network, context, self.members)

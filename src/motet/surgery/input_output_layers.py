@@ -111,7 +111,7 @@ def _replaceable(
             fix=f"Name another layer with {argument}=, or give each use its own layer",
         )
     assert isinstance(layer, (*KINDS, nn.Embedding))
-    owners = [other for other, module in modules.items() if module is not layer
+    owners = [other for other, module in modules.items() if module is not layer and probed.calls[other]
               and any(parameter is layer.weight for parameter in module.parameters(recurse=False))]  # fmt: skip
     if owners:
         raise InputError(

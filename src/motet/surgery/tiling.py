@@ -70,7 +70,10 @@ def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tili
         plain.trust = not example.is_meta and again.repeats(plain)
         ran = frozenset(plain.inputs)
         inside = _Trial(plain, at_entrance=False)
-        if inside.fails(model, example, layers) is None:
+        # Masks are made of token ids, or are tensors beside them. An example without padding does not show that they
+        # must be repeated too.
+        masked = not isinstance(example, Tensor) or not example.is_floating_point()
+        if not masked and inside.fails(model, example, layers) is None:
             return Tiling(frozenset(inside.tiling), at_entrance=False, ran=ran)
         if (problem := _Trial(plain, at_entrance=True).fails(model, example, layers)) is None:
             return Tiling(frozenset(), at_entrance=True, ran=ran)
