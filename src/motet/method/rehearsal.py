@@ -69,9 +69,21 @@ def _as_input_error(ensemble: Ensemble) -> Iterator[None]:
         ) from error
 
 
+def _padded(row: Tensor) -> Tensor:
+    """Return a row in which, if it is a mask that masks nothing, the last place is masked."""
+    if row.is_meta or row.ndim < 2 or row.shape[-1] < 2 or not bool((row == 1).all()):
+        return row
+    row = row.clone()
+    row[..., -1] = 0
+    return row
+
+
 def another_row(example: Inputs) -> Any:
-    """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts."""
-    return map_inputs(example, lambda each: varied_row(each) if each.is_floating_point() else each[:1])
+    """Return a row like those of `example`; if they are floating-point numbers, a row without constant parts.
+
+    A mask of ones gets a zero at its end, because a model may treat padded batches in another way.
+    """
+    return map_inputs(example, lambda each: varied_row(each) if each.is_floating_point() else _padded(each[:1]))
 
 
 def _check_rows(ensemble: Ensemble, example: Inputs, shared: Tensor) -> None:
