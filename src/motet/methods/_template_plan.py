@@ -155,7 +155,7 @@ def _check_frozen(model: nn.Module) -> None:
     """Raise `InputError` for a model without layers for mixtures, unless none of its parameters is trained."""
     if any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
-            "MixtureEnsembles needs at least one ordinary Linear, Conv1d or Conv2d layer that is trained",
+            "MixtureEnsembles needs at least one ordinary Linear, Conv1d, Conv2d or Conv3d layer that is trained",
             got=f"{with_article(type(model).__name__)} without one",
             fix="Use another method, or unfreeze a layer",
         )

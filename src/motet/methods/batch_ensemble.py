@@ -13,7 +13,7 @@ from motet._internal.nested import joined
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
-from motet.layers import FastWeights, Layout, MemberBatchNorm
+from motet.layers import FastWeights, Layout, MemberBatchNorm, Ordinary
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.method.rehearsal import another_row
 from motet.objectives import Independent, Objective
@@ -31,7 +31,7 @@ class BatchEnsemble(Method):
 
     Paper: https://arxiv.org/abs/2002.06715.
 
-    Every ordinary Linear, Conv1d and Conv2d layer becomes a `motet.layers.FastWeights`, with a bias for each member.
+    Every ordinary Linear layer and convolution becomes a `motet.layers.FastWeights`, with a bias for each member.
     Other layers (attention's inner projections, embeddings) stay shared. Fast weights add very few parameters. Training
     and inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
 
@@ -154,7 +154,7 @@ class BatchEnsemble(Method):
                 network, converted = replace_module(network, layer, fast), True
         if not converted:
             raise InputError(
-                "BatchEnsemble needs a Linear, Conv1d or Conv2d layer that it can convert",
+                "BatchEnsemble needs a Linear, Conv1d, Conv2d or Conv3d layer that it can convert",
                 got=", ".join(f"{name!r} ({reason})" for name, reason in others.items())
                 or "a model without such layers",
                 fix="Use ordinary layers, or another method",
@@ -165,7 +165,7 @@ class BatchEnsemble(Method):
                 network = replace_module(network, norm, MemberBatchNorm(norm, self.members, layout=layout))
         return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance)
 
-    def _fast_weights(self, layer: nn.Linear | nn.Conv1d | nn.Conv2d, layout: Layout | None, init: Init) -> FastWeights:
+    def _fast_weights(self, layer: Ordinary, layout: Layout | None, init: Init) -> FastWeights:
         inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
         biases = None
         if layer.bias is not None:

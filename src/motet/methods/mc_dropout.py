@@ -44,8 +44,7 @@ class MCDropout(Method):
         rate: the probability of dropping an entry. 0.1 in the baselines of MIMO (uncertainty-baselines, which has
             dropout only after the first convolution of each block); 0.15 in those of MIMMO, before every convolution
             and linear layer.
-        where: names of the modules whose Linear, Conv1d and Conv2d layers get dropout before them; None for the whole
-            model.
+        where: names of the modules whose layers get dropout before them; None for the whole model.
         members: M, the number of masks at test; MIMMO uses 10, uncertainty-baselines 1 and 30.
         masks: ``"fixed"`` or ``"fresh"``, at test.
         seed: the seed of the fixed masks.
@@ -136,14 +135,14 @@ class MCDropout(Method):
                     )
                 if not any(_inside(layer, name) for layer in layers):
                     raise InputError(
-                        "a module named in the setting where must contain a Linear, Conv1d or Conv2d layer",
+                        "a module named in the setting where must contain a Linear, Conv1d, Conv2d or Conv3d layer",
                         got=f"{name!r}, {with_article(type(names[name]).__name__)} without one",
                         fix=f"Name other modules: {', '.join(map(repr, layers)) or 'the model has none'}",
                     )
             layers = {key: layer for key, layer in layers.items() if any(_inside(key, name) for name in self.where)}
         if not layers:
             raise InputError(
-                "MC dropout needs a Linear, Conv1d or Conv2d layer whose inputs it can drop",
+                "MC dropout needs a Linear, Conv1d, Conv2d or Conv3d layer whose inputs it can drop",
                 got="a model without one",
                 fix="Use a model with such a layer",
             )

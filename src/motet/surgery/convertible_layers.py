@@ -7,11 +7,11 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from motet.layers import Ordinary
 
-KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def ordinary_layers(model: nn.Module) -> tuple[dict[str, Ordinary], dict[str, str]]:
-    """Return the model's Linear, Conv1d and Conv2d layers, and the reasons why other layers cannot be converted.
+    """Return the model's Linear layers and convolutions, and the reasons why other layers cannot be converted.
 
     Args:
         model: the model.
@@ -30,7 +30,7 @@ def ordinary_layers(model: nn.Module) -> tuple[dict[str, Ordinary], dict[str, st
             continue
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
             others[name], whole = type(module).__name__, (*whole, f"{name}.")
-        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             reason = reason_not_convertible(module)
             owner = None if reason is not None else owners.setdefault(id(module.weight), name)
             if reason is not None:

@@ -91,7 +91,8 @@ def _replaceable(
     layer = modules[name]
     if (reason := reason_not_convertible(layer)) is not None:
         raise InputError(
-            f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d",
+            f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary "
+            "Linear, Conv1d, Conv2d or Conv3d",
             got=f"{name!r}, {with_article(type(layer).__name__)}{reason}",
             fix=f"Name another layer with {argument}=, or use an ordinary layer there",
         )

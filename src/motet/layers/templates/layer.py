@@ -18,7 +18,7 @@ from motet.layers.templates.bank import Bank
 
 @final
 class TemplateLayer(MemberLayer):
-    """One member's Linear, Conv1d or Conv2d layer, with the bank's mixture as its weight and its own bias.
+    """One member's Linear, Conv1d, Conv2d or Conv3d layer, with the bank's mixture as its weight and its own bias.
 
     The bank is not a submodule, because the network that holds the members has it once. Copies of that network, and
     pickles of it, keep the connection.
