@@ -20,9 +20,9 @@ States = Tensor | tuple[Tensor, Tensor]
 class FastRecurrent(MemberLayer):
     """An LSTM, GRU or RNN whose weights each member scales by its own vectors.
 
-    Every weight matrix (``weight_ih``, ``weight_hh`` and, with projections, ``weight_hr``, of every layer and direction)
-    has its own fast weights: member m's is ``W * sum_r gamma_mr alpha_mr^T``, as in `motet.layers.FastWeights`. The
-    members' weights are computed, and each member's rows pass torch's fused kernel with its own, because inside the
+    Every weight matrix (``weight_ih``, ``weight_hh`` and, with projections, ``weight_hr``, of every layer and
+    direction) has its own fast weights: member m's is ``W * sum_r gamma_mr alpha_mr^T``, as in
+    `motet.layers.FastWeights`. The members' weights are computed, and each member's rows pass torch's fused kernel with its own, because inside the
     kernel inputs and outputs of a single product cannot be scaled.
 
     Args:
@@ -117,12 +117,15 @@ class FastRecurrent(MemberLayer):
             own[name] = getattr(self.slow, name) * torch.einsum("ro,ri->oi", gamma, alpha)
         return own | {name: getattr(self, f"member_{name}")[member] for name in self.biases}
 
-    def _chunked(self, hx: States | None, *, alike: bool) -> Sequence[States]:
+    def _chunked(self, hx: States | None, *, alike: bool) -> Sequence[States | None]:
         if hx is None:
             return (None,) * self.members
         if isinstance(hx, Tensor):
             return (hx,) * self.members if alike else hx.chunk(self.members, dim=1)
-        return list(zip(*(self._chunked(each, alike=alike) for each in hx), strict=True))
+        hidden, cell = hx
+        if alike:
+            return (hx,) * self.members
+        return list(zip(hidden.chunk(self.members, dim=1), cell.chunk(self.members, dim=1), strict=True))
 
     def _run(self, x: Tensor, hx: States | None, own: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         layer = self.slow
@@ -136,6 +139,7 @@ class FastRecurrent(MemberLayer):
             layer.batch_first,
         )  # fmt: skip
         if isinstance(layer, nn.LSTM):
+            assert isinstance(hx, tuple)
             return torch.lstm(x, hx, flat, *how)
         assert isinstance(hx, Tensor)
         if isinstance(layer, nn.GRU):

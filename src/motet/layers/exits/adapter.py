@@ -25,9 +25,9 @@ class Adapter(ParameterRoles):
     """Projects features to another width, normalises, applies a ReLU, and averages over positions.
 
     Channels first, ``(B, C, L)``, ``(B, C, H, W)`` and ``(B, C, D, H, W)``: 1x1 convolution with bias, batch norm,
-    ReLU, global average pool, as in the exits of MIMMO and DUN [yamle, models/resnet.py]. Features last, ``(B, T, F)``, ``(B, H, W, F)`` and
-    ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row separately, like the
-    norms of networks with such features, so that one row is enough for training.
+    ReLU, global average pool, as in the exits of MIMMO and DUN [yamle, models/resnet.py]. Features last, ``(B, T, F)``,
+    ``(B, H, W, F)`` and ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row
+    separately, like the norms of networks with such features, so that one row is enough for training.
 
     Args:
         axes: the number of axes of the features, including the batch axis.
