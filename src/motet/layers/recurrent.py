@@ -22,8 +22,8 @@ class FastRecurrent(MemberLayer):
 
     Every weight matrix (``weight_ih``, ``weight_hh`` and, with projections, ``weight_hr``, of every layer and
     direction) has its own fast weights: member m's is ``W * sum_r gamma_mr alpha_mr^T``, as in
-    `motet.layers.FastWeights`. The members' weights are computed, and each member's rows pass torch's fused kernel with its own, because inside the
-    kernel inputs and outputs of a single product cannot be scaled.
+    `motet.layers.FastWeights`. The members' weights are computed, and each member's rows pass torch's fused kernel with
+    its own, because the inputs and outputs of a single product inside the kernel cannot be scaled.
 
     Args:
         layer: the layer to replace. It is not changed. Its weights themselves become the slow weights.
