@@ -1,7 +1,7 @@
 """Multi-head attention whose projections are ordinary layers."""
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ class Attention(nn.Module):
     """Computes what a ``nn.MultiheadAttention`` with the batch first computes, from four Linear layers.
 
     torch computes attention as a whole: the inner layer ``out_proj`` never runs, and the other projections are bare
-    parameters. Here the projections of queries, keys, values and outputs are Linear layers that run, so that they can be
-    converted like any other.
+    parameters. Here the projections of queries, keys, values and outputs are Linear layers that run, so that they can
+    be converted like any other.
 
     Args:
         attention: the module to follow, with ``batch_first=True``; not changed. Parameters that are whole matrices are
@@ -51,24 +51,24 @@ class Attention(nn.Module):
         self.bias_k, self.bias_v = attention.bias_k, attention.bias_v
         self.train(attention.training)
 
-    def forward(
+    def forward(  # noqa: PLR0917  # torch's signature
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         key_padding_mask: Tensor | None = None,
-        need_weights: bool = True,  # noqa: FBT001, FBT002  # torch's signature
+        need_weights: bool = True,
         attn_mask: Tensor | None = None,
-        average_attn_weights: bool = True,  # noqa: FBT001, FBT002
-        is_causal: bool = False,  # noqa: FBT001, FBT002
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the output ``(B, L, E)``, and the attention weights or None. All arguments as for torch's module."""
         if query.ndim == 2:
             padding = None if key_padding_mask is None else key_padding_mask[None]
-            out, weights = self(
+            out, shown = self(
                 query[None], key[None], value[None], padding, need_weights, attn_mask, average_attn_weights, is_causal
             )
-            return out[0], None if weights is None else weights[0]
+            return out[0], None if shown is None else shown[0]
         # torch refuses this too: a hint without a mask.
         assert attn_mask is not None or not is_causal, "is_causal=True needs attn_mask"
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
@@ -80,18 +80,17 @@ class Attention(nn.Module):
         q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in (q, k, v))
         if self.add_zero_attn:
             k, v = (F.pad(each, (0, 0, 0, 1)) for each in (k, v))
-        alone = is_causal and key_padding_mask is None and not need_weights and k.shape[2] == key.shape[1]
+        alone = is_causal and key_padding_mask is None and not need_weights  # torch then ignores the mask
         mask = None if alone else self._mask(attn_mask, key_padding_mask, q, k.shape[2] - key.shape[1])
         rate = self.dropout if self.training else 0.0
-        weights: Tensor | None = None
         if need_weights:
             scores = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
             weights = F.dropout(torch.softmax(scores if mask is None else scores + mask, dim=-1), rate)
             out = weights @ v
-            weights = weights.mean(dim=1) if average_attn_weights else weights
+            shown = weights.mean(dim=1) if average_attn_weights else weights
         else:
-            out = F.scaled_dot_product_attention(q, k, v, mask, rate, alone)
-        return self.out_proj(out.transpose(1, 2).flatten(2)), weights
+            out, shown = F.scaled_dot_product_attention(q, k, v, mask, rate, alone), None
+        return self.out_proj(out.transpose(1, 2).flatten(2)), shown
 
     def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, more: int) -> Tensor | None:
         """Return the sum of both masks, as numbers to add to the scores, that broadcasts to ``(B, heads, L, S)``."""
@@ -116,7 +115,7 @@ def _numbers(mask: Tensor, like: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill_(mask, -math.inf)
 
 
-def _linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
+def _linear(weight: Any, bias: nn.Parameter | None) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype)
     layer.weight, layer.bias = weight, bias  # type: ignore[assignment]  # the stubs forget that there may be none
     return layer
