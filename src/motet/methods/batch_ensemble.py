@@ -13,11 +13,14 @@ from motet._internal.nested import joined
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
-from motet.layers import FastWeights, Layout, MemberBatchNorm, Ordinary
+from motet.layers import MemberBatchNorm
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.method.rehearsal import another_row
+from motet.methods._fast_layers import FAST_KINDS, fast_layer
 from motet.objectives import Independent, Objective
-from motet.surgery import Init, SharedNetwork, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
+from motet.surgery import Init, SharedNetwork, find_tiling, probe, replace_module
+from motet.surgery.convertible_layers import convertible_layers, split_attention
+from motet.surgery.recurrent_inputs import batch_axes, without_packed
 
 # How far members start from a trained model's weights, as a fraction of their usual distance.
 _NUDGE = 0.1
@@ -31,9 +34,10 @@ class BatchEnsemble(Method):
 
     Paper: https://arxiv.org/abs/2002.06715.
 
-    Every ordinary Linear layer and convolution becomes a `motet.layers.FastWeights`, with a bias for each member.
-    Other layers (attention's inner projections, embeddings) stay shared. Fast weights add very few parameters. Training
-    and inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
+    Every ordinary Linear layer and convolution becomes a `motet.layers.FastWeights`, with a bias for each member, and
+    so do attention's projections; transposed convolutions and recurrent layers get the same weights in layers of their
+    own. Other layers (embeddings, bilinear layers) stay shared. Fast weights add very few parameters. Training and
+    inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
 
     The shared (slow) weights are the model's, trained or not. Members differ in their fast weights, and in biases that
     are drawn from the distribution of the model's biases. With a trained model (``init="keep"``) the biases are the
@@ -143,19 +147,28 @@ class BatchEnsemble(Method):
                 got="a model that changes its input in place",
                 fix="Use an operation that is not in place: x - mean instead of x.sub_(mean)",
             )
-        layers, others = ordinary_layers(network)
+        network = split_attention(network)
+        layers, others = convertible_layers(network, FAST_KINDS)
+        layers, packed = without_packed(network, context.example, layers)
         norms = _batch_norms(network) if self.norm == "per-member" else {}
         example = joined([context.example, another_row(context.example)])
-        tiling = find_tiling(network, example, [*layers, *norms])
+        tiling = find_tiling(network, example, [*layers, *norms], axes=batch_axes(layers))
         converted = False
         for name, layer in layers.items():
             if name in tiling.ran:  # a layer that does not run would get no gradients
-                fast = self._fast_weights(layer, context.layout if name in tiling.layers else None, context.init)
+                fast = fast_layer(
+                    layer,
+                    self.initial,
+                    members=self.members,
+                    init=context.init,
+                    layout=context.layout if name in tiling.layers else None,
+                    lr_scale=self.fast_weight_lr_scale,
+                )
                 network, converted = replace_module(network, layer, fast), True
         if not converted:
             raise InputError(
-                "BatchEnsemble needs a Linear, Conv1d, Conv2d or Conv3d layer that it can convert",
-                got=", ".join(f"{name!r} ({reason})" for name, reason in others.items())
+                "BatchEnsemble needs a Linear layer, a convolution or a recurrent layer that it can convert",
+                got=", ".join(f"{name!r} ({reason})" for name, reason in (others | packed).items())
                 or "a model without such layers",
                 fix="Use ordinary layers, or another method",
             )
@@ -164,21 +177,6 @@ class BatchEnsemble(Method):
                 layout = context.layout if name in tiling.layers else None
                 network = replace_module(network, norm, MemberBatchNorm(norm, self.members, layout=layout))
         return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance)
-
-    def _fast_weights(self, layer: Ordinary, layout: Layout | None, init: Init) -> FastWeights:
-        inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-        biases = None
-        if layer.bias is not None:
-            kept = layer.bias.detach().repeat(self.members, 1)
-            biases = kept if init == "keep" else fresh_stack(layer.bias, self.members)
-        return FastWeights(
-            layer,
-            self.initial(inputs, init),
-            self.initial(len(layer.weight), init),
-            biases,
-            layout=layout,
-            lr_scale=self.fast_weight_lr_scale,
-        )
 
     def initial(self, features: int, init: Init) -> Tensor:
         """Return initial fast weights for this many features, ``(M, r, features)``."""
