@@ -19,6 +19,7 @@ from motet.methods import BatchEnsemble
 from motet.metrics import parameters
 from motet.objectives import Independent
 from motet.surgery import SharedNetwork, member_network
+from motet.surgery.convertible_layers import split_attention
 from motet.training import Training
 from motet.training.optimizers import make_optimizer, set_learning_rate
 
@@ -85,7 +86,7 @@ class SlowNorm(nn.Module):
 
 def slow_network(model: nn.Module, ensemble: Ensemble) -> nn.Module:
     """`model` with its layers replaced by the obvious ones; takes rows ``(M B)``."""
-    slow = copy.deepcopy(model)
+    slow = split_attention(copy.deepcopy(model))
     for name, layer in ensemble.network.network.named_modules():
         parent, _, own = name.rpartition(".")
         if isinstance(layer, FastWeights):

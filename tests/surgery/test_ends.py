@@ -68,7 +68,9 @@ def test_no_way_in_names_the_layers_that_ran() -> None:
     with pytest.raises(InputError, match=r"0 candidates among the layers that ran: '0', '2', '3'.*first='NAME'"):
         settle_first(model, None, example)
     assert settle_first(model, "2", example) == [model[2]]
-    with pytest.raises(InputError, match="must be an ordinary Linear, Conv1d, Conv2d or Conv3d, but got '0', an Embedding"):
+    with pytest.raises(
+        InputError, match="must be an ordinary Linear, Conv1d, Conv2d or Conv3d, but got '0', an Embedding"
+    ):
         settle_first(model, "0", example)
 
 

@@ -33,6 +33,7 @@ class SampleDropout(MemberLayer):
         seed: the seed of the fixed masks.
         index: the layer's index, so that layers have different masks.
         layout: says how many members run.
+        axis: the axis of the rows.
         chosen: indices of the fixed masks, in the order of the generator, that belong to the members; the first M if
             None.
     """
@@ -48,13 +49,14 @@ class SampleDropout(MemberLayer):
         seed: int,
         index: int,
         layout: Layout,
+        axis: int = 0,
         chosen: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.rate, self.members, self.masks = rate, members, masks
         self.chosen = tuple(range(members) if chosen is None else chosen)
         self.seed, self.index = seed, index
-        self.layout = layout
+        self.layout, self.axis = layout, axis
         self._drawn: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
@@ -64,9 +66,10 @@ class SampleDropout(MemberLayer):
         if self.training or self.masks == "fresh":
             return F.dropout(x, self.rate, training=True)
         running = self.layout.members or self.members
-        kept = self.fixed(x.shape[1:], x)[:running]
-        dropped: Tensor = (x.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
-        return dropped
+        rows = x.movedim(self.axis, 0)
+        kept = self.fixed(rows.shape[1:], x)[:running]
+        dropped: Tensor = (rows.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
+        return dropped.movedim(0, self.axis)
 
     # Masks are kept for later passes, which may need gradients, so they must not be tensors of inference mode.
     @torch.inference_mode(False)
@@ -103,6 +106,7 @@ class SampleDropout(MemberLayer):
             seed=self.seed,
             index=self.index,
             layout=self.layout,
+            axis=self.axis,
             chosen=chosen,
         )
         return own.train(self.training)
@@ -127,9 +131,9 @@ class _OneSample(ParameterRoles):
             return x
         if self.training or dropout.masks == "fresh":
             return F.dropout(x, dropout.rate, training=True)
-        mask = self._mask
-        if mask is None or mask.shape != x.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
-            mask = self._mask = dropout.fixed(x.shape[1:], x)[self.sample].clone()
+        mask, rows = self._mask, x.movedim(dropout.axis, 0)
+        if mask is None or mask.shape != rows.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
+            mask = self._mask = dropout.fixed(rows.shape[1:], x)[self.sample].clone()
             dropout._drawn = None  # the other members' masks are not needed here
-        dropped: Tensor = x * mask
-        return dropped
+        dropped: Tensor = rows * mask
+        return dropped.movedim(0, dropout.axis)

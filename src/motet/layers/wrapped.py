@@ -24,6 +24,14 @@ class _Wrapped(ReplacedLayer):
         out = self.inner(x if self.pre is None else self.pre(x), *args, **kwargs)
         return out if self.post is None else self.post(out)
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name == "inner":
+                raise
+            return getattr(self.inner, name)
+
     def equivalent_attribute(self, name: str) -> Any:
         """The attribute of the inner module."""
         return getattr(self.inner, name)

@@ -14,9 +14,11 @@ from motet._internal.nested import Inputs
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
+from motet.layers import MASKS, RECURRENT, TRANSPOSED, Masks, SampleDropout, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
-from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
+from motet.surgery import SharedNetwork, cut_points, probe, replace_module
+from motet.surgery.convertible_layers import KINDS, convertible_layers, split_attention
+from motet.surgery.recurrent_inputs import batch_axes, without_packed
 
 
 @final
@@ -108,22 +110,31 @@ class MCDropout(Method):
         """
         network = instance_of(model)
         probe(network, context.example)  # checks what the model takes and returns
-        layers = self._layers(network)
+        network = split_attention(network)
+        layers = self._layers(network, context.example)
+        axes = batch_axes(layers)
         cut = _last_cut_before(network, context.example, list(layers.values()))
         if cut is not None:
             module, tile = network.get_submodule(cut), Tile(self.members, layout=context.layout)
             network = replace_module(network, module, WrappedLayer(module, post=tile))
-        for index, layer in enumerate(layers.values()):
+        for index, (name, layer) in enumerate(layers.items()):
             dropout = SampleDropout(
-                self.rate, self.members, masks=self.masks, seed=self.seed, index=index, layout=context.layout
+                self.rate,
+                self.members,
+                masks=self.masks,
+                seed=self.seed,
+                index=index,
+                layout=context.layout,
+                axis=axes.get(name, 0),
             )
             network = replace_module(network, layer, WrappedLayer(layer, pre=dropout))
         # If masks are used from the input layer on, members share no work. Folded, they run in turn, which uses caches
         # better.
         return SharedNetwork(network, self.members, layout=context.layout, tiles=True) if cut is None else network
 
-    def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
-        layers, _ = ordinary_layers(network)
+    def _layers(self, network: nn.Module, example: Inputs) -> dict[str, nn.Module]:
+        layers, _ = convertible_layers(network, (*KINDS, *TRANSPOSED, *RECURRENT))
+        layers, _ = without_packed(network, example, layers)
         if self.where is not None:
             names = dict(network.named_modules())
             for name in self.where:
@@ -135,14 +146,14 @@ class MCDropout(Method):
                     )
                 if not any(_inside(layer, name) for layer in layers):
                     raise InputError(
-                        "a module named in the setting where must contain a Linear, Conv1d, Conv2d or Conv3d layer",
+                        "a module named in the setting where must contain a Linear layer, a convolution or a recurrent layer",
                         got=f"{name!r}, {with_article(type(names[name]).__name__)} without one",
                         fix=f"Name other modules: {', '.join(map(repr, layers)) or 'the model has none'}",
                     )
             layers = {key: layer for key, layer in layers.items() if any(_inside(key, name) for name in self.where)}
         if not layers:
             raise InputError(
-                "MC dropout needs a Linear, Conv1d, Conv2d or Conv3d layer whose inputs it can drop",
+                "MC dropout needs a Linear layer, a convolution or a recurrent layer whose inputs it can drop",
                 got="a model without one",
                 fix="Use a model with such a layer",
             )
@@ -153,7 +164,7 @@ def _inside(layer: str, name: str) -> bool:
     return layer == name or layer.startswith(f"{name}.")
 
 
-def _last_cut_before(network: nn.Module, example: Inputs, layers: list[Ordinary]) -> str | None:
+def _last_cut_before(network: nn.Module, example: Inputs, layers: list[nn.Module]) -> str | None:
     """Return the last cut point that has run before the first of `layers` runs, or None if there is none."""
     names = [name for name, module in network.named_modules() if any(module is layer for layer in layers)]
     cuts = {point.name for point in cut_points(network, example)}
