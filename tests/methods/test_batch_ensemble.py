@@ -265,7 +265,7 @@ def test_layers_that_cannot_be_converted_stay_shared() -> None:
     ensemble = BatchEnsemble(members=2).wrap(model, example=torch.zeros(1, 3, dtype=torch.long))
     assert [type(part) for part in ensemble.network.network] == [nn.Embedding, nn.Flatten, Doubled, FastWeights]
     tokens = BatchEnsemble(members=2).wrap(Tokens(), example=torch.zeros(1, 4, 3)).network.network
-    assert type(tokens.attention) is nn.MultiheadAttention
+    assert type(tokens.attention.q_proj) is type(tokens.attention.out_proj) is FastWeights
     with pytest.raises(
         InputError, match=r"layer that it can convert, but got '0' \(Embedding\), '2' \(Doubled with its own"
     ):

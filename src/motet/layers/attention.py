@@ -1,15 +1,18 @@
 """Multi-head attention whose projections are ordinary layers."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from motet.layers.base import MemberLayer
+
 
 @final
-class Attention(nn.Module):
+class Attention(MemberLayer):
     """Computes what a ``nn.MultiheadAttention`` with the batch first computes, from four Linear layers.
 
     torch computes attention as a whole: the inner layer ``out_proj`` never runs, and the other projections are bare
@@ -103,6 +106,44 @@ class Attention(nn.Module):
             own = F.pad(_numbers(padding, q), (0, more))[:, None, None]
             total = own if total is None else total + own
         return total
+
+    @torch.no_grad()
+    def member(self, member: int) -> nn.Module:
+        """Return torch's module with the member's projections; itself if they are more than Linear layers."""
+        names = ("q_proj", "k_proj", "v_proj", "out_proj")
+        parts = map(self.get_submodule, names)
+        own: list[Any] = [part.member(member) if isinstance(part, MemberLayer) else part for part in parts]
+        if not all(isinstance(part, nn.Linear) for part in own):
+            return self
+        first, *_, out = own
+        module = nn.MultiheadAttention(
+            self.embed_dim,
+            self.num_heads,
+            dropout=self.dropout,
+            bias=out.bias is not None,
+            add_bias_kv=self.bias_k is not None,
+            add_zero_attn=self.add_zero_attn,
+            kdim=self.kdim,
+            vdim=self.vdim,
+            batch_first=True,
+            device=out.weight.device,
+            dtype=out.weight.dtype,
+        )
+        if module.in_proj_weight is None:
+            module.q_proj_weight, module.k_proj_weight, module.v_proj_weight = (part.weight for part in own[:3])
+        else:
+            module.in_proj_weight.copy_(torch.cat([part.weight for part in own[:3]]))
+            module.in_proj_weight.requires_grad_(first.weight.requires_grad)
+        if module.in_proj_bias is not None:
+            module.in_proj_bias.copy_(torch.cat([part.bias for part in own[:3]]))
+            module.in_proj_bias.requires_grad_(first.bias.requires_grad)
+        module.out_proj.weight, module.out_proj.bias = out.weight, out.bias
+        module.bias_k, module.bias_v = self.bias_k, self.bias_v
+        return module.train(self.training)
+
+    def subset(self, indices: Sequence[int]) -> "Attention":
+        """Itself: its projections are replaced by those of the members."""
+        return self
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

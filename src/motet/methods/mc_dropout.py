@@ -146,7 +146,7 @@ class MCDropout(Method):
                     )
                 if not any(_inside(layer, name) for layer in layers):
                     raise InputError(
-                        "a module named in the setting where must contain a Linear layer, a convolution or a recurrent layer",
+                        "a module named in the setting where must contain a Linear, convolution or recurrent layer",
                         got=f"{name!r}, {with_article(type(names[name]).__name__)} without one",
                         fix=f"Name other modules: {', '.join(map(repr, layers)) or 'the model has none'}",
                     )

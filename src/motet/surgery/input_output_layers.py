@@ -89,7 +89,8 @@ def _replaceable(
             fix=nearest(name, (known for known, module in modules.items() if isinstance(module, KINDS))),
         )
     layer = modules[name]
-    if (reason := reason_not_convertible(layer)) is not None:
+    reason = reason_not_convertible(layer) if isinstance(layer, KINDS) else ""
+    if reason is not None:
         raise InputError(
             f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary "
             "Linear, Conv1d, Conv2d or Conv3d",
