@@ -107,14 +107,22 @@ class Attention(MemberLayer):
             total = own if total is None else total + own
         return total
 
-    @torch.no_grad()
     def member(self, member: int) -> nn.Module:
         """Return torch's module with the member's projections; itself if they are more than Linear layers."""
-        names = ("q_proj", "k_proj", "v_proj", "out_proj")
-        parts = map(self.get_submodule, names)
-        own: list[Any] = [part.member(member) if isinstance(part, MemberLayer) else part for part in parts]
+        whole = self._joined([part.member(member) if isinstance(part, MemberLayer) else part for part in self._parts()])
+        return self if whole is None else whole
+
+    def folded(self) -> nn.Module | None:
+        """Return torch's module, if the projections can be folded to Linear layers."""
+        return self._joined([part.folded() if isinstance(part, MemberLayer) else part for part in self._parts()])
+
+    def _parts(self) -> tuple[nn.Module, ...]:
+        return self.q_proj, self.k_proj, self.v_proj, self.out_proj
+
+    @torch.no_grad()
+    def _joined(self, own: list[Any]) -> nn.Module | None:
         if not all(isinstance(part, nn.Linear) for part in own):
-            return self
+            return None
         first, *_, out = own
         module = nn.MultiheadAttention(
             self.embed_dim,
