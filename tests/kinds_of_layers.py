@@ -32,7 +32,7 @@ def flat(*layers: nn.Module, width: int) -> Callable[[], nn.Module]:
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer that reads the input, or features made from it; with its outputs, its states or given states."""
+    """A recurrent layer that reads the input, or features made from it. Its outputs and its last states are used."""
 
     def __init__(self, kind: type[nn.Module], *, embed: bool = True, states: bool = False, **settings: Any) -> None:
         super().__init__()
@@ -40,11 +40,12 @@ class Recurrent(nn.Module):
         settings = {"batch_first": True} | settings
         self.rnn = kind(4 if embed else 3, 6, **settings)
         width = (settings.get("proj_size") or 6) * (2 if settings.get("bidirectional") else 1)
-        self.start = None
+        self.is_lstm, self.start = kind is nn.LSTM, None
         if states:
             many = settings.get("num_layers", 1) * (2 if settings.get("bidirectional") else 1)
             self.start = nn.Parameter(torch.randn(many, 1, settings.get("proj_size") or 6))
-            self.cell = nn.Parameter(torch.randn(many, 1, 6))
+            if self.is_lstm:
+                self.cell = nn.Parameter(torch.randn(many, 1, 6))
         self.out = nn.Linear(width + 6 * (kind is nn.LSTM) + (settings.get("proj_size") or 6), K)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,17 +55,13 @@ class Recurrent(nn.Module):
         if self.start is not None:
             rows = h.shape[0 if first else 1]
             start = self.start.expand(-1, rows, -1).contiguous()
-            if isinstance(self.rnn.hidden_size, int) and self.is_lstm:
+            if self.is_lstm:
                 start = start, self.cell.expand(-1, rows, -1).contiguous()
         self.rnn.flatten_parameters()
         out, last = self.rnn(h, start)
         out = out if first else out.transpose(0, 1)
         ends = [each[-1] for each in (last if isinstance(last, tuple) else (last,))]
         return self.out(torch.cat([out.tanh().mean(dim=1), *ends], dim=-1))
-
-    @property
-    def is_lstm(self) -> bool:
-        return self.out.in_features > (self.rnn.hidden_size + self.rnn.hidden_size * (1 + self.rnn.bidirectional))
 
 
 class Packed(nn.Module):
@@ -162,7 +159,7 @@ VOLUMES = flat(
 )  # fmt: skip
 UP_1D = flat(nn.ConvTranspose1d(2, 4, 3, stride=2, output_padding=1), nn.Tanh(),
              nn.ConvTranspose1d(4, 4, 2, groups=2, dilation=2, bias=False), width=4 * 10)  # fmt: skip
-UP_2D = flat(nn.ConvTranspose2d(2, 4, 3, padding=1), nn.Tanh(), nn.ConvTranspose2d(4, 6, (3, 2), groups=2), width=120)
+UP_2D = flat(nn.ConvTranspose2d(2, 4, 3, padding=1), nn.Tanh(), nn.ConvTranspose2d(4, 6, (3, 2), groups=2), width=150)
 UP_3D = flat(nn.Conv3d(1, 4, 2), nn.Tanh(), nn.ConvTranspose3d(4, 4, 2, groups=4, dilation=(1, 2, 1)), width=144)
 
 SEQUENCES = floats(5, 3)

@@ -1,4 +1,4 @@
-"""Every kind of layer under the methods that convert layers, against a loop over members: the model with own weights."""
+"""Every kind of layer under the methods that convert layers, against a loop over members."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -123,25 +123,25 @@ def test_batch_ensemble_equals_a_loop_over_members(case: Case, settings: dict[st
 
 
 @every_case
-def test_batch_ensembles_roles(case: Case) -> None:
+def test_the_roles_of_batch_ensembles_parameters(case: Case) -> None:
     make, inputs = case
     model = make().double()
     ensemble = BatchEnsemble(members=3, fast_weight_lr_scale=0.5).wrap(model, example=inputs(1))
-    groups = ensemble.parameter_groups(weight_decay=0.1)
+    groups = ensemble.parameter_groups(weight_decay=0.1, decay_norm_and_bias=False)
     found = {
         id(value): (group["weight_decay"], group.get("lr_scale", 1)) for group in groups for value in group["params"]
     }
+    own = 0
     for name, value in ensemble.network.named_parameters():
-        is_own = "fast_" in name or "biases" in name or "member_bias" in name
-        if is_own or name.endswith(("weight", "weight_ih_l0")):
-            wanted = (0.0, 0.5) if is_own else None
-            assert found[id(value)] == wanted or (not is_own and found[id(value)][1] == 1), name
-    shared = sum(value.numel() for name, value in model.named_parameters() if value.ndim >= 2 and "start" not in name)
-    summary = ensemble.summary()
-    assert summary.shared + summary.own == sum(value.numel() for value in ensemble.parameters())
-    assert summary.shared >= shared - sum(
-        v.numel() for n, v in model.named_parameters() if n.endswith(("bias_k", "cell"))
-    )
+        if "fast_" in name or "biases" in name or "member_bias" in name:
+            assert found[id(value)] == (0.0, 0.5), name
+            own += value.numel()
+        elif ".slow." in name:
+            assert found[id(value)] == (0.1, 1), name
+        else:
+            assert found[id(value)][1] == 1, name
+    assert ensemble.summary().own == own
+    assert ensemble.summary().shared + own == sum(value.numel() for value in ensemble.parameters())
 
 
 def fixed_masks(ensemble: Ensemble, m: int) -> Iterator[tuple[str, Callable[[nn.Module, tuple[Tensor, ...]], object]]]:
@@ -182,7 +182,7 @@ def test_mc_dropout_equals_a_loop_over_masks(case: Case) -> None:
 def test_mixture_ensembles_equals_a_loop_over_members(name: str) -> None:
     make, inputs = CASES[name]
     model, x = make().double(), inputs(5)
-    ensemble = MixtureEnsembles(members=3).wrap(model, example=x[:1])
+    ensemble = MixtureEnsembles(members=3, bank_single_layers=True).wrap(model, example=x[:1])
     banks = ensemble.network.banks
     split = split_attention(copy.deepcopy(model))
     read = sum(len(bank.shapes) for bank in banks)

@@ -80,7 +80,7 @@ class FastRecurrent(MemberLayer):
         """The scales of the fast weights and the biases."""
         return dict.fromkeys(sorted(self.member_parameters), self.lr_scale)
 
-    def forward(self, x: Tensor, hx: States | None = None) -> tuple[Tensor, States]:
+    def forward(self, x: Tensor | PackedSequence, hx: States | None = None) -> tuple[Tensor, States]:
         """Sequences of ``(M B)`` rows in, or of ``B`` if the layout says so; outputs and states of ``(M B)`` rows out.
 
         Args:
