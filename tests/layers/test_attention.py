@@ -23,6 +23,7 @@ def pair(**settings: object) -> tuple[nn.MultiheadAttention, Attention]:
     return attention, Attention(attention)
 
 
+@pytest.mark.filterwarnings("ignore:Support for mismatched")
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_outputs_and_weights_equal_torchs(settings: dict[str, object]) -> None:
     torchs, own = pair(**settings)
