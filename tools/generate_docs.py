@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tests, which imp
 from exits_table import exits_table
 from fidelity_table import fidelity_table, frost_table
 from joint_training_table import dropped_table, joint_training_protocol, joint_training_table, traffic
+from layers_table import layers_table
 from library_tables import checkpoint_table, features_table, pause_table, stack_table
 from zoo_table import zoo_table
 
@@ -32,7 +33,7 @@ DEMO = ROOT / "results" / "demo" / "compare.json"
 ALL = ROOT / "results" / "digits-all" / "compare.json"
 PAGES = (
     *("README.md", "docs/zoo.md", "docs/joint-training.md", "docs/distributed.md", "docs/adding-a-method.md"),
-    *("docs/methods.md", "docs/robustness.md", "benchmarks/README.md"),
+    *("docs/methods.md", "docs/robustness.md", "docs/layers.md", "benchmarks/README.md"),
 )
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
@@ -62,6 +63,7 @@ def generate(text: str) -> str:
         "methods": methods,
         "method-kit": method_kit,
         "zoo": zoo_table,
+        "layers": layers_table,
         "joint-training-table": joint_training_table,
         "joint-training-protocol": joint_training_protocol,
         "dropped-table": dropped_table,

@@ -19,6 +19,7 @@ from motet.methods import BatchEnsemble
 from motet.metrics import parameters
 from motet.objectives import Independent
 from motet.surgery import SharedNetwork, member_network
+from motet.surgery.convertible_layers import split_attention
 from motet.training import Training
 from motet.training.optimizers import make_optimizer, set_learning_rate
 
@@ -85,7 +86,7 @@ class SlowNorm(nn.Module):
 
 def slow_network(model: nn.Module, ensemble: Ensemble) -> nn.Module:
     """`model` with its layers replaced by the obvious ones; takes rows ``(M B)``."""
-    slow = copy.deepcopy(model)
+    slow = split_attention(copy.deepcopy(model))
     for name, layer in ensemble.network.network.named_modules():
         parent, _, own = name.rpartition(".")
         if isinstance(layer, FastWeights):
@@ -264,7 +265,7 @@ def test_layers_that_cannot_be_converted_stay_shared() -> None:
     ensemble = BatchEnsemble(members=2).wrap(model, example=torch.zeros(1, 3, dtype=torch.long))
     assert [type(part) for part in ensemble.network.network] == [nn.Embedding, nn.Flatten, Doubled, FastWeights]
     tokens = BatchEnsemble(members=2).wrap(Tokens(), example=torch.zeros(1, 4, 3)).network.network
-    assert type(tokens.attention) is nn.MultiheadAttention
+    assert type(tokens.attention.q_proj) is type(tokens.attention.out_proj) is FastWeights
     with pytest.raises(
         InputError, match=r"layer that it can convert, but got '0' \(Embedding\), '2' \(Doubled with its own"
     ):

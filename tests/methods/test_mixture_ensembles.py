@@ -19,6 +19,7 @@ from motet.layers import ParameterBlob, TemplateBank, TemplateLayer
 from motet.layers.templates.blob import permutations
 from motet.methods import MixtureEnsembles
 from motet.surgery import member_network, ordinary_layers
+from motet.surgery.convertible_layers import split_attention
 
 K = 4  # classes
 
@@ -97,7 +98,7 @@ class Slow:
     """M ordinary networks; every parameter a leaf that is held once."""
 
     def __init__(self, model: nn.Module, ensemble: Ensemble) -> None:
-        self.network = ensemble.network
+        model, self.network = split_attention(copy.deepcopy(model)), ensemble.network
         self.leaves = {name: value.detach().clone().requires_grad_() for name, value in self.network.named_parameters()}
         leaf_of = {id(value): self.leaves[name] for name, value in self.network.named_parameters()}
         self.models = [copy.deepcopy(model) for _ in range(ensemble.members)]
@@ -251,8 +252,8 @@ def test_the_budget_is_met_exactly_or_refused(name: str, sharing: str, bank_sing
         return method.wrap(model, example=example)
 
     with pytest.raises(InputError, match="params must be at least") as refused:
-        build(1 if sharing == "groups" or name == "tokens" else 0)
-    if sharing != "groups" and name != "tokens":  # everything is in the blob
+        build(1 if sharing == "groups" else 0)
+    if sharing != "groups":  # everything is in the blob
         assert "got 0" in str(refused.value)
         smallest = 1
     else:
@@ -288,16 +289,17 @@ def test_auto_takes_groups_where_they_hold_enough_and_the_blob_elsewhere() -> No
 def test_members_own_norms_tokens_buffers_and_biases_and_share_the_rest() -> None:
     model, ensemble = wrap(CASES["tokens"])
     networks = ensemble.network.members.networks
-    for name in ("cls_token", "positions", "encoder.layers.0.norm1.weight", "encoder.layers.1.linear2.layer.bias"):
+    for name in ("cls_token", "positions", "encoder.layers.0.norm1.weight", "encoder.layers.1.linear2.layer.bias",
+        "encoder.layers.0.self_attn.q_proj.layer.bias"):  # fmt: skip
         assert len({id(network.get_parameter(name)) for network in networks}) == 3, name
     assert not torch.equal(networks[0].positions, networks[1].positions)
     assert torch.equal(networks[0].cls_token, model.cls_token)
     assert networks[0].scale.data_ptr() != networks[1].scale.data_ptr()
-    for name in ("embed", "out", "encoder.layers.0.self_attn"):
+    for name in ("embed", "out"):
         assert len({id(network.get_submodule(name)) for network in networks}) == 1, name
-    assert [bank.shapes for bank in ensemble.network.banks] == [((16, 8),) * 3, ((8, 16),) * 2]
-    # Coefficients, class token, positions, four norms of 16, biases of three and of two layers.
-    assert ensemble.summary().own == 3 * (3 * 3 + 2 * 2 + 8 + 48 + 4 * 16 + 3 * 16 + 2 * 8)
+    assert [bank.shapes for bank in ensemble.network.banks] == [((8, 8),) * 8, ((16, 8),) * 3, ((8, 16),) * 2]
+    # Coefficients, class token, positions, four norms of 16, biases of eight, of three and of two layers.
+    assert ensemble.summary().own == 3 * (8 * 5 + 3 * 3 + 2 * 2 + 8 + 48 + 4 * 16 + 8 * 8 + 3 * 16 + 2 * 8)
 
 
 def test_coefficients_are_orthogonal_rows_of_length_one_and_differ_between_members() -> None:
@@ -427,7 +429,7 @@ def test_a_model_of_nothing_that_can_be_mixed_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).tanh()
 
-    with pytest.raises(InputError, match="at least one ordinary Linear, Conv1d or Conv2d layer that is trained"):
+    with pytest.raises(InputError, match="at least one ordinary Linear layer or convolution that is trained"):
         MixtureEnsembles().wrap(nn.Sequential(Own(4, 3)), example=torch.zeros(1, 4))
     frozen = mlp().requires_grad_(False)
     with pytest.raises(InputError, match="with frozen parameters"):

@@ -251,7 +251,6 @@ def test_a_grouped_output_convolution_is_refused() -> None:
     assert settle_first(model, None, example) == [model[0]]
 
 
-def test_a_three_dimensional_convolution_is_refused() -> None:
+def test_a_three_dimensional_convolution_is_an_input_layer() -> None:
     model = nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten(), nn.Linear(2, 3))
-    with pytest.raises(InputError, match="'0', a Conv3d"):
-        settle_first(model, None, torch.zeros(1, 1, 2, 2, 2))
+    assert settle_first(model, None, torch.zeros(1, 1, 2, 2, 2)) == [model[0]]

@@ -1,11 +1,13 @@
 """Torch layers with a member axis. Members are folded into the rows, member-major: ``(M B)``."""
 
+from motet.layers.attention import Attention
 from motet.layers.base import MemberLayer
 from motet.layers.branches import Branches, Tile
 from motet.layers.exits.adapter import Adapter, mean_over_positions
 from motet.layers.exits.depth_weights import DepthWeights
 from motet.layers.exits.exits import Exits
 from motet.layers.exits.stepwise import exits_stepwise
+from motet.layers.fast_transposed import FastTransposed
 from motet.layers.fast_weights import FastWeights
 from motet.layers.inputs_in_turn import InputsInTurn, ReadsInTurn
 from motet.layers.layout import ActiveMember, Layout
@@ -17,6 +19,7 @@ from motet.layers.multiplexed import LearnedTransforms, Multiplexed, SummedTrans
 from motet.layers.multiplexed_embedding import MultiplexedEmbedding
 from motet.layers.ordinary import Convolution, Ordinary
 from motet.layers.parameter_roles import ParameterRoles
+from motet.layers.recurrent import RECURRENT, FastRecurrent, Recurrent
 from motet.layers.sample_dropout import MASKS, Masks, SampleDropout
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.stacked.layers import StackedConvolution, StackedLayer, StackedLinear
@@ -25,19 +28,25 @@ from motet.layers.stacked.stack import MAX_ENTRIES_AT_ONCE, Stack
 from motet.layers.templates.bank import Bank, TemplateBank
 from motet.layers.templates.blob import Filling, ParameterBlob
 from motet.layers.templates.layer import TemplateLayer, TemplateMembers
+from motet.layers.transposed import TRANSPOSED, Transposed
 from motet.layers.wrapped import WrappedLayer
 
 __all__ = [
     "MASKS",
     "MAX_ENTRIES_AT_ONCE",
+    "RECURRENT",
+    "TRANSPOSED",
     "ActiveMember",
     "Adapter",
+    "Attention",
     "Bank",
     "Branches",
     "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
     "Exits",
+    "FastRecurrent",
+    "FastTransposed",
     "FastWeights",
     "Filling",
     "HeadsInChannels",
@@ -56,6 +65,7 @@ __all__ = [
     "ParameterBlob",
     "ParameterRoles",
     "ReadsInTurn",
+    "Recurrent",
     "SampleDropout",
     "SeparateNetworks",
     "Stack",
@@ -71,6 +81,7 @@ __all__ = [
     "TemplateLayer",
     "TemplateMembers",
     "Tile",
+    "Transposed",
     "WrappedLayer",
     "exits_stepwise",
     "mean_over_positions",

@@ -16,7 +16,7 @@ from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, layer_like
 @final
 @renamed_arguments(learning_rate="lr_scale", learning_rate_scale="lr_scale")
 class FastWeights(MemberLayer, ReplacedLayer):
-    """A Linear, Conv1d or Conv2d layer whose weight each member scales by its own vectors (BatchEnsemble, section 3).
+    """A Linear layer or convolution whose weight each member scales by its own vectors (BatchEnsemble, section 3).
 
     Member m's weight is ``W * sum_r gamma_mr alpha_mr^T``. The slow weight W is shared. The fast weights alpha (one
     entry for every input feature or channel) and gamma (one for every output) belong to the member. At rank 1 the

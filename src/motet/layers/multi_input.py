@@ -18,7 +18,7 @@ from motet.layers.ordinary import Ordinary, ReplacedLayer, apply, layer_like
 
 @final
 class MultiInput(MemberLayer, ReplacedLayer, ReadsInTurn):
-    """A Linear, Conv1d or Conv2d layer that reads M inputs at once (MIMO, section 2 and figure 1).
+    """A Linear, Conv1d, Conv2d or Conv3d layer that reads M inputs at once (MIMO, section 2 and figure 1).
 
     The M inputs are concatenated along their features or channels and pass through one ordinary layer. Channel c of
     member m has index ``c M + m``, as in the paper's implementation: members are interleaved, which also keeps every
@@ -124,7 +124,7 @@ class MultiInput(MemberLayer, ReplacedLayer, ReadsInTurn):
 
 @final
 class ConcatenatedInput(MemberLayer, ReplacedLayer, ReadsInTurn):
-    """A Linear, Conv1d or Conv2d layer that reads M inputs at once, which always differ.
+    """A Linear, Conv1d, Conv2d or Conv3d layer that reads M inputs at once, which always differ.
 
     Like `MultiInput`, but for members whose rows differ even if they share the model's input, because a transform
     before this layer has changed them (DataMUX). So kernels cannot be added.

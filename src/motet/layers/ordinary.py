@@ -6,8 +6,9 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-Convolution = nn.Conv1d | nn.Conv2d
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Ordinary = nn.Linear | Convolution
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def apply(layer: Ordinary, x: Tensor, weight: Tensor, *, bias: bool = True) -> Tensor:
@@ -43,7 +44,9 @@ def convolve(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None,
         x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
     if isinstance(layer, nn.Conv1d):
         return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
-    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    if isinstance(layer, nn.Conv2d):
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def layer_like(
@@ -65,7 +68,7 @@ def layer_like(
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs, bias=bias, **place)
     # Not type(layer), because a subclass may take other arguments.
-    kind: type[Convolution] = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
+    kind: type[Convolution] = next(kind for kind in CONVOLUTIONS if isinstance(layer, kind))
     return kind(
         inputs,
         outputs,

@@ -33,6 +33,7 @@ class SampleDropout(MemberLayer):
         seed: the seed of the fixed masks.
         index: the layer's index, so that layers have different masks.
         layout: says how many members run.
+        axis: the axis of the rows.
         chosen: indices of the fixed masks, in the order of the generator, that belong to the members; the first M if
             None.
         active: names the member that runs, where members run one after another; None where they never do.
@@ -49,6 +50,7 @@ class SampleDropout(MemberLayer):
         seed: int,
         index: int,
         layout: Layout,
+        axis: int = 0,
         chosen: Sequence[int] | None = None,
         active: ActiveMember | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class SampleDropout(MemberLayer):
         self.rate, self.members, self.masks = rate, members, masks
         self.chosen = tuple(range(members) if chosen is None else chosen)
         self.seed, self.index = seed, index
-        self.layout, self.active = layout, active
+        self.layout, self.axis, self.active = layout, axis, active
         self._drawn: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
@@ -66,11 +68,13 @@ class SampleDropout(MemberLayer):
         if self.training or self.masks == "fresh":
             return F.dropout(x, self.rate, training=True)
         if self.active is not None and self.active.member is not None:
-            return x * self.fixed(x.shape[1:], x)[self.active.member]
+            alone = x.movedim(self.axis, 0)
+            return (alone * self.fixed(alone.shape[1:], x)[self.active.member]).movedim(0, self.axis)
         running = self.layout.members or self.members
-        kept = self.fixed(x.shape[1:], x)[:running]
-        dropped: Tensor = (x.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
-        return dropped
+        rows = x.movedim(self.axis, 0)
+        kept = self.fixed(rows.shape[1:], x)[:running]
+        dropped: Tensor = (rows.unflatten(0, (running, -1)) * kept.unsqueeze(1)).flatten(0, 1)
+        return dropped.movedim(0, self.axis)
 
     # Masks are kept for later passes, which may need gradients, so they must not be tensors of inference mode.
     @torch.inference_mode(False)
@@ -107,6 +111,7 @@ class SampleDropout(MemberLayer):
             seed=self.seed,
             index=self.index,
             layout=self.layout,
+            axis=self.axis,
             chosen=chosen,
             active=self.active,
         )
@@ -132,9 +137,9 @@ class _OneSample(ParameterRoles):
             return x
         if self.training or dropout.masks == "fresh":
             return F.dropout(x, dropout.rate, training=True)
-        mask = self._mask
-        if mask is None or mask.shape != x.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
-            mask = self._mask = dropout.fixed(x.shape[1:], x)[self.sample].clone()
+        mask, rows = self._mask, x.movedim(dropout.axis, 0)
+        if mask is None or mask.shape != rows.shape[1:] or mask.device != x.device or mask.dtype != x.dtype:
+            mask = self._mask = dropout.fixed(rows.shape[1:], x)[self.sample].clone()
             dropout._drawn = None  # the other members' masks are not needed here
-        dropped: Tensor = x * mask
-        return dropped
+        dropped: Tensor = rows * mask
+        return dropped.movedim(0, dropout.axis)

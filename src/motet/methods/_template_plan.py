@@ -9,10 +9,12 @@ from torch import nn
 
 from motet._internal.wording import with_article
 from motet.errors import InputError
-from motet.layers import Ordinary
-from motet.surgery import Probe, ordinary_layers
+from motet.layers import TRANSPOSED, Ordinary, Transposed
+from motet.surgery import Probe
+from motet.surgery.convertible_layers import KINDS, convertible_layers
 from motet.surgery.probe import is_mixing
 
+Mixable = Ordinary | Transposed
 Sharing = Literal["auto", "groups", "blob"]
 
 
@@ -21,7 +23,7 @@ Sharing = Literal["auto", "groups", "blob"]
 class Group:
     """Layers that read one bank of `entries` parameters."""
 
-    layers: tuple[Ordinary, ...]
+    layers: tuple[Mixable, ...]
     entries: int
 
     @property
@@ -95,7 +97,7 @@ class _Banks:
         shared: modules that all members share unchanged.
     """
 
-    layers: list[list[Ordinary]]
+    layers: list[list[Mixable]]
     needs: list[int]
     shared: tuple[nn.Module, ...]
 
@@ -131,21 +133,21 @@ class _Banks:
         return Plan(_split(self.layers, budget), self.shared, is_blob=is_blob)
 
 
-def _groups(layers: Sequence[Ordinary], fixed: Sequence[nn.Module], *, bank_single_layers: bool) -> _Banks:
+def _groups(layers: Sequence[Mixable], fixed: Sequence[nn.Module], *, bank_single_layers: bool) -> _Banks:
     """A bank for each weight shape, with at least one whole template. Other layers are shared unchanged."""
-    groups = _by(layers, lambda layer: (layer.weight.shape, *_place(layer)))
+    groups = _by(layers, lambda layer: (layer.weight.shape, isinstance(layer, TRANSPOSED), *_place(layer)))
     single = [] if bank_single_layers else [group[0] for group in groups if len(group) == 1]
     groups = [group for group in groups if bank_single_layers or len(group) > 1]
     return _Banks(groups, [group[0].weight.numel() for group in groups], (*fixed, *single))
 
 
-def _blob(layers: Sequence[Ordinary], fixed: Sequence[nn.Module]) -> _Banks:
+def _blob(layers: Sequence[Mixable], fixed: Sequence[nn.Module]) -> _Banks:
     """One bank for all layers (of one dtype and device), with at least one entry."""
     blobs = _by(layers, _place)
     return _Banks(blobs, [1] * len(blobs), tuple(fixed))
 
 
-def _suits(groups: _Banks, layers: Sequence[Ordinary], params: int | None) -> bool:
+def _suits(groups: _Banks, layers: Sequence[Mixable], params: int | None) -> bool:
     """Whether "auto" means groups: they hold at least half of the layers' weights, and the budget is large enough."""
     weights = sum(map(_size, groups.layers))
     return bool(groups.layers) and 2 * weights >= _size(layers) and groups.fits(params)
@@ -155,7 +157,7 @@ def _check_frozen(model: nn.Module) -> None:
     """Raise `InputError` for a model without layers for mixtures, unless none of its parameters is trained."""
     if any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
-            "MixtureEnsembles needs at least one ordinary Linear, Conv1d or Conv2d layer that is trained",
+            "MixtureEnsembles needs at least one ordinary Linear layer or convolution that is trained",
             got=f"{with_article(type(model).__name__)} without one",
             fix="Use another method, or unfreeze a layer",
         )
@@ -166,13 +168,14 @@ def count(modules: Iterable[nn.Module]) -> int:
     return sum({id(value): value.numel() for module in modules for value in module.parameters()}.values())
 
 
-def _survey(model: nn.Module, probed: Probe) -> tuple[list[Ordinary], list[nn.Module]]:
+def _survey(model: nn.Module, probed: Probe) -> tuple[list[Mixable], list[nn.Module]]:
     """Return the layers that can be mixtures, and the other layers with a weight matrix, which all members share."""
-    layers, others = ordinary_layers(model)
+    layers, others = convertible_layers(model, (*KINDS, *TRANSPOSED))
     uses = Counter(id(value) for module in model.modules() for value in module.parameters(recurse=False))
-    mixtures: list[Ordinary] = []
+    mixtures: list[Mixable] = []
     fixed = [module for module in map(model.get_submodule, others) if _has_matrix(module)]
     for name, layer in layers.items():
+        assert isinstance(layer, Mixable)
         # A layer that does not run here may be read by functional code, or run only in training.
         if probed.calls[name] > 0 and uses[id(layer.weight)] == 1 and layer.weight.requires_grad:
             mixtures.append(layer)
@@ -188,22 +191,22 @@ def _has_matrix(module: nn.Module) -> bool:
     return any(sum(length > 1 for length in value.shape) > 1 for value in module.parameters())
 
 
-def _place(layer: Ordinary) -> tuple[Hashable, ...]:
+def _place(layer: Mixable) -> tuple[Hashable, ...]:
     return layer.weight.dtype, layer.weight.device
 
 
-def _by(layers: Sequence[Ordinary], key: Callable[[Ordinary], Hashable]) -> list[list[Ordinary]]:
-    groups: dict[Hashable, list[Ordinary]] = {}
+def _by(layers: Sequence[Mixable], key: Callable[[Mixable], Hashable]) -> list[list[Mixable]]:
+    groups: dict[Hashable, list[Mixable]] = {}
     for layer in layers:
         groups.setdefault(key(layer), []).append(layer)
     return list(groups.values())
 
 
-def _size(layers: Iterable[Ordinary]) -> int:
+def _size(layers: Iterable[Mixable]) -> int:
     return sum(layer.weight.numel() for layer in layers)
 
 
-def _split(groups: Sequence[Sequence[Ordinary]], budget: int | None) -> tuple[Group, ...]:
+def _split(groups: Sequence[Sequence[Mixable]], budget: int | None) -> tuple[Group, ...]:
     """Split the budget so that each group's fraction is its fraction of the single network's weights (section 3.1).
 
     Without a budget the total is the number of those weights. The parts are rounded down, and the remaining entries go

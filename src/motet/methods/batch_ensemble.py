@@ -13,11 +13,14 @@ from motet._internal.nested import Inputs, joined
 from motet._internal.renamed_settings import with_old_settings
 from motet.errors import InputError
 from motet.grouping import Grouping, Shared, Split
-from motet.layers import ActiveMember, FastWeights, Layout, MemberBatchNorm, Ordinary
+from motet.layers import ActiveMember, MemberBatchNorm
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.method.rehearsal import another_row
+from motet.methods._fast_layers import FAST_KINDS, fast_layer
 from motet.objectives import Independent, Objective
-from motet.surgery import Init, SharedNetwork, Tiling, find_tiling, fresh_stack, ordinary_layers, probe, replace_module
+from motet.surgery import Init, SharedNetwork, Tiling, find_tiling, probe, replace_module
+from motet.surgery.convertible_layers import convertible_layers, split_attention
+from motet.surgery.recurrent_inputs import batch_axes, without_packed
 
 # How far members start from a trained model's weights, as a fraction of their usual distance.
 _NUDGE = 0.1
@@ -31,9 +34,10 @@ class BatchEnsemble(Method):
 
     Paper: https://arxiv.org/abs/2002.06715.
 
-    Every ordinary Linear, Conv1d and Conv2d layer becomes a `motet.layers.FastWeights`, with a bias for each member.
-    Other layers (attention's inner projections, embeddings) stay shared. Fast weights add very few parameters. Training
-    and inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
+    Every ordinary Linear layer and convolution becomes a `motet.layers.FastWeights`, with a bias for each member, and
+    so do attention's projections; transposed convolutions and recurrent layers get the same weights in layers of their
+    own. Other layers (embeddings, bilinear layers) stay shared. Fast weights add very few parameters. Training and
+    inference cost M passes of the single network; `Ensemble.fold` removes the cost of the fast weights.
 
     The shared (slow) weights are the model's, trained or not. Members differ in their fast weights, and in biases that
     are drawn from the distribution of the model's biases. With a trained model (``init="keep"``) the biases are the
@@ -143,44 +147,36 @@ class BatchEnsemble(Method):
                 got="a model that changes its input in place",
                 fix="Use an operation that is not in place: x - mean instead of x.sub_(mean)",
             )
-        layers, others = ordinary_layers(network)
+        network = split_attention(network)
+        layers, others = convertible_layers(network, FAST_KINDS)
+        layers, packed = without_packed(network, context.example, layers)
         norms = _batch_norms(network) if self.norm == "per-member" else {}
         example = joined([context.example, another_row(context.example)])
         if not layers:
             raise InputError(
-                "BatchEnsemble needs a Linear, Conv1d or Conv2d layer that it can convert",
-                got=", ".join(f"{name!r} ({reason})" for name, reason in others.items())
+                "BatchEnsemble needs a Linear layer, a convolution or a recurrent layer that it can convert",
+                got=", ".join(f"{name!r} ({reason})" for name, reason in (others | packed).items())
                 or "a model without such layers",
                 fix="Use ordinary layers, or another method",
             )
-        tiling, active = _tiling(network, example, [*layers, *norms])
+        tiling, active = _tiling(network, example, [*layers, *norms], batch_axes(layers))
         # All layers, also those that did not run: which parameters there are must not depend on the example.
         for name, layer in layers.items():
-            layout = context.layout if name in tiling.layers else None
-            network = replace_module(network, layer, self._fast_weights(layer, layout, active, context.init))
+            fast = fast_layer(
+                layer,
+                self.initial,
+                members=self.members,
+                init=context.init,
+                layout=context.layout if name in tiling.layers else None,
+                active=active,
+                lr_scale=self.fast_weight_lr_scale,
+            )
+            network = replace_module(network, layer, fast)
         for name, norm in norms.items():
             layout = context.layout if name in tiling.layers else None
             own = MemberBatchNorm(norm, self.members, layout=layout, active=active)
             network = replace_module(network, norm, own)
         return SharedNetwork(network, self.members, layout=context.layout, tiles=tiling.at_entrance, active=active)
-
-    def _fast_weights(
-        self, layer: Ordinary, layout: Layout | None, active: ActiveMember | None, init: Init
-    ) -> FastWeights:
-        inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-        biases = None
-        if layer.bias is not None:
-            kept = layer.bias.detach().repeat(self.members, 1)
-            biases = kept if init == "keep" else fresh_stack(layer.bias, self.members)
-        return FastWeights(
-            layer,
-            self.initial(inputs, init),
-            self.initial(len(layer.weight), init),
-            biases,
-            layout=layout,
-            active=active,
-            lr_scale=self.fast_weight_lr_scale,
-        )
 
     def initial(self, features: int, init: Init) -> Tensor:
         """Return initial fast weights for this many features, ``(M, r, features)``."""
@@ -199,10 +195,12 @@ class BatchEnsemble(Method):
         return draws * shrink
 
 
-def _tiling(network: nn.Module, example: Inputs, names: list[str]) -> tuple[Tiling, ActiveMember | None]:
+def _tiling(
+    network: nn.Module, example: Inputs, names: list[str], axes: dict[str, int]
+) -> tuple[Tiling, ActiveMember | None]:
     """Return where rows become members' rows; or, if they cannot, what tells the layers which member runs."""
     try:
-        return find_tiling(network, example, names), None
+        return find_tiling(network, example, names, axes=axes), None
     except InputError:
         return Tiling(frozenset(), at_entrance=False, ran=frozenset()), ActiveMember()
 

@@ -14,10 +14,12 @@ from motet._internal.nested import Inputs, joined
 from motet._internal.renamed_settings import with_old_settings
 from motet._internal.wording import with_article
 from motet.errors import InputError, nearest
-from motet.layers import MASKS, ActiveMember, Masks, Ordinary, SampleDropout, Tile, WrappedLayer
+from motet.layers import MASKS, RECURRENT, TRANSPOSED, ActiveMember, Masks, SampleDropout, Tile, WrappedLayer
 from motet.method import ConversionContext, Method, Model, check_members, instance_of
 from motet.method.rehearsal import another_row
-from motet.surgery import SharedNetwork, cut_points, ordinary_layers, probe, replace_module
+from motet.surgery import SharedNetwork, cut_points, probe, replace_module
+from motet.surgery.convertible_layers import KINDS, convertible_layers, split_attention
+from motet.surgery.recurrent_inputs import batch_axes, without_packed
 from motet.surgery.trial import gives_own_outputs
 
 
@@ -46,8 +48,7 @@ class MCDropout(Method):
         rate: the probability of dropping an entry. 0.1 in the baselines of MIMO (uncertainty-baselines, which has
             dropout only after the first convolution of each block); 0.15 in those of MIMMO, before every convolution
             and linear layer.
-        where: names of the modules whose Linear, Conv1d and Conv2d layers get dropout before them; None for the whole
-            model.
+        where: names of the modules whose layers get dropout before them; None for the whole model.
         members: M, the number of masks at test; MIMMO uses 10, uncertainty-baselines 1 and 30.
         masks: ``"fixed"`` or ``"fresh"``, at test.
         seed: the seed of the fixed masks.
@@ -111,17 +112,19 @@ class MCDropout(Method):
         """
         network = instance_of(model)
         probe(network, context.example)  # checks what the model takes and returns
-        layers = self._layers(network)
+        network = split_attention(network)
+        layers = self._layers(network, context.example)
+        axes = batch_axes(layers)
         cut = _last_cut_before(network, context.example, list(layers.values()))
         example = joined([context.example, another_row(context.example)])
         # Token ids, and masks beside them, are repeated as a whole: a mask for fewer rows may not show in the example.
         if cut is not None and isinstance(example, Tensor) and example.is_floating_point():
-            after_cut = self._with_masks(copy_of(network), list(layers), context, cut=cut)
+            after_cut = self._with_masks(copy_of(network), list(layers), context, axes, cut=cut)
             if gives_own_outputs(after_cut, example, self.members):
                 return after_cut
         # If masks are used from the input layer on, members share no work. Folded, they run in turn, which uses caches
         # better.
-        tiled = self._with_masks(network, list(layers), context)
+        tiled = self._with_masks(network, list(layers), context, axes)
         whole = SharedNetwork(tiled, self.members, layout=context.layout, tiles=True)
         if gives_own_outputs(whole, example, self.members):
             return whole
@@ -132,22 +135,35 @@ class MCDropout(Method):
         return SharedNetwork(tiled, self.members, layout=context.layout, tiles=False, active=active)
 
     def _with_masks(
-        self, network: nn.Module, layers: list[str], context: ConversionContext, *, cut: str | None = None
+        self,
+        network: nn.Module,
+        layers: list[str],
+        context: ConversionContext,
+        axes: dict[str, int],
+        *,
+        cut: str | None = None,
     ) -> nn.Module:
         """Return the network with dropout before its layers. Rows are repeated for the members after `cut`."""
         found = [network.get_submodule(name) for name in layers]
         if cut is not None:
             module, tile = network.get_submodule(cut), Tile(self.members, layout=context.layout)
             network = replace_module(network, module, WrappedLayer(module, post=tile))
-        for index, layer in enumerate(found):
+        for index, (name, layer) in enumerate(zip(layers, found, strict=True)):
             dropout = SampleDropout(
-                self.rate, self.members, masks=self.masks, seed=self.seed, index=index, layout=context.layout
+                self.rate,
+                self.members,
+                masks=self.masks,
+                seed=self.seed,
+                index=index,
+                layout=context.layout,
+                axis=axes.get(name, 0),
             )
             network = replace_module(network, layer, WrappedLayer(layer, pre=dropout))
         return network
 
-    def _layers(self, network: nn.Module) -> dict[str, Ordinary]:
-        layers, _ = ordinary_layers(network)
+    def _layers(self, network: nn.Module, example: Inputs) -> dict[str, nn.Module]:
+        layers, _ = convertible_layers(network, (*KINDS, *TRANSPOSED, *RECURRENT))
+        layers, _ = without_packed(network, example, layers)
         if self.where is not None:
             names = dict(network.named_modules())
             for name in self.where:
@@ -159,14 +175,14 @@ class MCDropout(Method):
                     )
                 if not any(_inside(layer, name) for layer in layers):
                     raise InputError(
-                        "a module named in the setting where must contain a Linear, Conv1d or Conv2d layer",
+                        "a module named in the setting where must contain a Linear, convolution or recurrent layer",
                         got=f"{name!r}, {with_article(type(names[name]).__name__)} without one",
                         fix=f"Name other modules: {', '.join(map(repr, layers)) or 'the model has none'}",
                     )
             layers = {key: layer for key, layer in layers.items() if any(_inside(key, name) for name in self.where)}
         if not layers:
             raise InputError(
-                "MC dropout needs a Linear, Conv1d or Conv2d layer whose inputs it can drop",
+                "MC dropout needs a Linear layer, a convolution or a recurrent layer whose inputs it can drop",
                 got="a model without one",
                 fix="Use a model with such a layer",
             )
@@ -177,7 +193,7 @@ def _inside(layer: str, name: str) -> bool:
     return layer == name or layer.startswith(f"{name}.")
 
 
-def _last_cut_before(network: nn.Module, example: Inputs, layers: list[Ordinary]) -> str | None:
+def _last_cut_before(network: nn.Module, example: Inputs, layers: list[nn.Module]) -> str | None:
     """Return the last cut point that has run before the first of `layers` runs, or None if there is none."""
     names = [name for name, module in network.named_modules() if any(module is layer for layer in layers)]
     cuts = {point.name for point in cut_points(network, example)}

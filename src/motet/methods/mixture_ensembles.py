@@ -18,6 +18,7 @@ from motet.method import ConversionContext, Method, Model, check_members, instan
 from motet.methods._template_init import draw_coefficients, draw_entries, initialise_near
 from motet.methods._template_plan import Group, Sharing, count, plan_templates
 from motet.surgery import Init, permuted_init_like, probe, replace_module
+from motet.surgery.convertible_layers import split_attention
 
 # If less of a trained model is kept, it has to be trained again.
 _MOST = 0.9
@@ -38,9 +39,9 @@ class MixtureEnsembles(Method):
     (`motet.surgery.member_network`), and `Ensemble.fold` gives M ordinary networks.
 
     **Shared by the members** are the banks, and as whole layers: layers that are the only one of their shape (unless
-    `bank_single_layers`), frozen layers, layers that share their weight, and layers that cannot be mixtures (torch's
-    own attention, recurrent and embedding layers, subclasses with their own forward). The paper does the same "to
-    conserve the parameter budget".
+    `bank_single_layers`), frozen layers, layers that share their weight, and layers that cannot be mixtures
+    (recurrent, embedding and bilinear layers, attention with the batch on axis 1, subclasses with their own forward).
+    The paper does the same "to conserve the parameter budget".
 
     **Separate for each member** are coefficients, norms with their statistics, bare parameters (class tokens), buffers,
     and the biases of mixtures. A bias must fit the features of its layer's weight, which belong to the member; it costs
@@ -148,7 +149,7 @@ class MixtureEnsembles(Method):
             InputError: if no layer can be a mixture, if the budget is too small (with the smallest possible one), if
                 the model modifies its input in place, and if a part that a member owns cannot be copied.
         """
-        network = instance_of(model)
+        network = split_attention(instance_of(model))
         probed = probe(network, context.example)
         if probed.changes_input and self.members > 1:
             raise InputError(

@@ -83,7 +83,7 @@ def features_at(point: Point, calls: list[MixingCall], *, rows: int) -> Features
     if len(shape) < 2 or shape[0] != rows or 0 in shape or not point.mixing:
         return None
     axis = -1 if len(shape) == 2 else _axis(point, calls)
-    if axis is None or (axis == 1 and len(shape) > 4):
+    if axis is None or (axis == 1 and len(shape) > 5):
         return None
     return Features(point, axis, shape[axis])
 

@@ -98,8 +98,8 @@ def _replaceable(
     layer = modules[name]
     if (reason := _reason(layer, argument)) is not None:
         raise InputError(
-            f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d or Conv2d"
-            f"{', or an Embedding' if argument == 'first' else ''}",
+            f"the {'input' if argument == 'first' else 'output'} layer must be an ordinary Linear, Conv1d, Conv2d or "
+            f"Conv3d{', or an Embedding' if argument == 'first' else ''}",
             got=f"{name!r}, {with_article(type(layer).__name__)}{reason}",
             fix=_alternative(model, probed, argument),
         )

@@ -1,7 +1,7 @@
 """Find the layers at which rows that all members share become separate rows for the members."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -35,7 +35,9 @@ class Tiling:
     ran: frozenset[str]
 
 
-def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tiling:
+def find_tiling(
+    model: nn.Module, example: Inputs, names: Iterable[str], *, axes: Mapping[str, int] | None = None
+) -> Tiling:
     """Find by trial the layers at which a model's rows can become members' rows, member-major.
 
     The model runs with the named layers unchanged, but each layer that reads shared rows returns rows for two members:
@@ -47,6 +49,8 @@ def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tili
         model: maps ``(B, ...)`` to ``(B, C)``.
         example: an input batch of two rows or more, which differ.
         names: the layers that will get a member axis.
+        axes: the axis of the rows in the input and the output of recurrent layers, whose states have them on axis 1. In
+            all other layers they are on axis 0.
 
     Returns:
         The layers that read shared rows, or that the input must be repeated before it enters the model.
@@ -57,7 +61,7 @@ def find_tiling(model: nn.Module, example: Inputs, names: Iterable[str]) -> Tili
     model = stand_in_for(model)
     layers = {name: model.get_submodule(name) for name in names}
     with torch.no_grad(), on_trial(model):
-        plain, again = _Pass(len(example)), _Pass(len(example))
+        plain, again = _Pass(len(example), axes or {}), _Pass(len(example), axes or {})
         for trial in (plain, again):
             with hooks(layers, before=trial.keep, after=lambda _, tensor: tensor), noticing_routed_rows() as routed:
                 trial.output = model(example.clone())
@@ -90,13 +94,17 @@ class _Pass:
     """What the layers read in a plain pass, call by call."""
 
     rows: int
+    axes: Mapping[str, int]
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
     output: Tensor = field(default_factory=lambda: torch.empty(0))
     trust: bool = True
     """Whether values can be compared: not on the meta device, nor for a model that is random or returns NaN."""
 
     def keep(self, name: str, inputs: Any) -> None:
-        self.inputs.setdefault(name, []).append(next(tensors(inputs)).clone())
+        self.inputs.setdefault(name, []).append(self.rows_first(name, inputs).clone())
+
+    def rows_first(self, name: str, inputs: Any) -> Tensor:
+        return next(tensors(inputs)).movedim(self.axes.get(name, 0), 0)
 
     def repeats(self, other: "_Pass") -> bool:
         pairs = [(self.output, other.output)]
@@ -113,6 +121,7 @@ class _Trial:
         self.calls: Counter[str] = Counter()
         self.kinds: dict[str, set[bool]] = {}
         self.meets_shared = False
+        self.outputs = 0
 
     @property
     def tiling(self) -> set[str]:
@@ -132,7 +141,7 @@ class _Trial:
         return None
 
     def read(self, name: str, inputs: Any) -> None:
-        x = next(tensors(inputs))
+        x, self.outputs = self.plain.rows_first(name, inputs), 0
         expected = self.plain.inputs[name][self.calls[name]]
         self.calls[name] += 1
         self.meets_shared = not self.at_entrance and x.shape == expected.shape
@@ -140,7 +149,9 @@ class _Trial:
         self.compare(x, expected if self.meets_shared else self.doubled(expected), f"the input of {name!r}")
 
     def pass_on(self, name: str, output: Tensor) -> Tensor:
-        return self.doubled(output) if self.meets_shared else output
+        axis = self.plain.axes.get(name, 0) if not self.outputs else 1 if name in self.plain.axes else 0
+        self.outputs += 1
+        return self.doubled(output.movedim(axis, 0)).movedim(0, axis) if self.meets_shared else output
 
     def doubled(self, x: Any) -> Any:
         # A layer may read several rows for each example, such as the steps of a sequence.

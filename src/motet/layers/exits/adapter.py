@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from motet.layers.ordinary import Convolution, Ordinary
 from motet.layers.parameter_roles import ParameterRoles
 
-_KINDS: dict[int, tuple[type[nn.Conv1d | nn.Conv2d], type[_BatchNorm]]] = {
+_KINDS: dict[int, tuple[type[Convolution], type[_BatchNorm]]] = {
     3: (nn.Conv1d, nn.BatchNorm1d),
     4: (nn.Conv2d, nn.BatchNorm2d),
+    5: (nn.Conv3d, nn.BatchNorm3d),
 }
 # The number of values that stay in a processor's cache between two operations: 0.5 MB in single precision.
 _CACHED = 2**17
@@ -22,10 +24,10 @@ _CACHED = 2**17
 class Adapter(ParameterRoles):
     """Projects features to another width, normalises, applies a ReLU, and averages over positions.
 
-    Channels first, ``(B, C, H, W)`` and ``(B, C, L)``: 1x1 convolution with bias, batch norm, ReLU, global average
-    pool, as in the exits of MIMMO and DUN [yamle, models/resnet.py]. Features last, ``(B, T, F)``, ``(B, H, W, F)`` and
-    ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row separately, like the
-    norms of networks with such features, so that one row is enough for training.
+    Channels first, ``(B, C, L)``, ``(B, C, H, W)`` and ``(B, C, D, H, W)``: 1x1 convolution with bias, batch norm,
+    ReLU, global average pool, as in the exits of MIMMO and DUN [yamle, models/resnet.py]. Features last, ``(B, T, F)``,
+    ``(B, H, W, F)`` and ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row
+    separately, like the norms of networks with such features, so that one row is enough for training.
 
     Args:
         axes: the number of axes of the features, including the batch axis.
@@ -47,7 +49,7 @@ class Adapter(ParameterRoles):
     ) -> None:
         super().__init__()
         place: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.project: nn.Linear | nn.Conv1d | nn.Conv2d
+        self.project: Ordinary
         self.norm: nn.Module
         if axis == 1 and axes > 2:
             convolution, norm = _KINDS[axes]
@@ -77,7 +79,9 @@ class Adapter(ParameterRoles):
         Writing them to memory and reading them again would take several times as long as computing them.
         """
         inference = not self.training and not torch.is_grad_enabled() and h.device.type == "cpu"
-        return inference and type(self.norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and not self.norm.training
+        return (
+            inference and type(self.norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) and not self.norm.training
+        )
 
     def _in_parts(self, h: Tensor) -> Tensor:
         weight, bias = self._merged()

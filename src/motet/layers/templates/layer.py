@@ -14,11 +14,12 @@ from motet.layers.base import MemberLayer
 from motet.layers.ordinary import OneInputLayer, Ordinary, apply
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.templates.bank import Bank
+from motet.layers.transposed import TRANSPOSED, Transposed, apply_transposed
 
 
 @final
 class TemplateLayer(MemberLayer, OneInputLayer):
-    """One member's Linear, Conv1d or Conv2d layer, with the bank's mixture as its weight and its own bias.
+    """One member's Linear layer or (transposed) convolution, with the bank's mixture as its weight and its own bias.
 
     The bank is not a submodule, because the network that holds the members has it once. Copies of that network, and
     pickles of it, keep the connection.
@@ -30,7 +31,7 @@ class TemplateLayer(MemberLayer, OneInputLayer):
         member_index: the index of the member.
     """
 
-    def __init__(self, layer: Ordinary, bank: Bank, *, layer_index: int, member_index: int = 0) -> None:
+    def __init__(self, layer: Ordinary | Transposed, bank: Bank, *, layer_index: int, member_index: int = 0) -> None:
         super().__init__()
         self.layer = copy_of(layer)
         self.layer.register_parameter("weight", None)
@@ -56,18 +57,20 @@ class TemplateLayer(MemberLayer, OneInputLayer):
                 raise
             return getattr(self.layer, name)
 
-    def forward(self, x: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
+    def forward(self, x: Float[Tensor, "rows ..."], output_size: Any = None) -> Float[Tensor, "rows ..."]:
         """Compute the output of the ordinary layer."""
+        if isinstance(self.layer, TRANSPOSED):
+            return apply_transposed(self.layer, x, self.weight, self.layer.bias, output_size)
         return apply(self.layer, x, self.weight)
 
     @torch.no_grad()
-    def folded(self) -> Ordinary:
+    def folded(self) -> Ordinary | Transposed:
         """Return the ordinary layer that computes the same."""
         layer = copy_of(self.layer)
         layer.weight = nn.Parameter(self.weight.clone(memory_format=torch.contiguous_format))
         return layer
 
-    def member(self, member: int) -> Ordinary:
+    def member(self, member: int) -> Ordinary | Transposed:
         """See `folded`: the layer already belongs to one member."""
         return self.folded()
 
