@@ -65,7 +65,12 @@ class Attention(MemberLayer):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the output ``(B, L, E)``, and the attention weights or None. All arguments as for torch's module."""
+        """Return the output ``(B, L, E)``, and the attention weights or None.
+
+        Args:
+            query, key, value: ``(B, L, E)``, ``(B, S, kdim)`` and ``(B, S, vdim)``.
+            key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal: as for torch's module.
+        """
         if query.ndim == 2:
             padding = None if key_padding_mask is None else key_padding_mask[None]
             out, shown = self(
