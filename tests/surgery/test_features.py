@@ -213,7 +213,7 @@ def test_which_axis_holds_the_features() -> None:
     assert told(nn.Linear(6, 5), nn.AvgPool1d(2), nn.Conv1d(5, 4, 1), name="1") == (1, 5)  # as the next one reads it
     assert told(Noted(), shape=(4, 5)) is None
     assert told(Noted(), nn.Linear(5, 2), shape=(4, 5)) == (-1, 5)
-    assert told(nn.Conv3d(2, 3, 1), shape=(2, 3, 3, 3)) is None
+    assert told(nn.Conv3d(2, 3, 1), shape=(2, 3, 3, 3)) == (1, 3)
     assert told(nn.Linear(6, 7), shape=(6,)) == (-1, 7)
     assert axis(chain(*[ConvNeXtBlock(4)], nn.Flatten(), nn.Linear(4 * 30, K)), torch.randn(2, 4, 5, 6), "0") == (1, 4)
 
@@ -236,8 +236,8 @@ def test_exits_that_the_user_names() -> None:
     with pytest.raises(InputError, match=r"after the layers that read the input.*'0'"):
         MIMMO(exits=("0",)).wrap(normed, example=torch.zeros(1, 4))
     volumes = nn.Sequential(nn.Conv3d(2, 3, 1), nn.Flatten(), nn.Linear(81, K))
-    with pytest.raises(InputError, match=r"which axis holds the features\. Name another point"):
-        DUN(exits=("0",)).wrap(volumes, example=torch.zeros(1, 2, 3, 3, 3))
+    ensemble = DUN(exits=("0",)).wrap(volumes, example=torch.zeros(1, 2, 3, 3, 3))
+    assert ensemble.predict(torch.randn(4, 2, 3, 3, 3)).probs.shape == (4, K)
     assert DUN(exits=("1",)).wrap(volumes, example=torch.zeros(1, 2, 3, 3, 3)).network.points == ("1",)
 
 

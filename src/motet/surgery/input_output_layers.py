@@ -130,7 +130,7 @@ def _reason(layer: nn.Module, argument: str) -> str | None:
         if layer.max_norm is not None:
             return " with max_norm, which changes its table in each pass"
         return " with hooks" if layer._forward_hooks or layer._forward_pre_hooks else None
-    return reason_not_convertible(layer)
+    return reason_not_convertible(layer) if isinstance(layer, KINDS) else ""
 
 
 def _usable(model: nn.Module, names: Sequence[str], argument: str) -> list[str]:
