@@ -6,6 +6,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +40,13 @@ from motet.methods import BatchEnsemble, DeepEnsemble, MCDropout
 from motet.surgery import member_network
 
 ROWS = 5
+# Layers that need models of their own, with the tests that compare their members with ordinary networks.
+ELSEWHERE = {
+    "Attention": "layers/test_attention.py",
+    "FastRecurrent": "methods/test_kinds_of_layers.py",
+    "FastTransposed": "methods/test_kinds_of_layers.py",
+    "HeadsInChannels": "methods/test_separate_inputs.py",
+}
 METHODS = [
     *(method for method in EVERY_METHOD if method.members > 1 or getattr(method, "exits", None) is None),
     BatchEnsemble(members=3, norm="per-member"),
@@ -191,6 +199,9 @@ def test_what_has_no_default_must_be_given() -> None:
 @pytest.mark.slow
 @every_kind
 def test_there_is_an_example(kind: type[MemberLayer], every_example: Found) -> None:
+    if kind.__name__ in ELSEWHERE:
+        assert kind.__name__ in (Path(__file__).parent.parent / ELSEWHERE[kind.__name__]).read_text(encoding="utf-8")
+        return
     assert every_example[kind], "no method makes a network with such a layer"
 
 

@@ -51,7 +51,11 @@ class ReadsInTurn(nn.Module):
     reader: int = 0
 
     def collected(self, x: Tensor) -> Tensor | None:
-        """Return all members' rows, ``(M B, ...)``; None in a pass that only collects one member's rows."""
+        """Return all members' rows, ``(M B, ...)``; None in a pass that only collects one member's rows.
+
+        Args:
+            x: what the layer reads in this pass.
+        """
         turn = self.turn
         if turn is None or turn.kept is None:
             return x
@@ -92,7 +96,15 @@ class InputsInTurn(MemberLayer):
         return self.with_rest_of(x, 0)
 
     def with_rest_of(self, x: Inputs, member: int) -> Tensor:
-        """Return the outputs, with what the model reads elsewhere than in its input layers from this member's input."""
+        """Return the outputs, with what the model reads elsewhere than in its input layers from this member's input.
+
+        Args:
+            x: see `forward`.
+            member: the index of the member.
+
+        Raises:
+            InputError: if an input layer does not run.
+        """
         if not self.layout.distinct or self.members == 1:
             out: Tensor = self.network(x)
             return out
