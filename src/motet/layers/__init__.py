@@ -4,6 +4,7 @@ from motet.layers.base import MemberLayer
 from motet.layers.branches import Branches, Tile
 from motet.layers.exits.adapter import Adapter, mean_over_positions
 from motet.layers.exits.depth_weights import DepthWeights
+from motet.layers.exits.exit_positions import ExitPositions
 from motet.layers.exits.exits import Exits
 from motet.layers.exits.stepwise import exits_stepwise
 from motet.layers.fast_weights import FastWeights
@@ -37,6 +38,7 @@ __all__ = [
     "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
+    "ExitPositions",
     "Exits",
     "FastWeights",
     "Filling",
