@@ -83,7 +83,7 @@ class EarlyExit(Method):
         network = instance_of(model)
         probed = probe(network, context.example)
         plan = plan_exits(network, context, probed, self.exits)
-        classes = probed.output.shape[context.likelihood.output_axis or 1]
+        classes = probed.output.shape[1] if probed.output.ndim == 2 else plan.classes
 
         def head(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
             hidden = int(math.sqrt(1 + self.gamma) ** (depths - depth) * input_width(layer)) if self.gamma else None

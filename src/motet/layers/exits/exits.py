@@ -75,7 +75,9 @@ class Exits(MemberLayer):
         places = [f"{name} ({share:.0%} of the layers)" for name, share in zip(self.points, self.shares, strict=True)]
         return f"exits after {', '.join(places)} and at the end" if places else ""
 
-    def forward(self, x: Inputs, depths: tuple[int, ...] | None = None) -> Float[Tensor, "out_rows depth *positions out"]:
+    def forward(
+        self, x: Inputs, depths: tuple[int, ...] | None = None
+    ) -> Float[Tensor, "out_rows depth *positions out"]:
         """Return the outputs of every depth, or of those in `depths`, the deepest last: ``(M B, D, C)``; with positions
         ``(M B, D, *P, C)``.
 
