@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.nested import Inputs
-from motet.inference.checks import by_member
 from motet.errors import InputError
+from motet.inference.checks import by_member
 from motet.layers import Exits, MemberLayer, exits_stepwise
 from motet.likelihoods import Likelihood
 from motet.prediction import Prediction

@@ -145,7 +145,7 @@ def weights_argument(objective: ExitObjective, weights_BM: Tensor | None) -> dic
         raise InputError(
             "ignored positions that differ between members need an objective that weights rows",
             got=f"{type(objective).__name__}, whose __call__ has no argument weights_BM",
-            fix="Add weights_BM to it, as in motet.objectives.ExitObjective, or use a method whose members see the same "
+            fix="Add weights_BM to it, as in motet.objectives.ExitObjective, or use a method whose members see equal "
             "examples",
         )
     return {"weights_BM": weights_BM}

@@ -204,9 +204,13 @@ class _ManyOutputs(Readout):
 
     def average(
         self, outputs_BMDC: Float[Tensor, "batch member depth *positions out"], depths: tuple[int, ...] | None = None
-    ) -> Float[Tensor, "batch member out"]:
+    ) -> Float[Tensor, "batch member *positions out"]:
         """Return the members' weighted averages over all depths, or over `depths`."""
-        return self.likelihood.average(outputs_BMDC, self.network.log_weights(depths).to(outputs_BMDC.dtype))
+        log_weights_MD = self.network.log_weights(depths).to(outputs_BMDC.dtype)
+        if outputs_BMDC.ndim == 4:
+            return self.likelihood.average(outputs_BMDC, log_weights_MD)
+        by_position = outputs_BMDC.movedim((1, 2), (-3, -2))
+        return self.likelihood.average(by_position, log_weights_MD).movedim(-2, 1)
 
     def count_steps(self, members: int) -> int:
         """One for each depth that a prediction uses."""
