@@ -92,7 +92,7 @@ class Ensemble(MemberOutputs):
         outputs = self._run_batch(batch, readout.outputs)
 
         if self.likelihood.output_axis is not None:
-            check_positions(y, outputs)
+            check_positions(y, outputs[:, :, -1] if readout.has_depths else outputs)
 
         def objective() -> Tensor:
             if self.shard is not None:  # Members are separate networks with one output each.
