@@ -20,12 +20,12 @@ class Segmenter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.ReLU())
-        self.half = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, stride=2), nn.ReLU())
+        self.shrink = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, stride=2), nn.ReLU())
         self.deep = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU())
         self.out = nn.Conv2d(6, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.out(self.deep(self.half(self.first(x))))
+        h = self.out(self.deep(self.shrink(self.first(x))))
         return F.interpolate(h, size=x.shape[-2:], mode="bilinear")
 
 
@@ -68,7 +68,7 @@ def token_data(rows: int = 6) -> tuple[Tensor, Tensor]:
     return x, y.masked_fill(torch.rand(y.shape) < 0.3, -100)
 
 
-@pytest.mark.parametrize("method", [motet.EarlyExit(exits=("first", "half")), motet.DUN(exits=("first", "half"))])
+@pytest.mark.parametrize("method", [motet.EarlyExit(exits=("first", "shrink")), motet.DUN(exits=("first", "shrink"))])
 def test_exits_predict_at_every_pixel(method: motet.Method) -> None:
     ensemble = method.wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES).eval()
     x = torch.randn(4, 2, 8, 6)
@@ -78,7 +78,7 @@ def test_exits_predict_at_every_pixel(method: motet.Method) -> None:
     assert network.positions.scales == ((Fraction(1), Fraction(1)), (Fraction(2), Fraction(2)))
     own = network.network(x).movedim(1, -1)
     torch.testing.assert_close(exits[:, 0, -1], own)
-    features = network.network.half(network.network.first(x))
+    features = network.network.shrink(network.network.first(x))
     head = network.heads[1](features)
     head = network.network.out(head) if network.output else head.movedim(-1, 1)
     want = F.interpolate(head, size=(8, 6), mode="bilinear").movedim(1, -1)
@@ -86,7 +86,7 @@ def test_exits_predict_at_every_pixel(method: motet.Method) -> None:
 
 
 def test_the_average_is_that_of_the_depths_at_each_pixel() -> None:
-    ensemble = motet.DUN(exits=("first", "half")).wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES)
+    ensemble = motet.DUN(exits=("first", "shrink")).wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES)
     ensemble.network.weights.logits_MD.data = torch.tensor([[0.1, 0.7, -0.4]])
     ensemble.eval()
     x = torch.randn(4, 2, 8, 6)
@@ -100,7 +100,7 @@ def test_the_average_is_that_of_the_depths_at_each_pixel() -> None:
 
 
 def test_images_of_odd_sizes() -> None:
-    ensemble = motet.EarlyExit(exits=("half",)).wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES)
+    ensemble = motet.EarlyExit(exits=("shrink",)).wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES)
     x, y = torch.randn(3, 2, 7, 9), torch.randint(3, (3, 7, 9))
     assert ensemble.predict(x).probs.shape == (3, 7, 9, 3)
     assert ensemble.loss(x, y).isfinite()
@@ -117,9 +117,9 @@ def test_losses_over_exits_are_those_of_the_scored_positions_as_rows(objective: 
     rows = exits.movedim((1, 2), (-3, -2))[kept]
     want = objective(
         rows, y[kept].unsqueeze(1), Categorical(), log_weights_MD=ensemble.network.weights().double(),
-        progress=Progress(epoch=1, epochs=2, examples=100 * 5),
+        progress=Progress(epoch=1.0, epochs=2, examples=100 * 5),
     )  # fmt: skip
-    torch.testing.assert_close(ensemble.loss(x, y, progress=Progress(epoch=1, epochs=2, examples=100)), want)
+    torch.testing.assert_close(ensemble.loss(x, y, progress=Progress(epoch=1.0, epochs=2, examples=100)), want)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
@@ -129,7 +129,7 @@ def test_members_with_other_examples_have_the_mean_over_their_own_positions(obje
     x_BM, y_BM = torch.stack([x, x.flip(0)], dim=1), torch.stack([y, y.flip(0)], dim=1)
     batch = Batch(inputs=x_BM, targets_BM=y_BM, distinct=True)
     outputs = ensemble._run_batch(batch, ensemble.readout.outputs).detach().requires_grad_()
-    progress = Progress(epoch=6, epochs=8, examples=20)
+    progress = Progress(epoch=6.0, epochs=8, examples=20)
     loss = ensemble.readout.loss(outputs, batch, progress=progress, training=False)
     log_weights = ensemble.network.weights().double()
     want = torch.zeros((), dtype=torch.float64)
@@ -137,7 +137,7 @@ def test_members_with_other_examples_have_the_mean_over_their_own_positions(obje
         kept = y_BM[:, m] != -100
         want = want + objective(
             outputs[:, m].movedim(1, -2)[kept].unsqueeze(1), y_BM[:, m][kept].unsqueeze(1), Categorical(),
-            log_weights_MD=log_weights[m : m + 1], progress=Progress(epoch=6, epochs=8, examples=100),
+            log_weights_MD=log_weights[m : m + 1], progress=Progress(epoch=6.0, epochs=8, examples=100),
         )  # fmt: skip
     torch.testing.assert_close(loss, want)
     (gradient,) = torch.autograd.grad(loss, outputs)

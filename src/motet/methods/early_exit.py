@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
 from motet.errors import InputError
+from motet.inference.positions import classes_last
 from motet.layers import Ordinary, ParameterRoles, mean_over_positions
 from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, input_width, plan_exits
@@ -83,7 +84,7 @@ class EarlyExit(Method):
         network = instance_of(model)
         probed = probe(network, context.example)
         plan = plan_exits(network, context, probed, self.exits)
-        classes = probed.output.shape[1] if probed.output.ndim == 2 else plan.classes
+        classes = classes_last(probed.output, context.likelihood).shape[-1]
 
         def head(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
             hidden = int(math.sqrt(1 + self.gamma) ** (depths - depth) * input_width(layer)) if self.gamma else None

@@ -56,12 +56,6 @@ class ExitPlan:
     positions: ExitPositions | None = None
 
     @property
-    def classes(self) -> int:
-        """The number of outputs of the output layer at one position."""
-        assert self.layer is not None
-        return len(self.layer.weight)
-
-    @property
     def depths(self) -> int:
         """D, the number of depths."""
         return len(self.features) + 1
