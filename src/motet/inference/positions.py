@@ -15,7 +15,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Likelihood
+from motet.likelihoods import AtPositions, Likelihood
+from motet.likelihoods.positions import scored_rows, targets_last
 from motet.objectives import ExitObjective
 from motet.types import Batch, Progress
 
@@ -48,18 +49,21 @@ def classes_last(out_rows: Float[Tensor, "rows ..."], likelihood: Likelihood) ->
 def no_class_axis_error(output: Tensor, likelihood: Likelihood) -> InputError:
     """Return the error for an output with positions if the likelihood does not say where the classes are."""
     positions = f"an output of shape ({', '.join(('batch', *map(str, output.shape[1:])))}), which has positions"
-    if likelihood.target_kind != "class":
+    name = type(likelihood).__name__
+    if not isinstance(likelihood, AtPositions):
         return InputError(
-            "the model must return one row (batch, outputs) per example for the likelihood "
-            f"{type(likelihood).__name__}",
+            f"the model must return one row (batch, outputs) per example for the likelihood {name}",
             got=positions,
-            fix="Pool or flatten its output to one row per example; only Categorical predicts at every position",
+            fix="Pool or flatten its output to one row per example; or derive the likelihood from "
+            "motet.likelihoods.AtPositions, whose class_axis says where the outputs of one position are",
         )
     return InputError(
-        "the likelihood must say on which axis of the model's output the classes are",
+        "the likelihood must say on which axis of the model's output the classes are"
+        if likelihood.target_kind == "class"
+        else "the likelihood must say on which axis of the model's output the outputs of one position are",
         got=positions,
-        fix="Pass likelihood=Categorical(class_axis=1) for outputs (B, C, H, W) or (B, C, L), "
-        "likelihood=Categorical(class_axis=-1) for outputs (B, T, C); or pool the output to one row per example",
+        fix=f"Pass likelihood={name}(class_axis=1) for outputs (B, C, H, W) or (B, C, L), "
+        f"likelihood={name}(class_axis=-1) for outputs (B, T, C); or pool the output to one row per example",
     )
 
 
@@ -107,12 +111,13 @@ def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood, *, depths: bo
     positions = outputs.shape[1 + kept : -1]
     axes = len(positions)
     rows = outputs.movedim(tuple(range(1, 1 + kept)), tuple(range(-1 - kept, -1))).flatten(0, axes)
-    targets = batch.targets_BM.movedim(1, 1 + axes).flatten(0, axes)
+    targets = targets_last(batch.targets_BM, positions, likelihood, batch_axes=2)
+    targets = targets.movedim(1, 1 + axes).flatten(0, axes)
     weights = batch.weights_BM
     if weights is not None:
         weights = weights.repeat_interleave(math.prod(positions), dim=0)
-    scored = likelihood.is_scored(targets)
-    if scored is not None and not bool(scored.all()):
+    scored = scored_rows(likelihood, targets, axes=2)
+    if scored is not None:
         if not bool(scored.any()):
             return None
         if bool((scored == scored[:, :1]).all()):
@@ -125,6 +130,7 @@ def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood, *, depths: bo
             weights = shares if weights is None else weights * shares
             # Outputs that do not count may be infinite, and 0 times infinity is NaN.
             rows = rows.masked_fill(~scored.view(*scored.shape, *[1] * (rows.ndim - 2)), 0.0)
+            targets = targets.masked_fill(~scored.view(*scored.shape, *[1] * (targets.ndim - 2)), 0)
     return Rows(outputs=rows, targets=targets, weights=weights, positions=math.prod(positions))
 
 
