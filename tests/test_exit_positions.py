@@ -86,7 +86,9 @@ def test_exits_predict_at_every_pixel(method: motet.Method) -> None:
 
 
 def test_the_average_is_that_of_the_depths_at_each_pixel() -> None:
-    ensemble = motet.DUN(exits=("first", "shrink")).wrap(Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES)
+    ensemble = motet.DUN(exits=("first", "shrink")).wrap(
+        Segmenter(), example=torch.zeros(1, 2, 8, 6), likelihood=IMAGES
+    )
     ensemble.network.weights.logits_MD.data = torch.tensor([[0.1, 0.7, -0.4]])
     ensemble.eval()
     x = torch.randn(4, 2, 8, 6)

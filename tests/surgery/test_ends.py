@@ -148,9 +148,7 @@ def test_layers_that_compute_something_else_are_not_replaced(change: Callable[[n
     assert settle_last(model) == [model.last]
     model = Net(nn.Linear(4, 8))
     change(model.last)
-    with pytest.raises(
-        InputError, match=r"output layer must be an ordinary Linear.*'last'.*End the model in"
-    ):
+    with pytest.raises(InputError, match=r"output layer must be an ordinary Linear.*'last'.*End the model in"):
         settle_last(model)
     assert settle_first(model) == [model.first]
 

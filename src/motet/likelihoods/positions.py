@@ -11,8 +11,8 @@ from motet.likelihoods.base import Likelihood
 def targets_last(y: Tensor, positions: Sequence[int], likelihood: Likelihood, *, batch_axes: int = 1) -> Tensor:
     """Return targets with several numbers, or class probabilities, at each position in the order ``(B, *P, K)``.
 
-    The axis of the numbers may be where the model's output has that of its classes, or last; if both are possible, it is
-    where the model's output has it. Labels and single numbers ``(B, *P)`` are not changed.
+    The axis of the numbers may be where the model's output has that of its classes, or last; if both are possible, it
+    is where the model's output has it. Labels and single numbers ``(B, *P)`` are not changed.
 
     Args:
         y: targets.
