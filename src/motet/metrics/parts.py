@@ -13,7 +13,7 @@ from motet.metrics.numbers import LEVELS, coverage, coverage_error
 from motet.prediction import Prediction
 
 AT_ONCE = 2**24
-"""The number of outputs of all members that are scored at once, 64 MB in single precision; one example may have more."""
+"""The number of outputs of all members that are scored at once: 64 MB. One example may have more."""
 
 Scores = Callable[[Prediction], dict[str, float]]
 MemberScores = Callable[[Prediction], dict[str, list[float]]]
