@@ -54,6 +54,11 @@ class AtPositions(Likelihood):
 def check_integer(name: str, value: object, example: str) -> None:
     """Check a setting.
 
+    Args:
+        name: its name.
+        value: its value.
+        example: what to pass, for the error.
+
     Raises:
         InputError: unless it is an integer.
     """
