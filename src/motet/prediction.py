@@ -15,7 +15,7 @@ from motet._internal.tensor_file import read_tensors, write_tensors
 from motet._internal.wording import with_article
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
-from motet.likelihoods.positions import check_positions
+from motet.likelihoods.positions import check_positions, scored_rows
 from motet.likelihoods.target_scale import TargetScale
 
 
@@ -75,7 +75,7 @@ class Prediction:
                 fix="Pass the targets of the same examples",
             )
         if self.targets is not None and axis is not None:
-            check_positions(self.targets, self.outputs_BMC)
+            check_positions(self.targets, self.outputs_BMC, self.likelihood)
 
     def __repr__(self) -> str:
         """One line: sizes, likelihood, combination."""
@@ -126,7 +126,11 @@ class Prediction:
         """
         if not 0 < at < 1:
             raise InputError("a quantile's probability must lie between 0 and 1", got=f"at={at}", fix="Pass at=0.5")
-        return self._restored(self.likelihood.mixture_quantile(self._components, at))
+        components = self._components
+        if components.ndim == 3:
+            return self._restored(self.likelihood.mixture_quantile(components, at))
+        found = self.likelihood.mixture_quantile(components.movedim(1, -2).flatten(0, -3), at)
+        return self._restored(found.unflatten(0, (len(components), *components.shape[2:-1])))
 
     def interval(
         self, level: float = 0.9
@@ -216,10 +220,15 @@ class Prediction:
             )
         plain = self.standardised()
         assert plain.targets is not None
-        nll = self.likelihood.combined_nll(self.outputs_BMC, plain.targets, self.combination)
-        scored = self.likelihood.is_scored(plain.targets)
+        y, axes = plain.targets, self.outputs_BMC.ndim - 2
+        scored = scored_rows(self.likelihood, y, axes=axes) if self.likelihood.output_axis is not None else None
+        if scored is not None:
+            y = y.masked_fill(~scored.view(*scored.shape, *[1] * (y.ndim - axes)), 0)
+        nll = self.likelihood.combined_nll(self.outputs_BMC, y, self.combination)
         nll = nll if scored is None else nll.masked_fill(~scored, torch.nan)
-        return nll if self.target_scale is None else nll + self.target_scale.log_volume(plain.targets[:1].numel())
+        return (
+            nll if self.target_scale is None else nll + self.target_scale.log_volume(y[:1].numel() // nll[:1].numel())
+        )
 
     def by_row(self) -> "Prediction":
         """Return the scored positions of all examples as N rows, ``(N, M, C)`` with targets ``(N,)``; without targets
@@ -230,8 +239,8 @@ class Prediction:
         rows, y = self.outputs_BMC.movedim(1, -2).flatten(0, -3), self.targets
         if y is not None:
             y = y.flatten(0, self.outputs_BMC.ndim - 3)
-            scored = self.likelihood.is_scored(y)
-            rows, y = (rows, y) if scored is None or bool(scored.all()) else (rows[scored], y[scored])
+            scored = scored_rows(self.likelihood, y)
+            rows, y = (rows, y) if scored is None else (rows[scored], y[scored])
         return replace(self, outputs_BMC=rows, targets=y, likelihood=self.likelihood.of_rows)
 
     def standardised(self) -> "Prediction":

@@ -48,8 +48,14 @@ def as_dataset(data: Any, ensemble: Ensemble, *, seed: int) -> Dataset:
     x, y = torch.cat(inputs), torch.cat(targets)
     labels = y if y.dtype == torch.int64 and y.ndim == 1 else torch.zeros(rows, dtype=torch.int64)
     kept, held = hold_out(labels, min(rows - 1, max(1, round(HELD_OUT * rows))), seed=seed % 2**32)
-    outputs = ensemble.predict(x[:1].to(_device(ensemble))).outputs_BMC.shape[-1]
-    kind = ensemble.likelihood.target_kind
+    one, kind = ensemble.predict(x[:1].to(_device(ensemble))).outputs_BMC, ensemble.likelihood.target_kind
+    outputs = one.shape[-1]
+    if one.ndim > 3 and kind != "class":
+        raise InputError(
+            "fit needs class labels if the model predicts at positions",
+            got=f"the likelihood {ensemble.likelihood}",
+            fix="Train in a loop of your own with ensemble.loss(x, y), which accepts all targets at positions",
+        )
     return Dataset.from_tensors(
         "the data passed to fit",
         train=(x[kept], y[kept]),

@@ -24,7 +24,7 @@ from motet.inference.checks import (
 from motet.inference.inputs import SMALL_INTEGERS, as_inputs, as_targets, as_tensor, batches
 from motet.inference.subset import chosen_members, fold_layers, surviving_members, with_members
 from motet.layers.parameter_roles import parameter_groups
-from motet.likelihoods.positions import check_positions, check_same_positions
+from motet.likelihoods.positions import check_positions, check_same_positions, targets_last
 from motet.prediction import Prediction, check_asked, check_batch_size
 from motet.summary import Summary, summarise_network
 from motet.surgery import member_network
@@ -92,7 +92,7 @@ class Ensemble(MemberOutputs):
         outputs = self._run_batch(batch, readout.outputs)
 
         if self.likelihood.output_axis is not None:
-            check_positions(y, outputs)
+            y = self._target_rows(y, outputs[:, :, -1] if readout.has_depths else outputs)
 
         def objective() -> Tensor:
             if self.shard is not None:  # Members are separate networks with one output each.
@@ -275,6 +275,13 @@ class Ensemble(MemberOutputs):
 
     def _inputs(self, x: Any) -> Any:
         return as_inputs(x, self.network, self.input_form)
+
+    def _target_rows(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """Return targets at positions as rows, checked against the outputs ``(B, M, *P, C)``."""
+        positions = outputs.shape[2:-1]
+        y = targets_last(y, positions, self.likelihood)
+        check_positions(y, outputs, self.likelihood)
+        return y.flatten(0, len(positions))
 
     def _targets(self, known: list[Tensor]) -> Tensor | None:
         """Return the targets of all batches, with the type of labels that the likelihood reads."""

@@ -113,7 +113,7 @@ class MemberOutputs(CopiedModule):
         inputs = self._batch(as_one(x, named))
         return self.readout.prediction(inputs, len(inputs), self.members)
 
-    def forward_exits(self, *x: Any, **named: Any) -> Float[Tensor, "batch member depth out"]:
+    def forward_exits(self, *x: Any, **named: Any) -> Float[Tensor, "batch member depth *positions out"]:
         """Return every member's output at every depth for the same inputs, the deepest last: ``(B, M, D, C)``.
 
         Raises:

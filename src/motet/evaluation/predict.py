@@ -9,6 +9,7 @@ from motet.data import Dataset, Split
 from motet.data.batches import in_order
 from motet.ensemble import Ensemble
 from motet.errors import InputError
+from motet.likelihoods.positions import targets_last
 from motet.prediction import Prediction
 
 
@@ -97,6 +98,7 @@ def prediction_of(
         outputs_BMC: the members' outputs.
         targets: the targets as the data set stores them.
     """
+    targets = targets_last(targets, outputs_BMC.shape[2:-1], ensemble.likelihood)
     return Prediction(
         outputs_BMC=outputs_BMC,
         likelihood=ensemble.likelihood,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.nested import Inputs
+from motet.errors import InputError
 from motet.inference.checks import by_member
 from motet.layers import Exits, MemberLayer, exits_stepwise
 from motet.likelihoods import Likelihood
@@ -119,10 +120,22 @@ def exit_by_exit(
     with closing(exits_stepwise(network, x, depths)) as run:
         for step, exit_rows in enumerate(run, start=1):
             with torch.no_grad():
-                found.append(by_member(exit_rows, rows, members, likelihood=likelihood))
+                outputs = by_member(exit_rows.unsqueeze(1), rows, members, likelihood=likelihood, axes=3).squeeze(2)
+                _check_sizes(found, outputs)
+                found.append(outputs)
                 outputs_BMC = average(torch.stack(found, dim=2), depths[:step])
             kept = yield outputs_BMC
             if kept is not None:
                 run.send(kept)
                 rows, found = len(kept), [outputs[kept] for outputs in found]
                 yield outputs_BMC[kept]
+
+
+def _check_sizes(before: list[Tensor], outputs: Tensor) -> None:
+    """Raise `InputError` if earlier exits could not know the size of the network's output."""
+    if before and before[0].shape != outputs.shape:
+        raise InputError(
+            "to predict exit by exit, the sizes of an input must be multiples of the network's strides",
+            got=f"exits at positions {tuple(before[0].shape[2:-1])} and {tuple(outputs.shape[2:-1])}",
+            fix="Pad the inputs, or use predict, which runs the whole network",
+        )

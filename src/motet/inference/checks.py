@@ -119,12 +119,15 @@ def by_member(
         rows: B.
         members: M.
         likelihood: says where the classes of outputs with positions are.
-        axes: the number of axes that the rows must have: 2 for ``(M B, C)``, 3 for ``(M B, D, C)``.
+        axes: the number of axes that the rows must have: 2 for ``(M B, C)``, 3 for ``(M B, D, C)``, whose classes are
+            last also if there are positions.
 
     Raises:
         InputError: if it is not a tensor of this shape.
     """
-    may_have_positions = axes == 2 and isinstance(out_rows, Tensor) and out_rows.ndim > 2
+    may_have_positions = (axes == 2 or likelihood.output_axis is not None) and (
+        isinstance(out_rows, Tensor) and out_rows.ndim > axes
+    )
     if (
         not isinstance(out_rows, Tensor)
         or len(out_rows) != members * rows

@@ -5,15 +5,20 @@ library they are last, ``(B, M, *P, C)`` with positions ``*P``. Objectives get r
 one row of them, while groupings and batches count examples.
 """
 
-from dataclasses import dataclass
-from typing import final
+import inspect
+import math
+from dataclasses import dataclass, replace
+from typing import Any, final
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from motet.errors import InputError
-from motet.likelihoods import Likelihood
-from motet.types import Batch
+from motet.likelihoods import AtPositions, Likelihood
+from motet.likelihoods.positions import scored_rows, targets_last
+from motet.objectives import ExitObjective
+from motet.types import Batch, Progress
 
 
 def classes_last(out_rows: Float[Tensor, "rows ..."], likelihood: Likelihood) -> Float[Tensor, "rows ..."]:
@@ -44,18 +49,21 @@ def classes_last(out_rows: Float[Tensor, "rows ..."], likelihood: Likelihood) ->
 def no_class_axis_error(output: Tensor, likelihood: Likelihood) -> InputError:
     """Return the error for an output with positions if the likelihood does not say where the classes are."""
     positions = f"an output of shape ({', '.join(('batch', *map(str, output.shape[1:])))}), which has positions"
-    if likelihood.target_kind != "class":
+    name = type(likelihood).__name__
+    if not isinstance(likelihood, AtPositions):
         return InputError(
-            "the model must return one row (batch, outputs) per example for the likelihood "
-            f"{type(likelihood).__name__}",
+            f"the model must return one row (batch, outputs) per example for the likelihood {name}",
             got=positions,
-            fix="Pool or flatten its output to one row per example; only Categorical predicts at every position",
+            fix="Pool or flatten its output to one row per example; or derive the likelihood from "
+            "motet.likelihoods.AtPositions, whose class_axis says where the outputs of one position are",
         )
     return InputError(
-        "the likelihood must say on which axis of the model's output the classes are",
+        "the likelihood must say on which axis of the model's output the classes are"
+        if likelihood.target_kind == "class"
+        else "the likelihood must say on which axis of the model's output the outputs of one position are",
         got=positions,
-        fix="Pass likelihood=Categorical(class_axis=1) for outputs (B, C, H, W) or (B, C, L), "
-        "likelihood=Categorical(class_axis=-1) for outputs (B, T, C); or pool the output to one row per example",
+        fix=f"Pass likelihood={name}(class_axis=1) for outputs (B, C, H, W) or (B, C, L), "
+        f"likelihood={name}(class_axis=-1) for outputs (B, T, C); or pool the output to one row per example",
     )
 
 
@@ -65,48 +73,85 @@ class Rows:
     """The scored positions of a batch, as an objective gets them.
 
     Attributes:
-        outputs: natural parameters, ``(N, M, C)``.
+        outputs: natural parameters, ``(N, M, C)``, or ``(N, M, D, C)`` at several depths.
         targets: the targets of each row and member.
         weights: factors of each row's and member's loss; 1 if None.
+        positions: the number of positions of an example.
     """
 
-    outputs: Float[Tensor, "scored member out"]
+    outputs: Float[Tensor, "scored member *depth out"]
     targets: Shaped[Tensor, "scored member ..."]
     weights: Float[Tensor, "scored member"] | None
+    positions: int
+
+    def progress(self, progress: Progress | None) -> Progress | None:
+        """Return the progress with N, the number of training examples, counted in positions."""
+        if progress is None or progress.examples is None:
+            return progress
+        return replace(progress, examples=progress.examples * self.positions)
 
 
-def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood) -> Rows | None:
+def as_rows(outputs: Tensor, batch: Batch, likelihood: Likelihood, *, depths: bool = False) -> Rows | None:
     """Return the scored positions of a batch as rows.
 
-    If all members have the same targets, ignored positions are left out. Otherwise a row may count for some members
+    If the same positions count for all members, the others are left out. Otherwise a row may count for some members
     only: its weight is then 0 for the others, and the weights of the scored positions are such that the mean over all
     rows is each member's mean over its scored positions.
 
     Args:
-        outputs: ``(B, M, *P, C)``.
+        outputs: ``(B, M, *P, C)``, or ``(B, M, D, *P, C)`` with `depths`.
         batch: the batch, whose targets are ``(B, M, *P)`` labels or ``(B, M, *P, C)`` probabilities.
         likelihood: says which positions count.
+        depths: whether the outputs are at several depths.
 
     Returns:
         The rows; None if no position counts.
     """
-    positions = outputs.shape[2:-1]
-    rows, targets = outputs.movedim(1, -2).flatten(0, -3), batch.targets_BM
-    targets = targets.movedim(1, 1 + len(positions)).flatten(0, len(positions))
+    kept = 2 if depths else 1
+    positions = outputs.shape[1 + kept : -1]
+    axes = len(positions)
+    rows = outputs.movedim(tuple(range(1, 1 + kept)), tuple(range(-1 - kept, -1))).flatten(0, axes)
+    targets = targets_last(batch.targets_BM, positions, likelihood, batch_axes=2)
+    targets = targets.movedim(1, 1 + axes).flatten(0, axes)
     weights = batch.weights_BM
     if weights is not None:
-        weights = weights.view(*weights.shape[:1], *[1] * len(positions), -1)
-        weights = weights.expand(len(outputs), *positions, -1).flatten(0, -2)
-    scored = likelihood.is_scored(targets)
-    if scored is not None and not bool(scored.all()):
+        weights = weights.repeat_interleave(math.prod(positions), dim=0)
+    scored = scored_rows(likelihood, targets, axes=2)
+    if scored is not None:
         if not bool(scored.any()):
             return None
-        if not batch.distinct:
-            kept = scored[:, 0]
-            rows, targets = rows[kept], targets[kept]
-            weights = None if weights is None else weights[kept]
+        if bool((scored == scored[:, :1]).all()):
+            chosen = scored[:, 0]
+            rows, targets = rows[chosen], targets[chosen]
+            weights = None if weights is None else weights[chosen]
         else:
             counts = scored.sum(dim=0, keepdim=True).clamp_min(1)
             shares = scored.to(rows.dtype) * (len(rows) / counts)
             weights = shares if weights is None else weights * shares
-    return Rows(outputs=rows, targets=targets, weights=weights)
+            # Outputs that do not count may be infinite, and 0 times infinity is NaN.
+            rows = rows.masked_fill(~scored.view(*scored.shape, *[1] * (rows.ndim - 2)), 0.0)
+            targets = targets.masked_fill(~scored.view(*scored.shape, *[1] * (targets.ndim - 2)), 0)
+    return Rows(outputs=rows, targets=targets, weights=weights, positions=math.prod(positions))
+
+
+def no_loss(outputs: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Return a loss of 0 whose gradients are 0, also for outputs that are not finite."""
+    return outputs.masked_fill(torch.ones_like(outputs, dtype=torch.bool), 0.0).sum()
+
+
+def weights_argument(objective: ExitObjective, weights_BM: Tensor | None) -> dict[str, Any]:
+    """Return the argument with the rows' weights for an exit objective: none without weights.
+
+    Raises:
+        InputError: for weights that the objective does not accept.
+    """
+    if weights_BM is None:
+        return {}
+    if "weights_BM" not in inspect.signature(type(objective).__call__).parameters:
+        raise InputError(
+            "ignored positions that differ between members need an objective that weights rows",
+            got=f"{type(objective).__name__}, whose __call__ has no argument weights_BM",
+            fix="Add weights_BM to it, as in motet.objectives.ExitObjective, or use a method whose members see equal "
+            "examples",
+        )
+    return {"weights_BM": weights_BM}

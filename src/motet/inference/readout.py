@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from motet.inference.anytime import (
     run_member,
 )
 from motet.inference.checks import by_member, one_output_error
-from motet.inference.positions import as_rows
+from motet.inference.positions import as_rows, no_loss, weights_argument
 from motet.layers import Exits
 from motet.likelihoods import Likelihood
 from motet.objectives import ExitObjective, Objective
@@ -163,7 +163,7 @@ class SingleOutput(Readout):
         if self.likelihood.output_axis is not None:
             rows = as_rows(outputs, batch, self.likelihood)
             if rows is None:
-                return (outputs * 0).sum()
+                return no_loss(outputs)
             given = (rows.outputs, rows.targets, self.likelihood)
             return self.objective(*given, weights_BM=rows.weights, progress=progress)
         weights_BM = batch.weights_BM
@@ -192,21 +192,25 @@ class _ManyOutputs(Readout):
     network: Exits
     likelihood: Likelihood
 
-    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member depth out"]:
+    def outputs(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member depth *positions out"]:
         """``(B, M, D, C)``."""
         return by_member(self.network(x), rows, members, likelihood=self.likelihood, axes=3)
 
-    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member out"]:
+    def prediction(self, x: Inputs, rows: int, members: int) -> Float[Tensor, "batch member *positions out"]:
         """The average over the depths that a prediction uses."""
         depths = self.network.kept()
         found = by_member(self.network(x, depths), rows, members, likelihood=self.likelihood, axes=3)
         return self.average(found, depths)
 
     def average(
-        self, outputs_BMDC: Float[Tensor, "batch member depth out"], depths: tuple[int, ...] | None = None
-    ) -> Float[Tensor, "batch member out"]:
+        self, outputs_BMDC: Float[Tensor, "batch member depth *positions out"], depths: tuple[int, ...] | None = None
+    ) -> Float[Tensor, "batch member *positions out"]:
         """Return the members' weighted averages over all depths, or over `depths`."""
-        return self.likelihood.average(outputs_BMDC, self.network.log_weights(depths).to(outputs_BMDC.dtype))
+        log_weights_MD = self.network.log_weights(depths).to(outputs_BMDC.dtype)
+        if outputs_BMDC.ndim == 4:
+            return self.likelihood.average(outputs_BMDC, log_weights_MD)
+        by_position = outputs_BMDC.movedim((1, 2), (-3, -2))
+        return self.likelihood.average(by_position, log_weights_MD).movedim(-2, 1)
 
     def count_steps(self, members: int) -> int:
         """One for each depth that a prediction uses."""
@@ -237,7 +241,7 @@ class DepthAverage(_ManyOutputs):
 
     def loss(
         self,
-        outputs: Float[Tensor, "batch member depth out"],
+        outputs: Float[Tensor, "batch member depth *positions out"],
         batch: Batch,
         *,
         progress: Progress | None,
@@ -260,19 +264,27 @@ class DepthOutputs(_ManyOutputs):
 
     def loss(
         self,
-        outputs: Float[Tensor, "batch member depth out"],
+        outputs: Float[Tensor, "batch member depth *positions out"],
         batch: Batch,
         *,
         progress: Progress | None,
         training: bool,
     ) -> Float[Tensor, ""]:
         """The objective on the outputs at all depths and the weights over depths."""
-        weights = self.network.weights
-        given = (outputs, batch.targets_BM, self.likelihood)
+        weights, given = self.network.weights, (outputs, batch.targets_BM, self.likelihood)
+        row_weights: dict[str, Any] = {}
+        if self.likelihood.output_axis is not None:
+            rows = as_rows(outputs, batch, self.likelihood, depths=True)
+            if rows is None:
+                return no_loss(outputs)
+            given, progress = (rows.outputs, rows.targets, self.likelihood), rows.progress(progress)
+            row_weights = weights_argument(self.objective, rows.weights)
         if training:
             # If the posterior over depths is not a parameter, the objective estimates it, like batch norm its means.
             with torch.no_grad():
-                logits_MD = self.objective.estimate(*given, logits_MD=weights.logits_MD, progress=progress)
+                logits_MD = self.objective.estimate(
+                    *given, logits_MD=weights.logits_MD, progress=progress, **row_weights
+                )
                 if logits_MD is not None:
                     weights.logits_MD.copy_(logits_MD)
-        return self.objective(*given, log_weights_MD=weights().to(outputs.dtype), progress=progress)
+        return self.objective(*given, log_weights_MD=weights().to(outputs.dtype), progress=progress, **row_weights)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from motet.errors import InputError
 from motet.likelihoods import Combination, Likelihood
+from motet.likelihoods.positions import targets_last
 from motet.likelihoods.target_scale import TargetScale
 from motet.prediction import Prediction
 
@@ -41,6 +42,8 @@ class TargetUnits(nn.Module):
         Raises:
             InputError: for targets that are obviously not standardised.
         """
+        if targets is not None:
+            targets = targets_last(targets, outputs_BMC.shape[2:-1], likelihood)
         if targets is not None and self.scale is not None:
             _check_standardised(targets, self.scale)
             targets = self.scale.restore(targets)

@@ -5,6 +5,7 @@ from motet.layers.base import MemberLayer
 from motet.layers.branches import Branches, Tile
 from motet.layers.exits.adapter import Adapter, mean_over_positions
 from motet.layers.exits.depth_weights import DepthWeights
+from motet.layers.exits.exit_positions import ExitPositions
 from motet.layers.exits.exits import Exits
 from motet.layers.exits.stepwise import exits_stepwise
 from motet.layers.fast_transposed import FastTransposed
@@ -44,6 +45,7 @@ __all__ = [
     "ConcatenatedInput",
     "Convolution",
     "DepthWeights",
+    "ExitPositions",
     "Exits",
     "FastRecurrent",
     "FastTransposed",

@@ -9,12 +9,14 @@ distribution at the mean natural parameter).
 from motet.likelihoods.base import Combination, Likelihood, NaturalExponentialFamily, TargetKind
 from motet.likelihoods.bernoulli import Bernoulli
 from motet.likelihoods.categorical import Categorical
+from motet.likelihoods.class_axis import AtPositions
 from motet.likelihoods.gaussian import Gaussian
 from motet.likelihoods.heteroscedastic import HeteroscedasticGaussian
 from motet.likelihoods.normal_mixtures import gaussian_crps
 from motet.likelihoods.poisson import Poisson
 
 __all__ = [
+    "AtPositions",
     "Bernoulli",
     "Categorical",
     "Combination",

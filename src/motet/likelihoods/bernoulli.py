@@ -1,6 +1,6 @@
 """The likelihood of independent binary labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import torch
@@ -8,23 +8,49 @@ from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from motet._internal.plain_records import LEFT_OUT
 from motet.errors import InputError
 from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_width, matched
+from motet.likelihoods.class_axis import IGNORE_INDEX, AtPositions, check_integer
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class Bernoulli(NaturalExponentialFamily):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Bernoulli(AtPositions, NaturalExponentialFamily):
     """K independent labels in {0, 1}. eta are logits, `y` has the shape ``(..., K)``, or ``(...)`` if K is 1.
 
     ``NLL = softplus(eta) - eta y``, summed over the labels. For labels between 0 and 1 (from mixing examples) this is
     the cross-entropy. For other labels the NLL is NaN, so that training stops with an error.
+
+    Attributes:
+        class_axis: the axis of the K logits if the model predicts at positions, see `Categorical`.
+        ignore_index: with `class_axis`, the label of positions that do not count, in place of all of their K labels.
 
     >>> Bernoulli().mean(torch.tensor([0.0]))
     tensor([0.5000])
     """
 
     target_kind: ClassVar[TargetKind | None] = "binary"
+
+    ignore_index: int = field(default=IGNORE_INDEX, metadata={LEFT_OUT: True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("ignore_index", self.ignore_index, "ignore_index=-100, for example")
+
+    @property
+    def of_rows(self) -> "Bernoulli":
+        """Without `class_axis`."""
+        return Bernoulli()
+
+    @property
+    def ignored_label(self) -> int | None:
+        """`ignore_index`; None without `class_axis`."""
+        return None if self.class_axis is None else self.ignore_index
+
+    def is_scored(self, y: Tensor) -> Tensor | None:
+        """Return which labels count, in their shape; None without `class_axis`."""
+        return None if self.class_axis is None else y != self.ignore_index
 
     def nll(
         self, eta: Float[Tensor, "*axes out"], y: Shaped[Tensor, "..."], *, constants: bool = True
@@ -103,6 +129,8 @@ class Bernoulli(NaturalExponentialFamily):
                 "binary labels must be 0 or 1", got="targets of complex numbers", fix="Convert them with y.real"
             )
         check_width(y, targets=outputs, outputs=outputs)
+        if values and (scored := self.is_scored(y)) is not None:
+            y = y[scored.any(dim=-1) if y.ndim > 1 else scored]
         if values and not bool(((y == 0) | (y == 1)).all()):
             bad = y[(y != 0) & (y != 1)]
             raise InputError(

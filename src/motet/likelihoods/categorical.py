@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from motet._internal.plain_records import LEFT_OUT
 from motet.errors import InputError
 from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, require_shape
+from motet.likelihoods.class_axis import IGNORE_INDEX, AtPositions, check_integer
 
 # By default torch's cross-entropy ignores rows with the label -100. With this `ignore_index` the label -100 is out of
 # range, like other negative labels.
@@ -22,8 +23,8 @@ _FEW_CLASSES, _MANY_ROWS = 15, 512
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class Categorical(NaturalExponentialFamily):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Categorical(AtPositions, NaturalExponentialFamily):
     """Classification. eta are logits over C classes, `y` integer labels ``(...)`` or class probabilities ``(..., C)``.
 
     Class probabilities result from mixing examples (mixup, CutMix).
@@ -44,31 +45,11 @@ class Categorical(NaturalExponentialFamily):
 
     target_kind: ClassVar[TargetKind | None] = "class"
 
-    class_axis: int | None = field(default=None, metadata={LEFT_OUT: True})
-    ignore_index: int = field(default=-100, metadata={LEFT_OUT: True})
+    ignore_index: int = field(default=IGNORE_INDEX, metadata={LEFT_OUT: True})
 
     def __post_init__(self) -> None:
-        for name, value in (("class_axis", self.class_axis), ("ignore_index", self.ignore_index)):
-            is_number = isinstance(value, int) and not isinstance(value, bool)
-            if not is_number and not (name == "class_axis" and value is None):
-                raise InputError(f"{name} must be an integer", got=f"{name}={value!r}", fix=f"Pass {_EXAMPLE[name]}")
-        if self.class_axis == 0:
-            raise InputError(
-                "class_axis must name the axis of the classes; axis 0 has the examples",
-                got="class_axis=0",
-                fix="Pass class_axis=1 for outputs (B, C, H, W), or class_axis=-1 for outputs (B, T, C)",
-            )
-
-    def __repr__(self) -> str:
-        """Only what is not the default."""
-        settings = [f"class_axis={self.class_axis}"] if self.class_axis is not None else []
-        settings += [f"ignore_index={self.ignore_index}"] if self.ignore_index != -100 else []
-        return f"Categorical({', '.join(settings)})"
-
-    @property
-    def output_axis(self) -> int | None:
-        """`class_axis`."""
-        return self.class_axis
+        super().__post_init__()
+        check_integer("ignore_index", self.ignore_index, "ignore_index=-100, for example")
 
     @property
     def of_rows(self) -> "Categorical":
@@ -170,9 +151,6 @@ class Categorical(NaturalExponentialFamily):
     @property
     def _ignored(self) -> int:
         return _NO_LABEL if self.ignored_label is None else self.ignored_label
-
-
-_EXAMPLE = {"class_axis": "class_axis=1, -1 or None", "ignore_index": "ignore_index=-100, for example"}
 
 
 def _cross_entropy(eta: Tensor, y: Tensor, reduction: Literal["none", "mean"], ignored: int) -> Tensor:

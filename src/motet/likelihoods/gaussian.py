@@ -10,12 +10,13 @@ from torch import Generator, Tensor
 
 from motet.errors import InputError
 from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.class_axis import AtPositions
 from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class Gaussian(NaturalExponentialFamily):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Gaussian(AtPositions, NaturalExponentialFamily):
     """Regression with unit variance. eta is the predicted mean, `y` has the shape ``(..., C)``, or ``(...)`` if C is 1.
 
     ``NLL = (y - eta)^2 / 2 + log(2 pi) / 2``, summed over the C targets.

@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from motet.errors import InputError
-from motet.likelihoods.base import Likelihood, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.base import TargetKind, check_finite, check_width, matched
+from motet.likelihoods.class_axis import AtPositions
 from motet.likelihoods.normal_mixtures import gaussian_crps, gaussian_quantile
 
 VARIANCE_FLOOR = 1e-6
@@ -18,8 +19,8 @@ VARIANCE_FLOOR = 1e-6
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class HeteroscedasticGaussian(Likelihood):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class HeteroscedasticGaussian(AtPositions):
     """Regression with predicted mean and variance. K targets need 2 K outputs: first the K means, then K raw scales s.
 
     The variance is ``softplus(s) + 1e-6`` (Lakshminarayanan et al. 2017, section 2.2.1). For large s it grows linearly,
@@ -76,7 +77,7 @@ class HeteroscedasticGaussian(Likelihood):
         probability: Tensor = torch.special.ndtr((matched(y, mean.shape).to(mean.dtype) - mean) / variance.sqrt())
         return probability
 
-    def geometric(self, eta_BMC: Float[Tensor, "batch member out"]) -> Float[Tensor, "batch out"]:
+    def geometric(self, eta_BMC: Float[Tensor, "batch member *positions out"]) -> Float[Tensor, "batch *positions out"]:
         """Outputs of the normal distribution that is the members' normalised geometric mean.
 
         The precision is the mean of the members' precisions. The mean is the precision-weighted mean of their means.

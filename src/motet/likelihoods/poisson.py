@@ -10,12 +10,13 @@ from torch import Generator, Tensor
 from motet.errors import InputError
 from motet.likelihoods._counts import count_crps, count_quantiles
 from motet.likelihoods.base import NaturalExponentialFamily, TargetKind, check_finite, check_width, matched
+from motet.likelihoods.class_axis import AtPositions
 from motet.likelihoods.normal_mixtures import gaussian_crps
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class Poisson(NaturalExponentialFamily):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Poisson(AtPositions, NaturalExponentialFamily):
     """Counts. eta is the logarithm of the rate, `y` has the shape ``(..., K)``, or ``(...)`` if K is 1.
 
     ``NLL = exp(eta) - eta y + log y!``, summed over the counts. The NLL is NaN for negative and fractional counts, so

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from motet._internal.field_types import check_field_types
 from motet.errors import InputError
+from motet.inference.positions import classes_last
 from motet.layers import Ordinary, ParameterRoles, mean_over_positions
 from motet.method import ConversionContext, Method, Model, instance_of
 from motet.methods.exits import check_exits, exempt_with_exits, input_width, plan_exits
@@ -83,7 +84,7 @@ class EarlyExit(Method):
         network = instance_of(model)
         probed = probe(network, context.example)
         plan = plan_exits(network, context, probed, self.exits)
-        classes = probed.output.shape[1]
+        classes = classes_last(probed.output, context.likelihood).shape[-1]
 
         def head(depth: int, depths: int, features: Features, layer: Ordinary) -> nn.Module:
             hidden = int(math.sqrt(1 + self.gamma) ** (depths - depth) * input_width(layer)) if self.gamma else None
@@ -96,6 +97,8 @@ class EarlyExit(Method):
 class ExitHead(ParameterRoles):
     """The mean over positions, then one linear layer, or two with a ReLU between them.
 
+    In a model that predicts at positions, `pools` is False: the layers are applied at each position.
+
     Args:
         features: the features at the exit.
         hidden: the width of the hidden layer; no hidden layer if None.
@@ -106,7 +109,7 @@ class ExitHead(ParameterRoles):
     def __init__(self, features: Features, hidden: int | None, classes: int, layer: Ordinary) -> None:
         super().__init__()
         place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-        self.axis = features.axis
+        self.axis, self.pools = features.axis, True
         self.hidden = nn.Identity() if hidden is None else nn.Linear(features.width, hidden, **place)
         self.act = nn.Identity() if hidden is None else nn.ReLU()
         self.out = nn.Linear(features.width if hidden is None else hidden, classes, **place)
@@ -117,6 +120,7 @@ class ExitHead(ParameterRoles):
         return frozenset(name for name, _ in self.named_parameters())
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return rows ``(B, C)`` for features ``h``."""
-        rows: Tensor = self.out(self.act(self.hidden(mean_over_positions(h, self.axis))))
+        """Return rows ``(B, C)`` for features ``h``, or ``(B, *P, C)`` at their positions."""
+        h = mean_over_positions(h, self.axis) if self.pools else h.movedim(self.axis, -1)
+        rows: Tensor = self.out(self.act(self.hidden(h)))
         return rows

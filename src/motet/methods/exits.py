@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import final
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 
 from motet._internal.nested import Inputs, joined
 from motet.errors import InputError
-from motet.inference.positions import no_class_axis_error
-from motet.layers import Adapter, DepthWeights, Exits, InputsInTurn, Ordinary
+from motet.inference.positions import classes_last, no_class_axis_error
+from motet.layers import Adapter, DepthWeights, ExitPositions, Exits, InputsInTurn, Ordinary
 from motet.method import ConversionContext
 from motet.surgery import (
     Features,
@@ -44,6 +45,7 @@ class ExitPlan:
         layer: the output layer.
         written: names of the points whose features the model later changes in place.
         layers: the number of mixing layers before the output layer.
+        positions: for a model that predicts at positions, where they are.
     """
 
     features: tuple[Features, ...] = ()
@@ -51,6 +53,7 @@ class ExitPlan:
     layer: Ordinary | None = None
     written: frozenset[str] = frozenset()
     layers: int = 1
+    positions: ExitPositions | None = None
 
     @property
     def depths(self) -> int:
@@ -82,6 +85,8 @@ class ExitPlan:
         for depth, features in enumerate(self.features, start=1):
             assert self.layer is not None
             heads.append(make(depth, self.depths, features, self.layer))
+            if self.positions is not None and isinstance(getattr(heads[-1], "pools", None), bool):
+                heads[-1].pools = False  # type: ignore[assignment]
         like = next((value for value in network.parameters() if value.is_floating_point()), context.example)
         # At least single precision, because logits are learned in small steps.
         dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else torch.float32
@@ -98,7 +103,7 @@ class ExitPlan:
         return Exits(
             network, points, heads, weights,
             likelihood=context.likelihood, output=shared, skip_below=skip_below, written=written,
-            shares=shares,
+            shares=shares, positions=self.positions,
         )  # fmt: skip
 
 
@@ -127,9 +132,9 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
             exit cannot read the features, if exits cannot share the output layer, and if `exits` is None and the model
             has no such point.
     """
-    _check_one_row(probed.output, context)
+    sizes = _output_positions(probed.output, context)
     if exits == ():
-        return ExitPlan()
+        return ExitPlan(positions=_exit_positions(context, sizes, []))
     layer = _output_layer(model, context, probed)
     output = next(name for name, module in model.named_modules() if module is layer)
     # Two rows distinguish a batch axis from an axis of length 1.
@@ -138,10 +143,10 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
     between = _behind_input(model, probed, calls, layer)
     exits = own_exits(model) if exits is None else exits
     if exits is None:
-        chosen = _found(model, example, calls, between)
+        chosen = _found(model, example, calls, between, sizes)
     else:
         chosen = [
-            _named(point, calls, between, rows=len(example))
+            _named(point, calls, between, sizes, rows=len(example))
             for point in check_points(model, example, exits, argument="exits")
         ]
     written = modules_modified_in_place(model, context.example, [features.point.name for features in chosen])
@@ -151,21 +156,47 @@ def plan_exits(model: nn.Module, context: ConversionContext, probed: Probe, exit
         layer=layer,
         written=frozenset(written),
         layers=between.stop - 1,
+        positions=_exit_positions(context, sizes, chosen),
     )
 
 
-def _check_one_row(output: Tensor, context: ConversionContext) -> None:
-    """Raise `InputError` for a model that predicts at positions."""
+def _output_positions(output: Tensor, context: ConversionContext) -> tuple[int, ...] | None:
+    """Return the sizes of the positions in the model's output; None for one row per example."""
     if output.ndim == 2:
-        return
+        return None
     if context.likelihood.output_axis is None:
         raise no_class_axis_error(output, context.likelihood)
-    raise InputError(
-        "a method with exits needs one row (batch, outputs) per example, because the features at an exit are averaged "
-        "over positions",
-        got=f"an output of shape {tuple(output.shape)}, which has positions",
-        fix="Use a method without exits, such as MIMO, BatchEnsemble or DeepEnsemble",
+    return tuple(classes_last(output, context.likelihood).shape[1:-1])
+
+
+def _exit_positions(
+    context: ConversionContext, sizes: tuple[int, ...] | None, chosen: Sequence[Features]
+) -> ExitPositions | None:
+    """Return where the positions of the chosen exits are; None for a model without positions."""
+    axis = context.likelihood.output_axis
+    if sizes is None or axis is None:
+        return None
+    return ExitPositions(
+        class_axis=axis,
+        features=tuple(features.axis for features in chosen),
+        scales=tuple(
+            tuple(Fraction(out, own) for out, own in zip(sizes, _sizes(features), strict=True)) for features in chosen
+        ),
     )
+
+
+def _sizes(features: Features) -> tuple[int, ...]:
+    """Return the sizes of the positions of the features."""
+    shape = features.point.output
+    return shape[2:] if features.axis == 1 else shape[1:-1]
+
+
+def _fits(features: Features, sizes: tuple[int, ...] | None) -> bool:
+    """Whether an exit can predict at positions of these sizes: an image's can be interpolated, a text's cannot."""
+    if sizes is None:
+        return True
+    own = _sizes(features)
+    return own == sizes or (len(own) == len(sizes) and not (features.axis == -1 and len(own) == 1) and 0 not in own)
 
 
 def own_exits(model: nn.Module) -> tuple[str, ...] | None:
@@ -196,10 +227,13 @@ def _behind_input(model: nn.Module, probed: Probe, calls: list[MixingCall], laye
     return range(max(readers, default=1), last)
 
 
-def _found(model: nn.Module, example: Inputs, calls: list[MixingCall], between: range) -> list[Features]:
+def _found(
+    model: nn.Module, example: Inputs, calls: list[MixingCall], between: range, sizes: tuple[int, ...] | None
+) -> list[Features]:
     """Return the features at the default exits."""
     points = [point for point in cut_points(model, example) if point.mixing in between]
     found = [features for point in points if (features := features_at(point, calls, rows=len(example)))]
+    found = [features for features in found if _fits(features, sizes)]
     chosen = default_exits(found, between.stop)
     if not chosen:
         raise InputError(
@@ -210,7 +244,9 @@ def _found(model: nn.Module, example: Inputs, calls: list[MixingCall], between: 
     return chosen
 
 
-def _named(point: Point, calls: list[MixingCall], between: range, *, rows: int) -> Features:
+def _named(
+    point: Point, calls: list[MixingCall], between: range, sizes: tuple[int, ...] | None, *, rows: int
+) -> Features:
     """Return the features at a point that the user named."""
     if point.mixing not in between:
         raise InputError(
@@ -221,6 +257,12 @@ def _named(point: Point, calls: list[MixingCall], between: range, *, rows: int) 
     features = features_at(point, calls, rows=rows)
     if features is None:
         raise unknown_axis(point)
+    if not _fits(features, sizes):
+        raise InputError(
+            f"an exit must have features at the positions of the model's output, {sizes}, or at pixels of an image",
+            got=f"{point.name!r}, whose output has shape {point.output}",
+            fix="Name another point in exits",
+        )
     return features
 
 

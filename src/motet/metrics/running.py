@@ -50,6 +50,10 @@ class RunningScores:
                 fix="Score each ensemble separately",
             )
         self._scale = prediction.target_scale
+        if prediction.likelihood.output_axis is not None and prediction.targets is not None:
+            prediction = prediction.by_row()
+            if len(prediction.outputs_BMC) == 0:  # all positions of this batch are ignored
+                return
         prediction, y = checked(prediction.standardised())
         rows = len(y)
         self.rows += rows

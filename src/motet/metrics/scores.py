@@ -12,6 +12,7 @@ from motet.metrics.calibration import ece
 from motet.metrics.classification import accuracy, brier, member_accuracy
 from motet.metrics.diversity import disagreement, disagreement_over_error, pairwise_kl
 from motet.metrics.numbers import LEVELS, coverage, coverage_error, crps, deviance, interval_width
+from motet.metrics.parts import has_parts, member_score_parts, parts_of, score_parts
 from motet.metrics.regression import check_shape, member_rmse, rmse
 from motet.metrics.segmentation import mean_iou
 from motet.prediction import Prediction
@@ -53,6 +54,8 @@ def score(prediction: Prediction) -> dict[str, float]:
     >>> {name: round(value, 2) for name, value in score(two).items() if name in ("accuracy", "nll", "ece")}
     {'accuracy': 1.0, 'nll': 0.69, 'ece': 0.5}
     """
+    if has_parts(prediction) and next(parts_of(prediction), None) is not None:
+        return score_parts(prediction, score, member_scores, as_classes)
     scale = prediction.target_scale
     has_positions = prediction.likelihood.output_axis is not None
     prediction, y = checked(prediction.standardised())
@@ -104,6 +107,8 @@ def member_scores(prediction: Prediction) -> dict[str, list[float]]:
     >>> member_scores(two)["accuracy"]
     [1.0, 0.0]
     """
+    if has_parts(prediction) and next(parts_of(prediction), None) is not None:
+        return member_score_parts(prediction, member_scores, as_classes)
     scale = prediction.target_scale
     prediction, y = checked(prediction.standardised())
     own_nll = _own_nll(prediction, y).tolist()

@@ -64,6 +64,7 @@ class ExitObjective(ABC):
         likelihood: Likelihood,
         *,
         log_weights_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss in nats, a scalar.
@@ -73,6 +74,8 @@ class ExitObjective(ABC):
             targets_BM: targets.
             likelihood: the distribution whose natural parameters the outputs are.
             log_weights_MD: log of each member's weights over depths, differentiable with respect to their parameters.
+            weights_BM: factors of each row's and member's loss, which is then passed; a class of your own needs it only
+                for positions that are ignored for some members.
             progress: how far training has come; None if warm starts are over.
         """
 
@@ -83,6 +86,7 @@ class ExitObjective(ABC):
         likelihood: Likelihood,
         *,
         logits_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, "member depth"] | None:
         """Return new logits of the weights over depths; None, the default, if these weights are parameters.
@@ -94,6 +98,7 @@ class ExitObjective(ABC):
             targets_BM: targets.
             likelihood: the distribution whose natural parameters the outputs are.
             logits_MD: the current logits.
+            weights_BM: factors of each row's and member's loss; 1 if None. Passed only if there are any.
             progress: how far training has come; None if warm starts are over.
         """
         return None

@@ -49,10 +49,11 @@ class DepthELBO(ExitObjective):
         likelihood: Likelihood,
         *,
         log_weights_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """Return the negative ELBO for one example, summed over members."""
-        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
+        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood, weights_BM)
         # Computed in the same way as the weights, so that the KL divergence of equal weights is exactly 0.
         log_prior_MD = torch.zeros_like(log_weights_MD).log_softmax(dim=-1)
         if _is_warming(progress, self.warm_start_epochs):
@@ -92,10 +93,11 @@ class DepthMarginalLikelihood(ExitObjective):
         likelihood: Likelihood,
         *,
         log_weights_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """Return the negative log marginal likelihood for one example; it does not depend on the current weights."""
-        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
+        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood, weights_BM)
         if _is_warming(progress, self.warm_start_epochs):
             return nll_MD.mean(dim=1).sum()
         examples, depths = _examples(progress, targets_BM), nll_MD.shape[1]
@@ -108,6 +110,7 @@ class DepthMarginalLikelihood(ExitObjective):
         likelihood: Likelihood,
         *,
         logits_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, "member depth"] | None:
         """Return the running log-likelihood at each depth; None during the warm start.
@@ -117,13 +120,14 @@ class DepthMarginalLikelihood(ExitObjective):
             targets_BM: targets.
             likelihood: the distribution whose natural parameters the outputs are.
             logits_MD: the running sum so far.
+            weights_BM: factors of each row's and member's loss; 1 if None.
             progress: how far training has come; None if the warm start is over and the batch is the training set.
         """
         if _is_warming(progress, self.warm_start_epochs):
             return None
         rows = len(targets_BM)
         kept = max(0.0, 1 - rows / _examples(progress, targets_BM))
-        return kept * logits_MD - rows * _mean_nll(exits_BMDC, targets_BM, likelihood).to(logits_MD.dtype)
+        return kept * logits_MD - rows * _mean_nll(exits_BMDC, targets_BM, likelihood, weights_BM).to(logits_MD.dtype)
 
 
 @final
@@ -155,6 +159,7 @@ class ExitSum(ExitObjective):
         likelihood: Likelihood,
         *,
         log_weights_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss, summed over exits and members, averaged over rows.
@@ -162,7 +167,7 @@ class ExitSum(ExitObjective):
         Raises:
             InputError: if `beta` is not 0 and the likelihood has no class probabilities.
         """
-        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood)
+        nll_MD = _mean_nll(exits_BMDC, targets_BM, likelihood, weights_BM)
         loss = nll_MD[:, -1].sum() + self.alpha * nll_MD[:, :-1].sum()
         depths = nll_MD.shape[1]
         if self.beta == 0 or depths == 1:
@@ -176,14 +181,20 @@ class ExitSum(ExitObjective):
         log_p = exits_BMDC.log_softmax(dim=-1)
         entropies_BMDD = -log_p.exp() @ log_p.transpose(-1, -2)  # row i, column j: H(p_i, p_j)
         first, second = torch.triu_indices(depths, depths, offset=1, device=log_p.device)
-        return loss + self.beta * entropies_BMDD[..., first, second].mean(dim=(0, 2)).sum()
+        pairs = entropies_BMDD[..., first, second]
+        if weights_BM is not None:
+            pairs = pairs * weights_BM.unsqueeze(-1)
+        return loss + self.beta * pairs.mean(dim=(0, 2)).sum()
 
 
-def _mean_nll(exits_BMDC: Tensor, targets_BM: Tensor, likelihood: Likelihood) -> Tensor:
-    """Return the NLL averaged over rows, ``(M, D)``."""
+def _mean_nll(
+    exits_BMDC: Tensor, targets_BM: Tensor, likelihood: Likelihood, weights_BM: Tensor | None = None
+) -> Tensor:
+    """Return the NLL averaged over rows, ``(M, D)``, with the weights of the rows if there are any."""
     depths = exits_BMDC.shape[2]
     targets = targets_BM.unsqueeze(2).expand(-1, -1, depths, *targets_BM.shape[2:])
-    return likelihood.nll(exits_BMDC, targets).mean(dim=0)
+    nll_BMD = likelihood.nll(exits_BMDC, targets)
+    return (nll_BMD if weights_BM is None else nll_BMD * weights_BM.unsqueeze(-1)).mean(dim=0)
 
 
 def _examples(progress: Progress | None, targets_BM: Tensor) -> int:

@@ -204,16 +204,20 @@ class ModularExits(ExitObjective):
         likelihood: Likelihood,
         *,
         log_weights_MD: Float[Tensor, "member depth"],
+        weights_BM: Float[Tensor, "batch member"] | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss, summed over members, averaged over rows."""
         weights_MD, members, depths = log_weights_MD.exp(), exits_BMDC.shape[1], exits_BMDC.shape[2]
         mean_BMC = (exits_BMDC * weights_MD.unsqueeze(-1)).sum(dim=2)
-        joint = likelihood.mean_nll(mean_BMC, targets_BM) * members
+        joint = _MEAN(mean_BMC, targets_BM, likelihood, weights_BM=weights_BM) * members
         if self.lam == 1:
             return joint
         targets = targets_BM.unsqueeze(2).expand(-1, -1, depths, *targets_BM.shape[2:])
-        each = (likelihood.nll(exits_BMDC, targets).mean(dim=0) * weights_MD).sum()
+        nll_BMD = likelihood.nll(exits_BMDC, targets)
+        if weights_BM is not None:
+            nll_BMD = nll_BMD * weights_BM.unsqueeze(-1)
+        each = (nll_BMD.mean(dim=0) * weights_MD).sum()
         return self.lam * joint + (1 - self.lam) * each if self.lam > 0 else each
 
 

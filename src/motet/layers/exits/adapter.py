@@ -29,6 +29,8 @@ class Adapter(ParameterRoles):
     ``(B, H, W, F)`` and ``(B, F)``: linear, layer norm, ReLU, mean over positions. The layer norm normalises each row
     separately, like the norms of networks with such features, so that one row is enough for training.
 
+    In a model that predicts at positions, `pools` is False: the positions are kept, with the features on their axis.
+
     Args:
         axes: the number of axes of the features, including the batch axis.
         axis: the axis that holds the features: 1 or -1.
@@ -49,6 +51,7 @@ class Adapter(ParameterRoles):
     ) -> None:
         super().__init__()
         place: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.pools = True
         self.project: Ordinary
         self.norm: nn.Module
         if axis == 1 and axes > 2:
@@ -65,11 +68,13 @@ class Adapter(ParameterRoles):
         """All parameters: none of them was in the model before."""
         return frozenset(name for name, _ in self.named_parameters())
 
-    def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch out"]:
-        """Return ``(B, outputs)`` for the features."""
-        if self._reads_once(h):
+    def forward(self, h: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """Return ``(B, outputs)`` for the features; the outputs at all positions if `pools` is False."""
+        if self.pools and self._reads_once(h):
             return self._in_parts(h)
         h = F.relu(self.norm(self.project(h)))
+        if not self.pools:
+            return h
         return mean_over_positions(h, 1 if isinstance(self.norm, _BatchNorm) else -1)
 
     def _reads_once(self, h: Tensor) -> bool:

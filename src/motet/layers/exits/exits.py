@@ -13,6 +13,7 @@ from motet._internal.nested import Inputs
 from motet.errors import InputError
 from motet.layers.base import MemberLayer
 from motet.layers.exits.depth_weights import DepthWeights
+from motet.layers.exits.exit_positions import ExitPositions, resized
 from motet.layers.multi_head import MultiHead
 from motet.likelihoods import Categorical, Likelihood
 
@@ -37,6 +38,7 @@ class Exits(MemberLayer):
         written: the `points` whose output the network later changes in place; their heads get a copy.
         shares: for each point the fraction of the layers before it, which summaries and evaluations show; if not given,
             the points are taken to be at equal distances.
+        positions: for a network that predicts at positions, where they are; None for rows ``(M B, C)``.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Exits(MemberLayer):
         skip_below: float = 0.0,
         written: Collection[str] = (),
         shares: Sequence[float] | None = None,
+        positions: ExitPositions | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -61,6 +64,7 @@ class Exits(MemberLayer):
         self.output = output
         self.skip_below = skip_below
         self.written = frozenset(written)
+        self.positions = positions
         depths = len(self.points) + 1
         self.shares = tuple(depth / depths for depth in range(1, depths)) if shares is None else tuple(shares)
         self._kept: tuple[Tensor, int, tuple[int, ...]] | None = None
@@ -71,8 +75,11 @@ class Exits(MemberLayer):
         places = [f"{name} ({share:.0%} of the layers)" for name, share in zip(self.points, self.shares, strict=True)]
         return f"exits after {', '.join(places)} and at the end" if places else ""
 
-    def forward(self, x: Inputs, depths: tuple[int, ...] | None = None) -> Float[Tensor, "out_rows depth out"]:
-        """Return the outputs of every depth, or of those in `depths`, the deepest last: ``(M B, D, C)``.
+    def forward(
+        self, x: Inputs, depths: tuple[int, ...] | None = None
+    ) -> Float[Tensor, "out_rows depth *positions out"]:
+        """Return the outputs of every depth, or of those in `depths`, the deepest last: ``(M B, D, C)``; with positions
+        ``(M B, D, *P, C)``.
 
         The network runs up to the deepest of `depths`.
         """
@@ -136,20 +143,24 @@ class _OneMember(nn.Module):
         super().__init__()
         self.network, self.heads = exits.network, exits.heads
         self.points, self.output, self.written = exits.points, exits.output, exits.written
-        self.likelihood = exits.likelihood
+        self.likelihood, self.positions = exits.likelihood, exits.positions
         depths = exits.kept()
         self.depths = tuple(range(len(self.points) + 1)) if depths is None else depths
         self.register_buffer("log_weights_D", exits.log_weights(depths)[member].clone())
         self.training = exits.training
 
-    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch out"]:
-        """Return natural parameters ``(B, C)`` for inputs ``(B, ...)``, passed as the model itself takes them."""
-        outputs_BDC = torch.stack(_read_out(self, partial(self.network, *x, **named), self.depths), dim=1)
-        return self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
+    def forward(self, *x: Any, **named: Any) -> Float[Tensor, "batch *out"]:
+        """Return natural parameters ``(B, C)`` for inputs ``(B, ...)``, passed as the model itself takes them; with
+        positions in the shape that the model has.
+        """
+        found = _read_out(self, partial(self.network, *x, **named), self.depths)
+        outputs_BDC = torch.stack(found, dim=1 if self.positions is None else -2)
+        average = self.likelihood.average(outputs_BDC, self.log_weights_D.to(outputs_BDC.dtype))
+        return average if self.positions is None else self.positions.as_model(average)
 
 
 def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
-    """Return the rows ``(M B, C)`` of an exit.
+    """Return the rows ``(M B, C)`` of an exit, or ``(M B, *P, C)`` at the positions of the network's output.
 
     Args:
         taps: the network with exits.
@@ -157,6 +168,9 @@ def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
         output: the output of the network's point.
     """
     rows: Tensor = taps.heads[depth](output)
+    if taps.positions is not None:
+        rows = _at_positions(taps, taps.positions, depth, rows)
+        return resized(rows, taps.positions.size(depth, rows))
     if taps.output is not None:
         layer = taps.network.get_submodule(taps.output)
         weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
@@ -164,6 +178,23 @@ def read_exit(taps: Exits | _OneMember, depth: int, output: Tensor) -> Tensor:
         # An output convolution reads one position: features (B, F) become (B, F, 1, 1) for it.
         rows = layer(rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))).flatten(1)
     return rows
+
+
+def read_output(taps: Exits | _OneMember, output: Tensor) -> Tensor:
+    """Return the rows of the deepest exit, the network's own output, in the form of `read_exit`."""
+    return output if taps.positions is None else taps.positions.own_output(output)
+
+
+def _at_positions(taps: Exits | _OneMember, positions: ExitPositions, depth: int, rows: Tensor) -> Tensor:
+    """Return the outputs at the positions of an exit's features, ``(M B, *p, C)``."""
+    if taps.output is None:  # the head makes outputs, with their classes last
+        return rows
+    layer = taps.network.get_submodule(taps.output)
+    weight = (layer.layer if isinstance(layer, MultiHead) else layer).weight
+    assert isinstance(weight, Tensor)
+    axis = -1 if weight.ndim == 2 else 1
+    outputs: Tensor = layer(rows.movedim(positions.features[depth], axis))
+    return outputs.movedim(axis, -1)
 
 
 class _EnoughError(Exception):
@@ -181,7 +212,7 @@ def _read_out(taps: Exits | _OneMember, run: Callable[[], Tensor], depths: Seque
     ]
     try:
         with suppress(_EnoughError):
-            reading.exits[len(taps.points)] = run()
+            reading.exits[len(taps.points)] = read_output(taps, run())
     finally:
         for handle in handles:
             handle.remove()
@@ -192,7 +223,11 @@ def _read_out(taps: Exits | _OneMember, run: Callable[[], Tensor], depths: Seque
                 got=f"{taps.points[depth]!r}, which did not run",
                 fix="Pass exits=(...) with modules that always run",
             )
-    return [reading.exits[depth] for depth in depths]
+    found = [reading.exits[depth] for depth in depths]
+    if taps.positions is None:
+        return found
+    # If the network has run to its end, the size of its output is known and not only estimated from the features'.
+    return [resized(outputs, tuple(found[-1].shape[1:-1])) for outputs in found]
 
 
 @final

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from motet._internal.evaluation_mode import evaluating
 from motet._internal.nested import Inputs
 from motet.errors import InputError
-from motet.layers.exits.exits import Exits, read_exit
+from motet.layers.exits.exits import Exits, read_exit, read_output
 
 
 def exits_stepwise(exits: Exits, x: Inputs, depths: tuple[int, ...]) -> Generator[Tensor, Tensor | None, None]:
@@ -103,7 +103,7 @@ class _Run:
             with ExitStack() as stack:
                 for enter in self.surroundings:
                     stack.enter_context(enter())
-                rows: Tensor = self.exits.network(self.x)
+                rows = read_output(self.exits, self.exits.network(self.x))
             self.done.put((len(self.exits.points), rows))
         except _StoppedError:
             pass
