@@ -42,7 +42,11 @@ class MultiEmbedding(MemberLayer, ReplacedLayer, ReadsInTurn):
         self.scale_grad_by_freq, self.sparse = layer.scale_grad_by_freq, layer.sparse
 
     def forward(self, x: Int[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
-        """Token ids ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ..., features)`` out."""
+        """Token ids ``(M B, ...)`` or ``(B, ...)`` in, as the layout says; ``(B, ..., features)`` out.
+
+        Raises:
+            InputError: if inputs are mixed with a ratio for each pixel.
+        """
         if not self.layout.distinct:
             return self._added([x] * self.members)
         read = self.collected(x)
@@ -75,7 +79,14 @@ class MultiEmbedding(MemberLayer, ReplacedLayer, ReadsInTurn):
         )
 
     def equivalent_attribute(self, name: str) -> Any:
-        """The attribute of the embedding for one shared input; its weight is the sum of the tables."""
+        """The attribute of the embedding for one shared input; its weight is the sum of the tables.
+
+        Args:
+            name: the attribute.
+
+        Raises:
+            AttributeError: for another attribute than the weight.
+        """
         if name == "weight":
             return self.scale * self.tables.sum(dim=0)
         raise AttributeError(f"an embedding has no attribute {name!r}")
