@@ -710,12 +710,13 @@ def _own(
     build: Callable[[], nn.Module],
     inputs: Callable[[int], Any],
     *,
+    classes: int = CLASSES,
     positions: tuple[int, ...] = (),
     unused: bool = False,
     quick: bool = False,
     **wrap: Any,
 ) -> Case:
-    return Case("own", name, build, inputs, wrap, positions, unused, quick)
+    return Case("own", name, build, inputs, wrap, classes, positions, unused, quick)
 
 
 _EACH_TOKEN: dict[str, Any] = {"positions": (LENGTH,), "likelihood": Categorical(class_axis=-1)}
@@ -753,7 +754,7 @@ CASES = [
     _own("norm-free", NormFree, _IMAGE),
     _own("group-norm", GroupNormCnn, _IMAGE),
     _own("shared-layers", SharedLayers, _vectors(8)),
-    _own("tied-language-model", TiedLanguageModel, _tokens, **_EACH_TOKEN),
+    _own("tied-language-model", TiedLanguageModel, _tokens, classes=WORDS, **_EACH_TOKEN),
     _own("einsum-heads", EinsumHeads, _vectors(8)),
     _own("functional-weights", FunctionalWeights, _vectors(8)),
     _own("named-heads", NamedHeads, _vectors(8), output="kind", unused=True),

@@ -17,9 +17,10 @@ class Case:
     Attributes:
         library: where it is from: timm, torchvision, transformers, or own for those of `users_models`.
         name: what the library calls it.
-        build: makes it, with CLASSES outputs.
+        build: makes it.
         inputs: makes a batch of so many rows: a tensor, a tuple or a dictionary.
         wrap: keyword arguments of `wrap` that a user passes.
+        classes: the number of its outputs, at a position where it has positions.
         positions: the axes of the targets after the batch, if the model predicts at positions.
         unused: whether some parameters of the model itself get no gradient.
         quick: whether the tests run it; the others are in the record only.
@@ -30,6 +31,7 @@ class Case:
     build: Callable[[], nn.Module]
     inputs: Callable[[int], Any]
     wrap: Mapping[str, Any] = field(default_factory=dict)
+    classes: int = CLASSES
     positions: tuple[int, ...] = ()
     unused: bool = False
     quick: bool = False
