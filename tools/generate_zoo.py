@@ -48,7 +48,7 @@ def main() -> int:
     source = commit_of_source()
     known: dict[str, Any] = read_json(RECORD).get("models", {}) if RECORD.exists() else {}
     models = {str(case): known[str(case)] for case in CASES if str(case) in known}
-    for case in CASES:
+    for case in sorted(CASES, key=lambda case: (case.library in ("timm", "torchvision"), case.large)):
         current = str(case) in models and models[str(case)]["source"] == source
         if not str(case).startswith(options.only) or (current and not options.again):
             continue

@@ -725,7 +725,9 @@ _IMAGE = _vectors(3, 16, 16)
 
 CASES = [
     _own("mlp", Mlp, _vectors(8), quick=True),
-    _own("tabular", Tabular, lambda rows: (torch.randn(rows, 6), torch.randint(5, (rows, 3))), quick=True),
+    _own(
+        "tabular", Tabular, lambda rows: (torch.randn(rows, 6), torch.randint(5, (rows, 3))), first="body.0", quick=True
+    ),
     _own("two-inputs", TwoInputs, lambda rows: (torch.randn(rows, 5), torch.randn(rows, 3))),
     _own("dictionary-input", DictionaryInput, lambda rows: {"image": _IMAGE(rows), "text": _tokens(rows)}, quick=True),
     _own("lstm", lambda: Recurrent(nn.LSTM), _tokens),
@@ -741,7 +743,7 @@ CASES = [
     _own("language-model", LanguageModel, _tokens, quick=True, **_EACH_TOKEN),
     _own("siamese", Siamese, lambda rows: (torch.randn(rows, 8), torch.randn(rows, 8))),
     _own("routed-experts", RoutedExperts, _tokens, unused=True),
-    _own("soft-experts", SoftExperts, _vectors(8)),
+    _own("soft-experts", SoftExperts, _vectors(8), first=("gate", "experts.0", "experts.1", "experts.2")),
     _own("class-token", ClassToken, _IMAGE, quick=True),
     _own("keywords", Keywords, _vectors(8)),
     _own("squeeze-excitation", SqueezeExcitation, _IMAGE),

@@ -24,6 +24,7 @@ class Case:
         positions: the axes of the targets after the batch, if the model predicts at positions.
         unused: whether some parameters of the model itself get no gradient.
         quick: whether the tests run it; the others are in the record only.
+        large: whether it comes after the others when the record is made.
     """
 
     library: str
@@ -35,6 +36,7 @@ class Case:
     positions: tuple[int, ...] = ()
     unused: bool = False
     quick: bool = False
+    large: bool = False
 
     def make(self) -> nn.Module:
         """A new one, the same at each call."""

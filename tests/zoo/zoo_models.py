@@ -20,28 +20,29 @@ from motet.methods import METHODS, Method
 
 QUICK_TIMM = ("mobilenetv3_small_100", "convnext_atto", "vit_tiny_patch16_224", "regnetx_002")
 TIMM = (
-    *("resnet18", "resnet50", "wide_resnet50_2", "densenet121", "mobilenetv3_small_100", "efficientnet_b0"),
-    *("convnext_atto", "regnetx_002", "resnet10t", "resnext50_32x4d", "seresnet18", "mobilenetv2_035"),
-    *("mobilenetv4_conv_small_050", "efficientnet_lite0", "tf_efficientnetv2_b0", "mnasnet_small", "ghostnet_050"),
-    *("lcnet_035", "convnextv2_atto", "regnety_002", "rexnet_100", "dla46_c", "dpn48b", "hrnet_w18_small"),
-    *("xception41", "res2net50_26w_4s", "resnest14d", "skresnet18", "cspresnet50", "darknet17", "selecsls42b"),
-    *("nf_regnet_b0", "eca_nfnet_l0", "edgenext_xx_small", "fastvit_t8", "starnet_s050", "inception_next_atto"),
-    *("poolformer_s12", "pvt_v2_b0", "efficientvit_b0", "davit_tiny", "tiny_vit_5m_224", "mambaout_femto"),
-    *("hgnetv2_b0", "shvit_s1", "ese_vovnet19b_slim", "convmixer_768_32", "focalnet_tiny_srf", "crossvit_tiny_240"),
+    *("mobilenetv3_small_100", "lcnet_035", "starnet_s050", "mnasnet_small", "mobilenetv2_035"),
+    *("mobilenetv4_conv_small_050", "convnext_atto", "regnetx_002", "ghostnet_050", "dla46_c"),
+    *("edgenext_xx_small", "efficientvit_b0", "ese_vovnet19b_slim", "fastvit_t8", "inception_next_atto"),
+    *("pvt_v2_b0", "rexnet_100", "hgnetv2_b0", "efficientnet_b0", "tiny_vit_5m_224", "resnet10t", "shvit_s1"),
+    *("mambaout_femto", "convnextv2_atto", "regnety_002", "efficientnet_lite0", "tf_efficientnetv2_b0"),
+    *("nf_regnet_b0", "dpn48b", "resnest14d", "resnet18", "poolformer_s12", "crossvit_tiny_240", "densenet121"),
+    *("seresnet18", "hrnet_w18_small", "skresnet18", "darknet17", "resnet50", "cspresnet50"),
+    *("convmixer_768_32", "res2net50_26w_4s", "resnext50_32x4d", "eca_nfnet_l0", "xception41"),
+    *("focalnet_tiny_srf", "davit_tiny", "selecsls42b", "wide_resnet50_2"),
 )
 """Models of timm that take images of 32 pixels as they are."""
 TIMM_SIZED = (
-    *("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "cait_xxs24_224", "eva02_tiny_patch14_224"),
-    *("swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "mixer_s32_224", "resmlp_12_224", "gmlp_ti16_224"),
-    *("xcit_nano_12_p16_224", "pit_ti_224", "levit_128s", "visformer_tiny", "convit_tiny", "coat_lite_tiny"),
-    *("repvgg_a0", "mobileone_s0", "botnet26t_256", "lambda_resnet26t", "mobilevit_xxs", "mobilevitv2_050"),
-    *("repvit_m0_9", "efficientformerv2_s0", "efficientvit_m0", "maxvit_rmlp_pico_rw_256", "coatnet_pico_rw_224"),
-    *("nest_tiny", "swiftformer_xs", "gcvit_xxtiny", "twins_pcpvt_small", "volo_d1_224"),
+    *("vit_tiny_patch16_224", "mobilevit_xxs", "mobilevitv2_050", "efficientvit_m0", "xcit_nano_12_p16_224"),
+    *("swiftformer_xs", "efficientformerv2_s0", "gmlp_ti16_224", "pit_ti_224", "coat_lite_tiny", "convit_tiny"),
+    *("eva02_tiny_patch14_224", "repvit_m0_9", "mobileone_s0", "levit_128s", "deit_tiny_distilled_patch16_224"),
+    *("maxvit_rmlp_pico_rw_256", "repvgg_a0", "lambda_resnet26t", "visformer_tiny", "coatnet_pico_rw_224"),
+    *("botnet26t_256", "gcvit_xxtiny", "cait_xxs24_224", "resmlp_12_224", "nest_tiny", "mixer_s32_224"),
+    *("twins_pcpvt_small", "volo_d1_224", "swinv2_cr_tiny_224", "swin_tiny_patch4_window7_224"),
 )
 """Models of timm that are told the size of the images."""
 
 
-def _image_model(library: str, name: str, quick: bool = False, **settings: Any) -> Case:
+def _image_model(library: str, name: str, *, quick: bool = False, large: bool = False, **settings: Any) -> Case:
     def build() -> nn.Module:
         if library == "timm":
             import timm
@@ -53,17 +54,20 @@ def _image_model(library: str, name: str, quick: bool = False, **settings: Any) 
             model = torchvision.models.get_model(name, num_classes=CLASSES, **settings)
         return model
 
-    return Case(library, name, build, lambda rows: torch.randn(rows, 3, 32, 32), quick=quick)
+    return Case(library, name, build, lambda rows: torch.randn(rows, 3, 32, 32), quick=quick, large=large)
 
 
 CASES = [
-    *(_image_model("timm", name, name in QUICK_TIMM) for name in TIMM),
-    *(_image_model("timm", name, name in QUICK_TIMM, img_size=32) for name in TIMM_SIZED),
-    _image_model("torchvision", "resnet18", quick=True),
-    *(_image_model("torchvision", name) for name in ("resnet50", "wide_resnet50_2", "densenet121")),
-    *(_image_model("torchvision", name) for name in ("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny")),
+    *(_image_model("timm", name, quick=name in QUICK_TIMM, large=i >= 28) for i, name in enumerate(TIMM)),
+    *(
+        _image_model("timm", name, quick=name in QUICK_TIMM, large=i >= 16, img_size=32)
+        for i, name in enumerate(TIMM_SIZED)
+    ),
+    *(_image_model("torchvision", name, quick=name == "resnet18") for name in ("resnet18", "mobilenet_v3_small")),
+    *(_image_model("torchvision", name) for name in ("efficientnet_b0", "regnet_x_400mf")),
+    *(_image_model("torchvision", name, large=True) for name in ("densenet121", "resnet50", "convnext_tiny")),
     _image_model("torchvision", "vit_b_16", image_size=32),
-    _image_model("torchvision", "regnet_x_400mf"),
+    _image_model("torchvision", "wide_resnet50_2", large=True),
     *transformers_models.CASES,
     *users_models.CASES,
 ]
