@@ -19,27 +19,75 @@ from motet.layers import ParameterRoles, SeparateNetworks
 from motet.methods import METHODS, Method
 
 QUICK_TIMM = ("mobilenetv3_small_100", "convnext_atto", "vit_tiny_patch16_224", "regnetx_002")
-TIMM = (
-    *("mobilenetv3_small_100", "lcnet_035", "starnet_s050", "mnasnet_small", "mobilenetv2_035"),
-    *("mobilenetv4_conv_small_050", "convnext_atto", "regnetx_002", "ghostnet_050", "dla46_c"),
-    *("edgenext_xx_small", "efficientvit_b0", "ese_vovnet19b_slim", "fastvit_t8", "inception_next_atto"),
-    *("pvt_v2_b0", "rexnet_100", "hgnetv2_b0", "efficientnet_b0", "tiny_vit_5m_224", "resnet10t", "shvit_s1"),
-    *("mambaout_femto", "convnextv2_atto", "regnety_002", "efficientnet_lite0", "tf_efficientnetv2_b0"),
-    *("nf_regnet_b0", "dpn48b", "resnest14d", "resnet18", "poolformer_s12", "crossvit_tiny_240", "densenet121"),
-    *("seresnet18", "hrnet_w18_small", "skresnet18", "darknet17", "resnet50", "cspresnet50"),
-    *("convmixer_768_32", "res2net50_26w_4s", "resnext50_32x4d", "eca_nfnet_l0", "xception41"),
-    *("focalnet_tiny_srf", "davit_tiny", "selecsls42b", "wide_resnet50_2"),
-)
-"""Models of timm that take images of 32 pixels as they are."""
-TIMM_SIZED = (
-    *("vit_tiny_patch16_224", "mobilevit_xxs", "mobilevitv2_050", "efficientvit_m0", "xcit_nano_12_p16_224"),
-    *("swiftformer_xs", "efficientformerv2_s0", "gmlp_ti16_224", "pit_ti_224", "coat_lite_tiny", "convit_tiny"),
-    *("eva02_tiny_patch14_224", "repvit_m0_9", "mobileone_s0", "levit_128s", "deit_tiny_distilled_patch16_224"),
-    *("maxvit_rmlp_pico_rw_256", "repvgg_a0", "lambda_resnet26t", "visformer_tiny", "coatnet_pico_rw_224"),
-    *("botnet26t_256", "gcvit_xxtiny", "cait_xxs24_224", "resmlp_12_224", "nest_tiny", "mixer_s32_224"),
-    *("twins_pcpvt_small", "volo_d1_224", "swinv2_cr_tiny_224", "swin_tiny_patch4_window7_224"),
-)
-"""Models of timm that are told the size of the images."""
+ONE_EACH: dict[str, Any] = {"depths": (1, 1, 1, 1)}
+ONE_LAYER_EACH: dict[str, Any] = {"layers": (1, 1, 1, 1)}
+SIZED: dict[str, Any] = {"img_size": 32}
+SWIN: dict[str, Any] = {"embed_dim": 24, "num_heads": (1, 2, 4, 8), **ONE_EACH, **SIZED}
+SHALLOW: dict[str, Any] = {"depth": 2, **SIZED}
+TIMM: dict[str, dict[str, Any]] = {
+    "convnext_atto": {},
+    "regnetx_002": {},
+    "vit_tiny_patch16_224": SHALLOW,
+    "deit_tiny_distilled_patch16_224": SHALLOW,
+    "cait_xxs24_224": SHALLOW,
+    "beit_base_patch16_224": {"embed_dim": 96, "num_heads": 4, **SHALLOW},
+    "eva02_tiny_patch14_224": SHALLOW,
+    "swin_tiny_patch4_window7_224": SWIN,
+    "swinv2_cr_tiny_224": SWIN,
+    "xcit_nano_12_p16_224": SHALLOW,
+    "levit_128s": {"depth": (1, 1, 1), **SIZED},
+    "visformer_tiny": {"depth": (1, 1, 1), **SIZED},
+    "convit_tiny": {"local_up_to_layer": 1, **SHALLOW},
+    "coat_lite_tiny": {"serial_depths": (1, 1, 1, 1), **SIZED},
+    "twins_pcpvt_small": {**ONE_EACH, **SIZED},
+    "tnt_s_legacy_patch16_224": SHALLOW,
+    "hiera_tiny_224": {"stages": (1, 1, 1, 1), **SIZED},
+    "sequencer2d_s": {**ONE_LAYER_EACH, **SIZED},
+    "inception_next_atto": ONE_EACH,
+    "pvt_v2_b0": ONE_EACH,
+    "mambaout_femto": ONE_EACH,
+    "edgenext_xx_small": ONE_EACH,
+    "tiny_vit_5m_224": ONE_EACH,
+    "resnet18": ONE_LAYER_EACH,
+    "seresnet18": ONE_LAYER_EACH,
+    "resnext50_32x4d": ONE_LAYER_EACH,
+    "res2net50_26w_4s": ONE_LAYER_EACH,
+    "skresnet18": ONE_LAYER_EACH,
+    "densenet121": {"block_config": (2, 2, 2, 2)},
+    "dpn48b": {"k_sec": (1, 1, 1, 1)},
+    "ese_vovnet19b_slim": {},
+    "test_byobnet": {},
+    "test_efficientnet": {},
+    "test_nfnet": {},
+    "mixer_s32_224": SIZED,
+    "resmlp_12_224": SIZED,
+    "mobilenetv3_small_100": {},
+    "lcnet_035": {},
+    "starnet_s050": {},
+    "mnasnet_small": {},
+    "mobilenetv2_035": {},
+    "mobilenetv4_conv_small_050": {},
+}
+"""Models of timm, with the fewest blocks that their constructors let one ask for."""
+TIMM_LARGER: dict[str, dict[str, Any]] = {
+    "davit_tiny": {"embed_dims": (24, 48, 96, 192), "num_heads": (1, 2, 4, 8), **ONE_EACH},
+    "swiftformer_xs": {**ONE_LAYER_EACH, **SIZED},
+    "dla46_c": {},
+    "efficientvit_b0": ONE_EACH,
+    "repvit_m0_9": {"depth": (1, 1, 1, 1), **SIZED},
+    "fastvit_t8": ONE_LAYER_EACH,
+    "darknet17": {},
+    "resnest14d": {},
+    "hgnetv2_b0": {},
+    "resnet50": {},
+    "ghostnet_050": {},
+    "crossvit_tiny_240": {},
+    "selecsls42b": {},
+    "rexnet_100": {},
+    "efficientnet_b0": {},
+    "repvgg_a0": SIZED,
+    "wide_resnet50_2": {},
+}
 
 
 def _image_model(library: str, name: str, *, quick: bool = False, large: bool = False, **settings: Any) -> Case:
@@ -58,11 +106,8 @@ def _image_model(library: str, name: str, *, quick: bool = False, large: bool = 
 
 
 CASES = [
-    *(_image_model("timm", name, quick=name in QUICK_TIMM, large=i >= 28) for i, name in enumerate(TIMM)),
-    *(
-        _image_model("timm", name, quick=name in QUICK_TIMM, large=i >= 16, img_size=32)
-        for i, name in enumerate(TIMM_SIZED)
-    ),
+    *(_image_model("timm", name, quick=name in QUICK_TIMM, **settings) for name, settings in TIMM.items()),
+    *(_image_model("timm", name, large=True, **settings) for name, settings in TIMM_LARGER.items()),
     *(_image_model("torchvision", name, quick=name == "resnet18") for name in ("resnet18", "mobilenet_v3_small")),
     *(_image_model("torchvision", name) for name in ("efficientnet_b0", "regnet_x_400mf")),
     *(_image_model("torchvision", name, large=True) for name in ("densenet121", "resnet50", "convnext_tiny")),
