@@ -89,6 +89,12 @@ TIMM_LARGER: dict[str, dict[str, Any]] = {
     "wide_resnet50_2": {},
 }
 
+WRAP: dict[str, dict[str, Any]] = {
+    "deit_tiny_distilled_patch16_224": {"last": ("head", "head_dist")},
+    "levit_128s": {"last": ("head.linear", "head_dist.linear")},
+}
+"""What a user passes to `wrap`, for models that have a second output layer for distillation."""
+
 
 def _image_model(library: str, name: str, *, quick: bool = False, large: bool = False, **settings: Any) -> Case:
     def build() -> nn.Module:
@@ -102,7 +108,8 @@ def _image_model(library: str, name: str, *, quick: bool = False, large: bool = 
             model = torchvision.models.get_model(name, num_classes=CLASSES, **settings)
         return model
 
-    return Case(library, name, build, lambda rows: torch.randn(rows, 3, 32, 32), quick=quick, large=large)
+    wrap = WRAP.get(name, {})
+    return Case(library, name, build, lambda rows: torch.randn(rows, 3, 32, 32), wrap, quick=quick, large=large)
 
 
 CASES = [
