@@ -81,19 +81,16 @@ TIMM_LARGER: dict[str, dict[str, Any]] = {
     "hgnetv2_b0": {},
     "resnet50": {},
     "ghostnet_050": {},
-    "crossvit_tiny_240": {},
-    "selecsls42b": {},
-    "rexnet_100": {},
-    "efficientnet_b0": {},
-    "repvgg_a0": SIZED,
-    "wide_resnet50_2": {},
 }
 
 WRAP: dict[str, dict[str, Any]] = {
     "deit_tiny_distilled_patch16_224": {"last": ("head", "head_dist")},
+    "fastvit_t8": {"first": ("stem.0.conv_scale.conv", "stem.0.conv_kxk.0.conv")},
+    "swiftformer_xs": {"last": ("head", "head_dist")},
+    "repvit_m0_9": {"last": ("head.head.l", "head.head_dist.l")},
     "levit_128s": {"last": ("head.linear", "head_dist.linear")},
 }
-"""What a user passes to `wrap`, for models that have a second output layer for distillation."""
+"""What a user passes to `wrap`, for models with several input layers, or a second output layer for distillation."""
 
 
 def _image_model(library: str, name: str, *, quick: bool = False, large: bool = False, **settings: Any) -> Case:
