@@ -76,9 +76,13 @@ def is_fault(reason: str) -> bool:
 
 def requirement(reason: str) -> str:
     """The part of an error that many have in common: what must hold."""
-    return "more than 20 s of processor time" if reason == "time" else reason.partition(", but got ")[0]
+    return (
+        "more than 20 s of processor time"
+        if reason == "time"
+        else reason.removeprefix("raw: ").partition(", but got ")[0]
+    )
 
 
 def _example(reason: str) -> str:
     got = reason.partition(", but got ")[2].partition(". ")[0].rstrip(".")
-    return f"for example: got {got if len(got) < 160 else got[:157] + '...'}" if got else "an error of another library"
+    return f"for example: got {got if len(got) < 160 else got[:157] + '...'}" if got else "a fault"
