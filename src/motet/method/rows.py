@@ -46,7 +46,12 @@ def check_rows_alone(ensemble: Ensemble, example: Inputs) -> None:
     more: list[Any] = [map_inputs(example, partial(varied_row, step=step)) for step in (1.0, 0.7)]
     rows = joined([example[:2], *more])
     with _without_dropout(ensemble):
-        together, again = ensemble(rows), ensemble(rows)
+        try:
+            together = ensemble(rows)
+        except IndexError:  # integers in other places may be too large for a column's table
+            rows = joined([example[:2], example[:2]])
+            together = ensemble(rows)
+        again = ensemble(rows)
         allowed = _allowed(together)
         if not together.isfinite().all() or (together - again).abs().max() > allowed:
             return
