@@ -142,7 +142,7 @@ class MemberOutputs(CopiedModule):
         if self.is_folded:
             raise folded_error("forward_distinct")
         if self.input_form is not None and self.input_form.is_nested and not isinstance(x_BM, NestedInputs):
-            x_BM = self.input_form.adopt_nested(x_BM, nn.Module())
+            x_BM = self.input_form.adopt_nested(x_BM)
             # Tensors may have only the batch in common with each other, until their members' axes are checked.
             x_BM = x_BM if any(each.ndim < 2 for each in x_BM.tensors) else x_BM.map(lambda each: each, batch_axes=2)
         check_distinct(x_BM, self.members, possible=self.has_distinct_inputs, description=self.description)
@@ -176,7 +176,7 @@ class MemberOutputs(CopiedModule):
     def _batch(self, x: Any) -> Any:
         """Return inputs as the network reads them: a tuple or dictionary as a batch. Their types are not changed."""
         if self.input_form is not None and self.input_form.is_nested and not isinstance(x, NestedInputs):
-            x = self.input_form.adopt_nested(x, nn.Module())
+            x = self.input_form.adopt_nested(x)
         self._check_axes(x)
         return x
 

@@ -92,19 +92,19 @@ class InputForm:
             "forward_distinct",
         )
 
-    def adopt_nested(self, given: Any, network: nn.Module) -> NestedInputs:
+    def adopt_nested(self, given: Any, network: nn.Module | None = None) -> NestedInputs:
         """Return a user's tuple or dictionary as a batch, in the types that the network reads.
 
         Args:
             given: a tuple, a mapping, or a batch.
             network: the network, whose floating-point type floating-point tensors get, and on whose device arrays are
-                placed.
+                placed; None to leave both.
 
         Raises:
             InputError: for missing or unknown entries, different first axes, and other kinds of numbers than in the
                 example.
         """
-        like = floating_tensor_of(network)
+        like = None if network is None else floating_tensor_of(network)
 
         def convert(value: Any, name: str) -> Tensor | None:
             tensor = _entry(value, name)

@@ -152,7 +152,7 @@ def _loader(given: Any, batch_size: int | None) -> Any:
 def _unsplit(given: Any, form: InputForm | None) -> Inputs:
     if form is None or not form.is_nested or isinstance(given, NestedInputs):
         return given if isinstance(given, NestedInputs) else as_tensor(given, "inputs")
-    return form.adopt_nested(given, nn.Module())
+    return form.adopt_nested(given)
 
 
 def _pair(item: Any, form: InputForm | None) -> tuple[Any, Any]:
