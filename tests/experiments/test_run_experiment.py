@@ -349,7 +349,7 @@ WRONG = {
     "shape": ("def net():\n    return nn.Linear(63, 10)", "must accept the example batch"),
     "tuple": (
         "class N(nn.Module):\n    def forward(self, x):\n        return x, x\ndef net():\n    return N()",
-        "must return one tensor",
+        r"one output for each member.*a tuple with 0: .*, 1: ",
     ),
     "no layers": ("def net():\n    return nn.Sequential(nn.Flatten(), nn.Identity())", "10 outputs|layer"),
 }

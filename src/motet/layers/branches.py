@@ -10,7 +10,7 @@ from motet._internal.nested import Inputs
 from motet._internal.wording import with_article
 from motet.layers.base import MemberLayer
 from motet.layers.layout import ActiveMember, Layout
-from motet.layers.ordinary import ReplacedLayer
+from motet.layers.ordinary import ReplacedLayer, WithOtherAttributes
 
 
 @final
@@ -51,7 +51,7 @@ class Tile(MemberLayer):
 
 
 @final
-class Branches(MemberLayer, ReplacedLayer):
+class Branches(MemberLayer, WithOtherAttributes, ReplacedLayer):
     """M modules after a branching point, each applied to its member's rows of ``(M B)``.
 
     Args:
@@ -67,14 +67,10 @@ class Branches(MemberLayer, ReplacedLayer):
         self.active = active
         self.branches = nn.ModuleList(modules)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the module's own, which the model's code may read."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name in {"pre", "inner", "post", "branches"}:
-                raise
-            return getattr(self.branches[0], name)
+    @property
+    def _other(self) -> nn.Module | None:
+        branches = self._modules.get("branches")
+        return None if branches is None else next(branches.children(), None)
 
     def equivalent_attribute(self, name: str) -> Any:
         """The attribute of the first member's module."""

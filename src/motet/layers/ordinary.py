@@ -83,6 +83,26 @@ def layer_like(
     )
 
 
+class WithOtherAttributes(nn.Module, ABC):
+    """A module that also has the attributes of one inside it, because the model's own code may read them."""
+
+    @property
+    @abstractmethod
+    def _other(self) -> nn.Module | None:
+        """The module inside; None while this module is being made."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute that this module does not have from the other one."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Submodules are not there yet while the module is made or copied.
+            other = None if name.startswith("_") or "_modules" not in self.__dict__ else self._other
+            if other is None or not hasattr(other, name):
+                raise
+            return getattr(other, name)
+
+
 def _of_one(name: str) -> Any:
     return property(lambda layer: layer.equivalent_attribute(name))
 

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from motet.errors import InputError
 from motet.layers.base import MemberLayer
 from motet.layers.layout import ActiveMember, Layout
+from motet.layers.ordinary import WithOtherAttributes
 
 Recurrent = nn.LSTM | nn.GRU | nn.RNN
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
@@ -17,7 +18,7 @@ States = Tensor | tuple[Tensor, Tensor]
 
 
 @final
-class FastRecurrent(MemberLayer):
+class FastRecurrent(MemberLayer, WithOtherAttributes):
     """An LSTM, GRU or RNN whose weights each member scales by its own vectors.
 
     Every weight matrix (``weight_ih``, ``weight_hh`` and, with projections, ``weight_hr``, of every layer and
@@ -191,14 +192,9 @@ class FastRecurrent(MemberLayer):
         """Whether the layer has biases."""
         return bool(self.biases)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return other attributes that the model's own code reads: numbers of features and layers."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name == "slow":
-                raise
-            return getattr(self.slow, name)
+    @property
+    def _other(self) -> nn.Module | None:
+        return self._modules.get("slow")
 
     def extra_repr(self) -> str:
         """Shown by ``print(module)``."""

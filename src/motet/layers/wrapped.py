@@ -8,10 +8,10 @@ from torch import nn
 
 from motet._internal.renamed_settings import renamed_arguments
 from motet.layers.base import MemberLayer
-from motet.layers.ordinary import ReplacedLayer
+from motet.layers.ordinary import ReplacedLayer, WithOtherAttributes
 
 
-class _Wrapped(ReplacedLayer):
+class _Wrapped(WithOtherAttributes, ReplacedLayer):
     """Three modules in sequence, with the attributes of the middle one."""
 
     takes_one_input = False
@@ -32,14 +32,9 @@ class _Wrapped(ReplacedLayer):
         out = self.inner(*args, **kwargs)
         return out if self.post is None else self.post(out)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the module's own, which the model's code may read."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name in {"pre", "inner", "post", "branches"}:
-                raise
-            return getattr(self.inner, name)
+    @property
+    def _other(self) -> nn.Module | None:
+        return self._modules.get("inner")
 
     def equivalent_attribute(self, name: str) -> Any:
         """The attribute of the inner module."""

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from motet._internal.copying import copy_of
 from motet._internal.nested import Inputs
 from motet.layers.base import MemberLayer
-from motet.layers.ordinary import OneInputLayer, Ordinary, apply
+from motet.layers.ordinary import OneInputLayer, Ordinary, WithOtherAttributes, apply
 from motet.layers.separate_networks import SeparateNetworks
 from motet.layers.templates.bank import Bank
 from motet.layers.transposed import TRANSPOSED, Transposed, apply_transposed
 
 
 @final
-class TemplateLayer(MemberLayer, OneInputLayer):
+class TemplateLayer(MemberLayer, WithOtherAttributes, OneInputLayer):
     """One member's Linear layer or (transposed) convolution, with the bank's mixture as its weight and its own bias.
 
     The bank is not a submodule, because the network that holds the members has it once. Copies of that network, and
@@ -48,14 +48,9 @@ class TemplateLayer(MemberLayer, OneInputLayer):
         """The member's bias; None if the layer has none."""
         return self.layer.bias
 
-    def __getattr__(self, name: str) -> Any:
-        """Return other attributes that the model's own code reads: numbers of features or channels, the stride."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name == "layer":
-                raise
-            return getattr(self.layer, name)
+    @property
+    def _other(self) -> nn.Module | None:
+        return self._modules.get("layer")
 
     def forward(self, x: Float[Tensor, "rows ..."], output_size: Any = None) -> Float[Tensor, "rows ..."]:
         """Compute the output of the ordinary layer."""
