@@ -51,9 +51,8 @@ def check_rows_alone(ensemble: Ensemble, example: Inputs) -> None:
         except IndexError:  # integers in other places may be too large for a column's table
             rows = joined([example[:2], example[:2]])
             together = ensemble(rows)
-        again = ensemble(rows)
         allowed = _allowed(together)
-        if not together.isfinite().all() or (together - again).abs().max() > allowed:
+        if not together.isfinite().all():
             return
         try:
             alone = torch.cat([ensemble(row) for row in rows.split(1)])
@@ -61,6 +60,8 @@ def check_rows_alone(ensemble: Ensemble, example: Inputs) -> None:
             half = len(rows) // 2
             alone = torch.cat([ensemble(rows[:half]), ensemble(rows[half:])])
         changed = (together - alone).abs().max()
+        if changed > allowed and (together - ensemble(rows)).abs().max() > allowed:
+            return  # random
     if changed > allowed:
         raise InputError(
             "each row of the model's output must depend only on the same row of its input",

@@ -41,9 +41,10 @@ def with_separate_inputs(
     devices = [context.example.device] if context.example.is_cuda else []
     with torch.random.fork_rng(devices=devices), torch.no_grad(), on_trial(trial), trial.layout.distinct_rows():
         together, in_turn = _pass(trial.network, given), _pass(trial, given)
-        again = _pass(trial, given)
-        random = in_turn is not None and (again is None or not _close(again, in_turn))
-        if in_turn is None or (together is not None and (random or _close(together, in_turn))):
+        fits = in_turn is None or (together is not None and _close(together, in_turn))
+        again = None if fits else _pass(trial, given)
+        random = not fits and in_turn is not None and (again is None or not _close(again, in_turn))
+        if in_turn is None or fits or (random and together is not None):
             for each in network.modules():
                 if isinstance(each, ReadsInTurn):
                     each.turn = None

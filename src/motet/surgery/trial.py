@@ -42,6 +42,21 @@ def gives_own_outputs(network: nn.Module, example: Inputs, members: int) -> bool
         return False
 
 
+def returns_rows(network: nn.Module, example: Inputs, members: int) -> bool:
+    """Whether a pass over shared rows returns rows ``(M B, ...)``.
+
+    Args:
+        network, example, members: see `gives_own_outputs`.
+    """
+    network = stand_in_for(network)
+    devices = [example.device] if example.is_cuda else []
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), on_trial(network):
+            return len(network(example.clone())) == members * len(example)
+    except Exception:  # a network that cannot run like this may raise any error
+        return False
+
+
 def _close(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
