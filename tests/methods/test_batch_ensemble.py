@@ -274,6 +274,27 @@ def test_layers_that_cannot_be_converted_stay_shared() -> None:
         BatchEnsemble().wrap(nn.Sequential(nn.LayerNorm(3)), example=torch.zeros(1, 3))
 
 
+class ReadsAWeight(nn.Module):
+    """Reads a layer's weight without calling the layer, as timm's beit and eva02 do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.i, self.read, self.o = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.o(F.linear(self.i(x).relu(), self.read.weight, self.read.bias).relu())
+        return out
+
+
+def test_a_layer_whose_weight_the_code_reads_stays_shared() -> None:
+    ensemble = BatchEnsemble(members=2).wrap(ReadsAWeight().double(), example=torch.zeros(1, 4).double())
+    network = ensemble.network.network
+    assert [type(part) for part in (network.i, network.read, network.o)] == [FastWeights, nn.Linear, FastWeights]
+    ensemble.loss(torch.randn(5, 4).double(), torch.zeros(5, dtype=torch.long)).backward()
+    assert all(parameter.grad is not None for parameter in ensemble.parameters())
+    assert_folds(ensemble, torch.randn(5, 4).double())
+
+
 class OptionalBranch(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from motet.method import ConversionContext, Method, Model, check_members, instan
 from motet.method.rehearsal import another_row
 from motet.methods._fast_layers import FAST_KINDS, fast_layer
 from motet.objectives import Independent, Objective
-from motet.surgery import Init, SharedNetwork, Tiling, find_tiling, probe, replace_module
+from motet.surgery import Init, SharedNetwork, Tiling, after_point, find_tiling, mixing_calls, probe, replace_module
 from motet.surgery.convertible_layers import convertible_layers, split_attention
 from motet.surgery.recurrent_inputs import batch_axes, without_packed
 
@@ -160,7 +160,11 @@ class BatchEnsemble(Method):
                 fix="Use ordinary layers, or another method",
             )
         tiling, active = _tiling(network, example, [*layers, *norms], batch_axes(layers))
-        # All layers, also those that did not run: which parameters there are must not depend on the example.
+        # All layers, also those that did not run: which parameters there are must not depend on the example. A layer
+        # whose weight the model's code reads without calling it stays shared, because what replaces it would not run.
+        idle = [name for name in layers if name not in tiling.ran]
+        read = after_point(network, example, None) if idle else set()
+        layers = {name: layer for name, layer in layers.items() if name not in idle or f"{name}.weight" not in read}
         for name, layer in layers.items():
             fast = fast_layer(
                 layer,
@@ -202,7 +206,8 @@ def _tiling(
     try:
         return find_tiling(network, example, names, axes=axes), None
     except InputError:
-        return Tiling(frozenset(), at_entrance=False, ran=frozenset()), ActiveMember()
+        ran = frozenset(call.name for call in mixing_calls(network, example))
+        return Tiling(frozenset(), at_entrance=False, ran=ran), ActiveMember()
 
 
 def _batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:

@@ -125,19 +125,20 @@ def check_points(model: nn.Module, example: Inputs, names: Sequence[str], *, arg
     return [point for point in found if point.name in chosen]
 
 
-def after_point(model: nn.Module, example: Inputs, name: str) -> set[str]:
-    """Return the names of the parameters that are used after the cut point `name`.
+def after_point(model: nn.Module, example: Inputs, name: str | None) -> set[str]:
+    """Return the names of the parameters that are used after the cut point `name`, or in the whole pass.
 
     Args:
         model: the model.
         example: an input batch.
-        name: the name of a cut point.
+        name: the name of a cut point; None for the input.
     """
     model = stand_in_for(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     everything = dict(model.named_parameters())
     with torch.inference_mode(False), torch.enable_grad(), on_trial(model):
-        handle = model.get_submodule(name).register_forward_hook(lambda _, args, output: output.detach())
+        cut = None if name is None else model.get_submodule(name)
+        handle = None if cut is None else cut.register_forward_hook(lambda _, args, output: output.detach())
         for parameter in everything.values():
             parameter.requires_grad_(True)
         try:
@@ -148,7 +149,8 @@ def after_point(model: nn.Module, example: Inputs, name: str) -> set[str]:
                 else [None] * len(everything)
             )
         finally:
-            handle.remove()
+            if handle is not None:
+                handle.remove()
             for parameter in everything.values():
                 parameter.requires_grad_(False)
             for parameter in trainable:
