@@ -62,7 +62,7 @@ def main() -> int:
         write_record({str(each): models[str(each)] for each in CASES if str(each) in models})
         refused = [name for name, reason in outcomes.items() if reason is not None]
         taken = time.perf_counter() - begin
-        print(f"{case}: {taken:.1f} s; does not work with {', '.join(refused) or 'no method'}", flush=True)
+        print(f"{case}: {taken:.1f} s; refused by {', '.join(refused) or 'no method'}", flush=True)
     return 0
 
 
